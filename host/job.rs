@@ -1,0 +1,6 @@
+//! What a job is and everything that happens to it in Redis: names, keys, envelopes, and one script for each
+//! change of its place. Knows plugins only by name, and nothing of sandboxes.
+
+pub mod envelope;
+pub mod key;
+pub mod name;

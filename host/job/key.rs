@@ -1,0 +1,97 @@
+//! Every key Sandhog keeps in Redis, built here and nowhere else.
+//!
+//! A queue's companion keys share its cluster slot: `{orders}:sandhog:dead`; where the name already holds a
+//! valid hash tag, the tag stands: `eu{7}orders:sandhog:dead`.
+
+use super::name::{HostId, QueueName};
+
+/// Sorted set of living hosts: host id by lease expiry in Redis milliseconds.
+pub const HOSTS: &str = "sandhog:hosts";
+
+/// Hash that tells about one host: `queues` (JSON array), `plugins`, `version`, `pid`, `started_ms`.
+pub fn host_info(host: &str) -> String {
+    format!("sandhog:host:{host}")
+}
+
+/// The companion keys of one queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueKeys {
+    /// The producers' list.
+    pub list: String,
+    /// Envelopes ready again: recovered, released, or pushed with options. A list, oldest left.
+    pub ready: String,
+    /// Envelopes by due time in Redis milliseconds: retries and delayed pushes. A sorted set.
+    pub delayed: String,
+    /// Buried envelopes by time of death in Redis milliseconds. A sorted set.
+    pub dead: String,
+    /// Counters. A hash.
+    pub stats: String,
+    /// Present while an operator holds the queue.
+    pub paused: String,
+    prefix: String,
+}
+
+impl QueueKeys {
+    /// The keys of `queue`.
+    pub fn new(queue: &QueueName) -> Self {
+        let name = queue.as_str();
+        let prefix =
+            if has_hash_tag(name) { format!("{name}:sandhog:") } else { format!("{{{name}}}:sandhog:") };
+        Self {
+            list: name.to_owned(),
+            ready: format!("{prefix}ready"),
+            delayed: format!("{prefix}delayed"),
+            dead: format!("{prefix}dead"),
+            stats: format!("{prefix}stats"),
+            paused: format!("{prefix}paused"),
+            prefix,
+        }
+    }
+
+    /// Hash of what `host` has claimed and not settled: `<seq>` holds a bare payload, `e<seq>` an envelope.
+    /// One record is both the data and the claim.
+    pub fn inflight(&self, host: &HostId) -> String {
+        format!("{}inflight:{host}", self.prefix)
+    }
+
+    /// String that holds the id of the living job with this unique key.
+    pub fn unique(&self, unique_key: &str) -> String {
+        format!("{}unique:{unique_key}", self.prefix)
+    }
+
+    /// What every unique key starts with; the scripts append to it.
+    pub fn unique_prefix(&self) -> String {
+        format!("{}unique:", self.prefix)
+    }
+}
+
+/// Whether Redis Cluster would hash only a part of `name`: a `{`, and after it a `}` with something between.
+fn has_hash_tag(name: &str) -> bool {
+    let Some(open) = name.find('{') else { return false };
+    matches!(name[open + 1..].find('}'), Some(length) if length > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn companions_share_the_slot_of_their_queue() {
+        for (name, dead) in [
+            ("orders", "{orders}:sandhog:dead"),
+            ("eu{7}orders", "eu{7}orders:sandhog:dead"),
+            ("a{}b", "{a{}b}:sandhog:dead"),
+            ("open{only", "{open{only}:sandhog:dead"),
+        ] {
+            assert_eq!(QueueKeys::new(&QueueName::new(name).unwrap()).dead, dead);
+        }
+    }
+
+    #[test]
+    fn records_of_two_hosts_are_two_keys() {
+        let keys = QueueKeys::new(&QueueName::new("orders").unwrap());
+        let host = |seat| HostId::new("web", seat, 7).unwrap();
+        assert_ne!(keys.inflight(&host(1)), keys.inflight(&host(2)));
+        assert!(keys.inflight(&host(1)).starts_with("{orders}:sandhog:inflight:web.00000001."));
+    }
+}

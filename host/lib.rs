@@ -1,0 +1,6 @@
+//! Sandhog runs untrusted job handlers as WebAssembly components on Redis queues.
+//!
+//! The library behind the `sandhog` program; `ARCHITECTURE.md` is its map.
+
+pub mod job;
+pub mod storage;

@@ -1,0 +1,3 @@
+//! The program: parse, dispatch, one line on stderr, exit code.
+
+fn main() {}

@@ -1,0 +1,9 @@
+//! Talking to Redis: where it is, connections that come back, scripts, and being woken by its pushes.
+//! What is said over these connections lives in `job` and `capability`.
+
+pub mod address;
+pub mod fault;
+pub mod link;
+pub mod script;
+pub mod server;
+pub mod wake;

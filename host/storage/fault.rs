@@ -1,0 +1,63 @@
+//! What can go wrong between the host and Redis. Callers branch on it; guests never see its text.
+
+/// Why Redis gave no usable answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// No connection, or it broke: what was sent may or may not have been carried out.
+    #[error("cannot reach Redis at `{address}`: {cause}")]
+    Lost {
+        /// The address, without secrets.
+        address: String,
+        /// What the connection said.
+        cause: String,
+    },
+    /// No answer before the deadline: what was sent may or may not have been carried out.
+    #[error("Redis at `{address}` did not answer in time")]
+    TimedOut {
+        /// The address, without secrets.
+        address: String,
+    },
+    /// Redis refused the command and did nothing.
+    #[error("Redis refused: {code} {detail}")]
+    Refused {
+        /// First word of the error, for example `WRONGTYPE` or `OOM`.
+        code: String,
+        /// The rest of its text.
+        detail: String,
+    },
+    /// An answer of another shape than the command has.
+    #[error("Redis gave an unexpected answer: {0}")]
+    Unexpected(String),
+}
+
+impl Fault {
+    /// Whether it is unknown if the command took place, and the connection is to be replaced.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::TimedOut { .. })
+    }
+
+    /// Whether Redis refused with this code.
+    pub fn is_code(&self, wanted: &str) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == wanted)
+    }
+
+    /// The fault behind an error of the client library.
+    pub(crate) fn new(error: &redis::RedisError, address: &str) -> Self {
+        use redis::ErrorKind;
+        let address = address.to_owned();
+        if error.is_timeout() {
+            return Self::TimedOut { address };
+        }
+        match error.kind() {
+            ErrorKind::Server(_) | ErrorKind::Extension => Self::Refused {
+                code: error.code().unwrap_or("ERR").to_owned(),
+                detail: error.detail().unwrap_or_default().to_owned(),
+            },
+            ErrorKind::UnexpectedReturnType => Self::Unexpected(error.to_string()),
+            ErrorKind::AuthenticationFailed => {
+                Self::Lost { address, cause: "user or password were refused".to_owned() }
+            }
+            _ => Self::Lost { address, cause: error.to_string() },
+        }
+    }
+}

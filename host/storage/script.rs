@@ -1,0 +1,51 @@
+//! A Lua script and how it is called: by digest, with the text sent only when the server has forgotten it.
+//!
+//! Scripts, not Functions: those need an administrator, and two versions of the host in one fleet would fight
+//! over the library.
+
+use redis::{Cmd, FromRedisValue, Value};
+
+use super::fault::Fault;
+use super::link::Link;
+
+/// One script.
+#[derive(Debug)]
+pub struct Script {
+    source: &'static str,
+    sha: String,
+}
+
+impl Script {
+    /// Takes the text of a `.lua` file.
+    pub fn new(source: &'static str) -> Self {
+        Self { source, sha: redis::Script::new(source).get_hash().to_owned() }
+    }
+
+    /// The call with its keys; the caller adds the arguments.
+    pub fn call<K: AsRef<str>>(&self, keys: &[K]) -> Cmd {
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(&self.sha).arg(keys.len());
+        for key in keys {
+            cmd.arg(key.as_ref());
+        }
+        cmd
+    }
+
+    /// Makes a call, loading the script first if the server does not know it.
+    pub async fn run<T: FromRedisValue>(&self, link: &Link, call: &Cmd) -> Result<T, Fault> {
+        match link.query(call).await {
+            Err(fault) if fault.is_code("NOSCRIPT") => {
+                self.load(link).await?;
+                link.query(call).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Gives the server the text.
+    pub async fn load(&self, link: &Link) -> Result<(), Fault> {
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(self.source);
+        link.query::<Value>(&load).await.map(drop)
+    }
+}

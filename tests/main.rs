@@ -1,0 +1,1 @@
+//! Integration tests: a real Redis, real components, real processes.
