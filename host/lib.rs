@@ -2,5 +2,6 @@
 //!
 //! The library behind the `sandhog` program; `ARCHITECTURE.md` is its map.
 
+pub mod capability;
 pub mod job;
 pub mod storage;

@@ -1,0 +1,4 @@
+//! What a guest can do to the world: `kv`, `queue`, settings and the log, each implemented once. Grants and
+//! bounds are checked here, before the wire; which guest runs, and for how long, is decided in `sandbox`.
+
+pub mod grant;
