@@ -4,4 +4,5 @@
 
 pub mod capability;
 pub mod job;
+pub mod plugin;
 pub mod storage;
