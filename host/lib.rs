@@ -3,6 +3,7 @@
 //! The library behind the `sandhog` program; `ARCHITECTURE.md` is its map.
 
 pub mod capability;
+pub mod config;
 pub mod job;
 pub mod plugin;
 pub mod storage;

@@ -1,5 +1,5 @@
-//! Plugins: from a file to something that can run.
-//!
-//! What runs them is `sandbox`; where their jobs come from is `worker`.
+//! Plugins: what the operator wrote about them, where they lie, and what config readers computed. How a
+//! component runs is in `sandbox`; which runs when is in `worker`.
 
-pub mod componentize;
+pub mod manifest;
+pub mod name;

@@ -62,6 +62,11 @@ impl Address {
         redis::Client::build_with_tls(self.info.clone(), files).map_err(|e| AddressError::Tls(e.to_string()))
     }
 
+    /// Whether the URL carried a password.
+    pub fn has_password(&self) -> bool {
+        self.info.redis_settings().password().is_some()
+    }
+
     /// The number of the database.
     pub fn database(&self) -> i64 {
         self.info.redis_settings().db()
@@ -101,6 +106,7 @@ mod tests {
             let address = Address::parse(url, TlsFiles::default()).unwrap();
             assert_eq!(address.to_string(), shown);
             assert!(!format!("{address:?}").contains("s3cret"));
+            assert_eq!(address.has_password(), url.contains("s3cret"), "{url}");
         }
     }
 

@@ -1,0 +1,10 @@
+//! From raw text to resolved settings, with every problem of a file reported at once. The only part that reads
+//! the environment. What plugins' manifests mean is in `plugin`; they are read with the same reader.
+
+pub mod document;
+pub mod env;
+pub mod problem;
+pub mod seat;
+pub mod settings;
+pub mod table;
+pub mod unit;

@@ -1,0 +1,126 @@
+//! The operator's manifest of a plugin: what it is, what it consumes, what it may touch, how much it may use.
+//! A plugin cannot grant itself anything. Reading the file is in `read`; whether the component fits is looked
+//! at in `sandbox`.
+
+mod read;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::capability::grant::Grants;
+use crate::config::document::Lines;
+use crate::config::problem::Problems;
+use crate::config::settings::Ceilings;
+use crate::job::name::QueueName;
+
+/// Everything a manifest says, with its defaults filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// What the plugin is.
+    pub kind: Kind,
+    /// The queues a worker serves; empty for a config reader.
+    pub consume: Vec<Consume>,
+    /// When a job's writes take place.
+    pub effects: EffectsMode,
+    /// What it may touch.
+    pub grants: Grants,
+    /// Static settings, visible through `wasi:config`.
+    pub config: BTreeMap<String, String>,
+    /// What one run may use.
+    pub limits: Limits,
+    /// Wall clock of one run of a config reader.
+    pub read_timeout: Duration,
+    /// Key of the Redis hash to which a config reader's settings are published.
+    pub publish: Option<String>,
+    /// Where its fields stand, for problems that show only when plugins are seen together.
+    pub lines: Lines,
+}
+
+/// The kinds of plugins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Runs jobs.
+    Worker,
+    /// Computes settings.
+    ConfigReader,
+}
+
+/// How a worker serves one queue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Consume {
+    /// The queue.
+    pub queue: QueueName,
+    /// From which end jobs are taken.
+    pub order: Order,
+    /// Whether a job outlives a crash.
+    pub delivery: Delivery,
+    /// Runs at once on this host.
+    pub concurrency: u32,
+    /// Attempts after which a job is dead.
+    pub max_attempts: u32,
+    /// Wall clock of one run.
+    pub timeout: Duration,
+    /// Waits between attempts.
+    pub backoff: Backoff,
+}
+
+/// From which end jobs are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Oldest first.
+    Fifo,
+    /// Newest first.
+    Lifo,
+}
+
+/// Whether a job outlives a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// It runs again.
+    AtLeastOnce,
+    /// It is forgotten when it is taken.
+    AtMostOnce,
+}
+
+/// Waits between attempts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backoff {
+    /// Before the second attempt.
+    pub base: Duration,
+    /// Each wait is this much longer than the one before.
+    pub factor: f64,
+    /// Longest wait.
+    pub max: Duration,
+    /// Share of the wait that is left to chance.
+    pub jitter: f64,
+}
+
+/// When a job's writes take place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EffectsMode {
+    /// Each at once.
+    Immediate,
+}
+
+/// What one run may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory, bytes.
+    pub memory_bytes: u64,
+    /// Calls to `kv` and `queue`.
+    pub kv_calls: u32,
+    /// Largest value in or out, bytes.
+    pub value_bytes: u64,
+    /// Changes of keys and queues.
+    pub effects: u32,
+    /// Log text, bytes.
+    pub log_bytes: u64,
+}
+
+impl Manifest {
+    /// Reads a manifest; `origin` is the file's name as the operator knows it, `ceilings` what the host allows
+    /// at the most.
+    pub fn parse(origin: &str, text: &str, ceilings: &Ceilings) -> Result<Self, Problems> {
+        read::manifest(origin, text, ceilings)
+    }
+}

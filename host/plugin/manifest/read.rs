@@ -1,0 +1,323 @@
+//! From the text of a manifest to its meaning, collecting every problem on the way. Fields of later versions
+//! are known here and refused as such, so that none is ever ignored.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Backoff, Delivery, Order};
+use super::{Consume, EffectsMode, Kind, Limits, Manifest};
+use crate::capability::grant::{Grants, Patterns};
+use crate::config::document::Document;
+use crate::config::problem::Problems;
+use crate::config::settings::Ceilings;
+use crate::config::table::Table;
+use crate::job::name::QueueName;
+use crate::plugin::name::PluginName;
+
+const KINDS: [(&str, Kind); 2] = [("worker", Kind::Worker), ("config-reader", Kind::ConfigReader)];
+const ORDERS: [(&str, Order); 2] = [("fifo", Order::Fifo), ("lifo", Order::Lifo)];
+const DELIVERIES: [(&str, Delivery); 2] =
+    [("at-least-once", Delivery::AtLeastOnce), ("at-most-once", Delivery::AtMostOnce)];
+
+/// Most queues one plugin serves.
+const CONSUME_MAX: usize = 256;
+/// Most patterns in one list of grants: each is looked at for every call.
+const PATTERNS_MAX: usize = 1000;
+/// Most static settings, and the bytes of one name and of all together.
+const STATIC_MAX: usize = 1000;
+const STATIC_NAME_BYTES_MAX: usize = 256;
+const STATIC_BYTES_MAX: usize = 1024 * 1024;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Longest wait between attempts, as long as a guest may ask for.
+const BACKOFF_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Longest run of a config reader: it answers from a few keys.
+const READ_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+pub(super) fn manifest(origin: &str, text: &str, ceilings: &Ceilings) -> Result<Manifest, Problems> {
+    let document = Document::parse(origin, text)?;
+    let mut root = document.root();
+    root.missing("kind", "write `kind = \"worker\"` or `kind = \"config-reader\"`");
+    let kind = root.choice("kind", &KINDS);
+    let reader = kind == Some(Kind::ConfigReader);
+    let consume = if reader { no_queues(&mut root) } else { queues(&mut root, kind, ceilings) };
+    let (read_timeout, publish) = reader_fields(&mut root, reader);
+    let effects = effects(&mut root, reader);
+    let grants = grants(root.table("grants"), reader);
+    let config = static_settings(root.table("config"), &grants);
+    let limits = limits(root.table("limits"), reader, ceilings);
+    let mut instances = root.table("instances");
+    if instances.integer("reuse", 1..=u32::MAX, 1).is_some_and(|reuse| reuse > 1) {
+        instances.refuse("reuse", "above 1 is not yet supported; write 1 or leave it out");
+    }
+    instances.finish();
+    root.not_yet("canary", "leave it out: a new version takes over at once");
+    root.not_yet("engine", "leave it out: there is one profile");
+    root.finish();
+    let kind = kind.unwrap_or(Kind::Worker);
+    let lines = document.lines();
+    document.finish(Manifest { kind, consume, effects, grants, config, limits, read_timeout, publish, lines })
+}
+
+/// The fields that only one kind has at the top of the file.
+fn reader_fields(root: &mut Table<'_>, reader: bool) -> (Duration, Option<String>) {
+    const DEFAULT: Duration = Duration::from_secs(10);
+    if !reader {
+        root.misplaced("timeout", "belongs into a `[[consume]]` table");
+        root.misplaced("publish", "is for config readers; a worker writes with `kv`");
+        return (DEFAULT, None);
+    }
+    let timeout = root.duration("timeout", MILLISECOND..=READ_TIMEOUT_MAX, "10s").unwrap_or(DEFAULT);
+    let publish = root.string("publish", "site-settings");
+    if let Some(key) = &publish
+        && let Err(error) = Patterns::check(key)
+    {
+        let error = error.to_string().replace("a pattern", "a key");
+        root.refuse("publish", &format!("is \"{}\": {error}", key.escape_debug()));
+    }
+    (timeout, publish)
+}
+
+fn no_queues(root: &mut Table<'_>) -> Vec<Consume> {
+    root.misplaced("consume", "is for workers; a config reader has no queues");
+    Vec::new()
+}
+
+fn queues(root: &mut Table<'_>, kind: Option<Kind>, ceilings: &Ceilings) -> Vec<Consume> {
+    for name in ["queue", "order", "delivery", "concurrency", "max_attempts", "backoff"] {
+        root.misplaced(name, "belongs into a `[[consume]]` table");
+    }
+    if kind == Some(Kind::Worker) {
+        root.missing(
+            "consume",
+            "a worker serves at least one queue: write `[[consume]]` and `queue = \"…\"`",
+        );
+    }
+    let tables = root.tables("consume");
+    if kind == Some(Kind::Worker) && tables.is_empty() && root.has("consume") {
+        root.refuse("consume", "is empty; a worker serves at least one queue");
+    }
+    if tables.len() > CONSUME_MAX {
+        root.refuse(
+            "consume",
+            &format!("has {} queues; it can have {CONSUME_MAX} at the most", tables.len()),
+        );
+    }
+    let mut seen = BTreeMap::new();
+    let mut all = Vec::new();
+    for mut table in tables {
+        let consume = queue(&mut table, ceilings);
+        if let Some(consume) = consume {
+            let line = table.line_of("queue").unwrap_or(table.line());
+            match seen.get(&consume.queue) {
+                Some(first) => table.refuse(
+                    "queue",
+                    &format!(
+                        "is \"{}\" again; line {first} has it already",
+                        consume.queue.as_str().escape_debug()
+                    ),
+                ),
+                None => {
+                    seen.insert(consume.queue.clone(), line);
+                }
+            }
+            all.push(consume);
+        }
+        table.finish();
+    }
+    all
+}
+
+/// One `[[consume]]`; none if it has no usable queue name.
+fn queue(table: &mut Table<'_>, ceilings: &Ceilings) -> Option<Consume> {
+    for name in ["kind", "publish"] {
+        table.misplaced(name, "belongs to the top of the file, before the first `[table]`");
+    }
+    table.missing("queue", "name the Redis list that producers push to: `queue = \"orders\"`");
+    let queue = table.string("queue", "orders").and_then(|name| match QueueName::new(name.clone()) {
+        Ok(queue) => Some(queue),
+        Err(error) => {
+            let shown: String = name.chars().take(60).collect();
+            table.refuse("queue", &format!("is \"{}\": {error}", shown.escape_debug()));
+            None
+        }
+    });
+    let order = table.choice("order", &ORDERS).unwrap_or(Order::Fifo);
+    let delivery = table.choice("delivery", &DELIVERIES).unwrap_or(Delivery::AtLeastOnce);
+    let concurrency = table.integer("concurrency", 1..=u32::MAX, 64).unwrap_or(64.min(ceilings.instances));
+    if concurrency > ceilings.instances {
+        let most = ceilings.instances;
+        let text = format!(
+            "is {concurrency}; this host runs {most} jobs at once at the most (its `limits.instances`)"
+        );
+        table.refuse("concurrency", &text);
+    }
+    let mut max_attempts = table.integer("max_attempts", 1..=1000, 5).unwrap_or(5);
+    let timeout = table.duration("timeout", MILLISECOND..=DAY, "30s").unwrap_or(Duration::from_secs(30));
+    let backoff = backoff(table.table("backoff"));
+    if delivery == Delivery::AtMostOnce {
+        for name in ["max_attempts", "backoff"] {
+            if table.has(name) {
+                table.refuse(
+                    name,
+                    "means nothing with `delivery = \"at-most-once\"`: there is one attempt; leave it out",
+                );
+            }
+        }
+        max_attempts = 1;
+    }
+    Some(Consume { queue: queue?, order, delivery, concurrency, max_attempts, timeout, backoff })
+}
+
+fn backoff(mut table: Table<'_>) -> Backoff {
+    let base = table.duration("base", MILLISECOND..=DAY, "1s");
+    let factor = table.number("factor", 1.0..=100.0, 2.0);
+    let max = table.duration("max", MILLISECOND..=BACKOFF_MAX, "10m");
+    let jitter = table.number("jitter", 0.0..=1.0, 0.2);
+    let base = base.unwrap_or(Duration::from_secs(1));
+    let longest = max.unwrap_or_else(|| base.max(Duration::from_secs(600)));
+    if longest < base {
+        table.refuse("max", "is shorter than `base`, the first wait");
+    }
+    table.finish();
+    Backoff { base, factor: factor.unwrap_or(2.0), max: longest, jitter: jitter.unwrap_or(0.2) }
+}
+
+fn effects(root: &mut Table<'_>, reader: bool) -> EffectsMode {
+    if reader {
+        root.misplaced("effects", "is for workers; a config reader changes nothing");
+        return EffectsMode::Immediate;
+    }
+    let mut table = root.table("effects");
+    if table.choice("mode", &[("immediate", false), ("atomic", true)]) == Some(true) {
+        table
+            .refuse("mode", "is \"atomic\", which is not yet supported; write \"immediate\" or leave it out");
+    }
+    if table.choice("isolation", &[("read-committed", false), ("serializable", true)]) == Some(true) {
+        table.refuse("isolation", "is \"serializable\", which is not yet supported; leave it out");
+    }
+    table.finish();
+    EffectsMode::Immediate
+}
+
+fn grants(mut table: Table<'_>, reader: bool) -> Grants {
+    let mut kv = table.table("kv");
+    let kv_read = patterns(&mut kv, "read", "config:*");
+    let (mut kv_write, mut queue_push, mut queue_pop) = Default::default();
+    let mut config = Vec::new();
+    if reader {
+        kv.misplaced("write", "is for workers; a config reader changes nothing");
+        table.misplaced("queue", "is for workers; a config reader has no queues");
+        table.misplaced("config", "is not yet supported in a config reader: it sees its own `[config]` only");
+    } else {
+        kv_write = patterns(&mut kv, "write", "thumb:*");
+        let mut queue = table.table("queue");
+        queue_push = patterns(&mut queue, "push", "notify");
+        queue_pop = patterns(&mut queue, "pop", "inbox");
+        queue.finish();
+        config = readers(&mut table);
+    }
+    kv.finish();
+    let http = table.strings("http", "api.example");
+    if http.is_some_and(|hosts| !hosts.is_empty()) {
+        table.refuse("http", "is not yet supported: plugins reach no network; leave it empty");
+    }
+    table.finish();
+    Grants { kv_read, kv_write, queue_push, queue_pop, config }
+}
+
+fn patterns(table: &mut Table<'_>, name: &'static str, example: &str) -> Patterns {
+    let items = table.strings(name, example).unwrap_or_default();
+    if items.len() > PATTERNS_MAX {
+        table.refuse(name, &format!("has {} patterns; it can have {PATTERNS_MAX} at the most", items.len()));
+    }
+    for item in &items {
+        if let Err(error) = Patterns::check(&item.text) {
+            let shown: String = item.text.chars().take(60).collect();
+            table.refuse_at(item.line, name, &format!("has \"{}\": {error}", shown.escape_debug()));
+        }
+    }
+    let items: Vec<String> = items.into_iter().map(|item| item.text).collect();
+    Patterns::new(&items)
+}
+
+fn readers(table: &mut Table<'_>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    for item in table.strings("config", "site").unwrap_or_default() {
+        if let Err(error) = PluginName::new(item.text.clone()) {
+            let text = format!(
+                "has \"{}\": it takes names of config readers, and {error}",
+                item.text.escape_debug()
+            );
+            table.refuse_at(item.line, "config", &text);
+        }
+        seen.insert(item.text);
+    }
+    seen.into_iter().collect()
+}
+
+fn static_settings(table: Table<'_>, grants: &Grants) -> BTreeMap<String, String> {
+    let mut settings = BTreeMap::new();
+    let mut bytes = 0;
+    for (name, item) in table.all_strings() {
+        bytes += name.len() + item.text.len();
+        if name.is_empty() || name.len() > STATIC_NAME_BYTES_MAX {
+            table.refuse_at(
+                item.line,
+                "config",
+                &format!("has a name of {} bytes; it must have 1 to {STATIC_NAME_BYTES_MAX}", name.len()),
+            );
+        }
+        let reader = name.split_once('.').map(|(reader, _)| reader);
+        if let Some(reader) = reader.filter(|reader| grants.config.iter().any(|r| r == reader)) {
+            let text = format!(
+                "begins with \"{reader}.\", as the settings of the config reader `{reader}` do; choose another name"
+            );
+            table.refuse_at(item.line, &name, &text);
+        }
+        settings.insert(name, item.text);
+    }
+    if settings.len() > STATIC_MAX {
+        table.refuse_at(
+            table.line(),
+            "settings",
+            &format!("has {} settings; it can have {STATIC_MAX} at the most", settings.len()),
+        );
+    }
+    if bytes > STATIC_BYTES_MAX {
+        table.refuse_at(table.line(), "settings", "has more than 1MiB of names and values");
+    }
+    settings
+}
+
+fn limits(mut table: Table<'_>, reader: bool, ceilings: &Ceilings) -> Limits {
+    const KIB: u64 = 1024;
+    const MIB: u64 = 1024 * KIB;
+    let memory = ceiling(&mut table, "memory", 64 * KIB, 64 * MIB, ceilings.memory_bytes);
+    let value = ceiling(&mut table, "value", 1, 8 * MIB, ceilings.value_bytes);
+    let kv_calls = table.integer("kv_calls", 0..=10_000_000, 10_000).unwrap_or(10_000);
+    let effects = if reader {
+        table.misplaced("effects", "is for workers; a config reader changes nothing");
+        0
+    } else {
+        table.integer("effects", 0..=1_000_000, 1000).unwrap_or(1000)
+    };
+    let log_bytes = table.size("log_bytes", 0..=64 * MIB, "64KiB").unwrap_or(64 * KIB);
+    table.finish();
+    Limits { memory_bytes: memory, kv_calls, value_bytes: value, effects, log_bytes }
+}
+
+/// A size that the host bounds; the default gives way to the bound.
+fn ceiling(table: &mut Table<'_>, name: &'static str, least: u64, default: u64, most: u64) -> u64 {
+    use crate::config::unit::show_size;
+    let size = table.size(name, least..=u64::MAX, &show_size(default));
+    if let Some(size) = size.filter(|size| *size > most) {
+        let (size, most) = (show_size(size), show_size(most));
+        table.refuse(
+            name,
+            &format!("is \"{size}\"; this host allows \"{most}\" at the most (its `limits.{name}`)"),
+        );
+    }
+    size.unwrap_or(default.min(most))
+}
