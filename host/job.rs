@@ -1,6 +1,13 @@
 //! What a job is and everything that happens to it in Redis: names, keys, envelopes, and one script for each
 //! change of its place. Knows plugins only by name, and nothing of sandboxes.
 
+pub mod backoff;
 pub mod envelope;
 pub mod key;
+pub mod lease;
 pub mod name;
+pub mod push;
+mod reply;
+mod script;
+pub mod settle;
+pub mod store;

@@ -8,6 +8,9 @@ use super::name::{HostId, QueueName};
 /// Sorted set of living hosts: host id by lease expiry in Redis milliseconds.
 pub const HOSTS: &str = "sandhog:hosts";
 
+/// Set of the names of all queues that hosts ever served.
+pub const QUEUES: &str = "sandhog:queues";
+
 /// Hash that tells about one host: `queues` (JSON array), `plugins`, `version`, `pid`, `started_ms`.
 pub fn host_info(host: &str) -> String {
     format!("sandhog:host:{host}")

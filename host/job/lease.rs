@@ -1,0 +1,196 @@
+//! Which hosts live: one registry for all queues, in Redis time. A host without a lease claims nothing, and
+//! others take back what it had. Jobs themselves are in `store`.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use super::key::{HOSTS, QUEUES, host_info};
+use super::name::{HostId, QueueName};
+use super::reply::{Fields, list, text, unexpected};
+use super::script;
+use super::store::StoreError;
+use crate::storage::fault::Fault;
+use crate::storage::link::Link;
+
+/// Most dead hosts told at once; the rest is told when these are forgotten.
+pub const EXPIRED_MAX: u32 = 100;
+/// Most hosts in a listing.
+pub const HOSTS_MAX: u32 = 10_000;
+
+/// What a host tells about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HostInfo {
+    /// Queues it claims from, or may have claimed from: whoever reaps it looks there.
+    pub queues: Vec<QueueName>,
+    /// Names of its plugins.
+    pub plugins: Vec<String>,
+    /// Of the program.
+    pub version: String,
+    /// Of the process, on its machine.
+    pub pid: u32,
+}
+
+/// One registered host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostRow {
+    /// Its id, which tells when it began.
+    pub id: HostId,
+    /// Until its lease ends; negative when it has ended.
+    pub expires_in_ms: i64,
+    /// What it told; empty where somebody deleted it.
+    pub info: HostInfo,
+}
+
+/// The registry of hosts; clones share the connection.
+#[derive(Debug, Clone)]
+pub struct Leases {
+    link: Link,
+}
+
+impl Leases {
+    /// The registry at the other end of `link`.
+    pub fn new(link: Link) -> Self {
+        Self { link }
+    }
+
+    /// Begins a life of the host `name` on `seat`, with a lease from now.
+    pub async fn register(
+        &self,
+        name: &str,
+        seat: u32,
+        lease: Duration,
+        info: &HostInfo,
+    ) -> Result<HostId, StoreError> {
+        let refused = |error: super::name::NameError| Fault::Unexpected(error.to_string());
+        // Any epoch will do to learn what the name and the seat look like.
+        let sample = HostId::new(name, seat, 0).map_err(refused)?;
+        let mut call = script::REGISTER.call(&[HOSTS, QUEUES]);
+        call.arg(sample.seat()).arg(milliseconds(lease)).arg(host_info(""));
+        add_info(&mut call, info);
+        match script::REGISTER.run::<Value>(&self.link, &call).await? {
+            Value::Array(mut key) => Err(StoreError::WrongType(text(key.pop().unwrap_or_default())?)),
+            id => {
+                let id = text(id)?;
+                HostId::parse(&id).ok_or_else(|| Fault::Unexpected(format!("`{id}` for a host id")).into())
+            }
+        }
+    }
+
+    /// Keeps the lease of `host` from now on; false when it is not registered any more.
+    pub async fn renew(&self, host: &HostId, lease: Duration) -> Result<bool, Fault> {
+        let mut call = script::RENEW.call(&[HOSTS]);
+        call.arg(host.as_str()).arg(milliseconds(lease));
+        script::RENEW.run(&self.link, &call).await
+    }
+
+    /// Tells anew what `host` serves; false when it is not registered any more. Comes before the first claim
+    /// from a new queue, and after the last record of an old one is gone.
+    pub async fn describe(&self, host: &HostId, info: &HostInfo) -> Result<bool, StoreError> {
+        let about = host_info(host.as_str());
+        let mut call = script::DESCRIBE.call(&[HOSTS, QUEUES, &about]);
+        call.arg(host.as_str());
+        add_info(&mut call, info);
+        match script::DESCRIBE.run::<Value>(&self.link, &call).await? {
+            Value::Int(written) => Ok(written != 0),
+            key => Err(StoreError::WrongType(text(key)?)),
+        }
+    }
+
+    /// Hosts whose lease ended, the longest dead first, `EXPIRED_MAX` at most.
+    pub async fn expired(&self) -> Result<Vec<HostId>, Fault> {
+        let mut call = script::EXPIRED.call(&[HOSTS]);
+        call.arg(EXPIRED_MAX);
+        let ids: Vec<String> = script::EXPIRED.run(&self.link, &call).await?;
+        Ok(ids.iter().filter_map(|id| HostId::parse(id)).collect())
+    }
+
+    /// All registered lives of one seat (`HostId::seat`), the latest last.
+    pub async fn of_seat(&self, seat: &str) -> Result<Vec<HostId>, Fault> {
+        let ids: Vec<String> = self.link.query(redis::cmd("ZRANGE").arg(HOSTS).arg(0).arg(-1)).await?;
+        let mut ids: Vec<HostId> = ids.iter().filter_map(|id| HostId::parse(id)).collect();
+        ids.retain(|id| id.seat() == seat);
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// The queues where `host` may have records; all queues ever served, where somebody deleted what it told.
+    pub async fn queues_of(&self, host: &HostId) -> Result<Vec<QueueName>, Fault> {
+        let mut get = redis::cmd("HGET");
+        get.arg(host_info(host.as_str())).arg("queues");
+        let queues: Option<String> = self.link.query(&get).await?;
+        match queues.and_then(|json| serde_json::from_str::<Vec<String>>(&json).ok()) {
+            Some(queues) => Ok(queue_names(queues)),
+            None => known_queues(&self.link).await,
+        }
+    }
+
+    /// Ends the registration of `host`, after all its records were reaped; false when its lease lives (again).
+    pub async fn forget(&self, host: &HostId, by_force: bool) -> Result<bool, Fault> {
+        let mut call = script::FORGET.call(&[HOSTS, &host_info(host.as_str())]);
+        call.arg(host.as_str()).arg(u8::from(by_force));
+        script::FORGET.run(&self.link, &call).await
+    }
+
+    /// All registered hosts, those first whose lease ends first.
+    pub async fn list(&self) -> Result<Vec<HostRow>, Fault> {
+        let mut call = script::HOSTS.call(&[HOSTS]);
+        call.arg(host_info("")).arg(HOSTS_MAX);
+        let rows = list(script::HOSTS.run::<Value>(&self.link, &call).await?)?;
+        rows.into_iter().filter_map(|row| read_host(row).transpose()).collect()
+    }
+}
+
+/// All queues that hosts ever served, in alphabetical order.
+pub async fn known_queues(link: &Link) -> Result<Vec<QueueName>, Fault> {
+    let names: Vec<String> = link.query(redis::cmd("SMEMBERS").arg(QUEUES)).await?;
+    let mut names = queue_names(names);
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn queue_names(names: Vec<String>) -> Vec<QueueName> {
+    names.into_iter().filter_map(|name| QueueName::new(name).ok()).collect()
+}
+
+fn milliseconds(lease: Duration) -> u64 {
+    lease.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+/// The arguments that tell about a host.
+fn add_info(call: &mut redis::Cmd, info: &HostInfo) {
+    let queues: Vec<&str> = info.queues.iter().map(QueueName::as_str).collect();
+    let json = |names: &[&str]| serde_json::to_string(names).expect("strings always make JSON");
+    let plugins: Vec<&str> = info.plugins.iter().map(String::as_str).collect();
+    call.arg(json(&queues)).arg(json(&plugins)).arg(&info.version).arg(info.pid);
+    for queue in queues {
+        call.arg(queue);
+    }
+}
+
+/// One row of the script's answer; none for what is no host.
+fn read_host(row: Value) -> Result<Option<HostRow>, Fault> {
+    let mut fields = Fields::new(row)?;
+    let id = HostId::parse(&fields.text()?);
+    let expires_in_ms = match fields.next() {
+        Value::Int(ms) => ms,
+        other => return Err(unexpected(&other)),
+    };
+    let mut info = HostInfo::default();
+    let mut about = Fields::new(fields.next())?;
+    loop {
+        let field = match about.next() {
+            Value::Nil => break,
+            field => text(field)?,
+        };
+        let value = about.text()?;
+        match field.as_str() {
+            "queues" => info.queues = queue_names(serde_json::from_str(&value).unwrap_or_default()),
+            "plugins" => info.plugins = serde_json::from_str(&value).unwrap_or_default(),
+            "version" => info.version = value,
+            "pid" => info.pid = value.parse().unwrap_or(0),
+            _ => {}
+        }
+    }
+    Ok(id.map(|id| HostRow { id, expires_in_ms, info }))
+}

@@ -1,0 +1,117 @@
+//! Putting jobs into a queue. Without options a job is the producer's bytes at the end of a list, as any other
+//! client would push it.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use super::envelope::{HEADER_BYTES_MAX, Header};
+use super::key::QueueKeys;
+use super::name::{JobId, QueueName};
+use super::reply::Fields;
+use super::script;
+use super::store::{StoreError, wrong_type};
+use crate::storage::fault::Fault;
+use crate::storage::link::Link;
+
+/// Most payloads, and about most bytes, in one command of a bulk push.
+const BULK_COUNT: usize = 1_000;
+const BULK_BYTES: usize = 1 << 20;
+
+/// How a job is to be pushed; the default is a plain push.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PushOptions {
+    /// Not to be run before this has passed.
+    pub delay: Option<Duration>,
+    /// Refused while a job with the same key waits or runs, but no longer than this.
+    pub unique: Option<(String, Duration)>,
+    /// For the guest: names and values. A name that begins with `!` is the host's own.
+    pub headers: Vec<(String, String)>,
+    /// To be the next one taken, by a queue that takes the oldest first.
+    pub front: bool,
+}
+
+/// What became of a push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pushed {
+    /// It waits; this many wait where it was put.
+    Waiting(u64),
+    /// It becomes due later.
+    Delayed(JobId),
+    /// A living job has its unique key; nothing was pushed.
+    Duplicate,
+}
+
+/// Pushes one job.
+pub async fn push(
+    link: &Link,
+    queue: &QueueName,
+    payload: &[u8],
+    options: &PushOptions,
+) -> Result<Pushed, StoreError> {
+    let keys = QueueKeys::new(queue);
+    let end = if options.front { "LPUSH" } else { "RPUSH" };
+    if options.delay.is_none() && options.unique.is_none() && options.headers.is_empty() {
+        let length = link.query(redis::cmd(end).arg(&keys.list).arg(payload)).await;
+        return length.map(Pushed::Waiting).map_err(|fault| wrong_type(fault, &keys.list));
+    }
+    let id = JobId::new(format!("push-{:032x}", fastrand::u128(..))).expect("hex digits make a job id");
+    let mut header = Header { id, attempts: 0, crashes: 0, first_seen_ms: 0, notes: options.headers.clone() };
+    let mut at = vec![keys.ready.clone(), keys.delayed.clone()];
+    if let Some((key, _)) = &options.unique {
+        header.set_note("!unique", key);
+        at.push(keys.unique(key));
+    }
+    let line = header.encode();
+    // Redis time takes up to 13 digits more than the zero that stands for it.
+    if line.len() + 16 > HEADER_BYTES_MAX {
+        return Err(StoreError::HeaderTooLong(line.len()));
+    }
+    let bare = format!("1 {} 0 0 0", header.id);
+    let notes = line.strip_prefix(&bare).unwrap_or_default().trim_end_matches('\n');
+    let mut call = script::PUSH.call(&at);
+    call.arg(header.id.as_str()).arg(notes).arg(payload);
+    call.arg(options.delay.map(|delay| milliseconds(delay).to_string()).unwrap_or_default()).arg(end);
+    call.arg(options.unique.as_ref().map_or(0, |(_, kept)| milliseconds(*kept).max(1)));
+    let mut fields = Fields::new(script::PUSH.run::<Value>(link, &call).await?)?;
+    match fields.number()? {
+        0 => Ok(Pushed::Waiting(fields.number()?)),
+        1 => Ok(Pushed::Delayed(header.id)),
+        2 => Ok(Pushed::Duplicate),
+        _ => Err(StoreError::WrongType(fields.text()?)),
+    }
+}
+
+/// Pushes many jobs, plainly and in order, and answers how many wait then. If it fails, the first ones may have
+/// been pushed.
+pub async fn push_many(
+    link: &Link,
+    queue: &QueueName,
+    payloads: &[impl AsRef<[u8]>],
+) -> Result<u64, StoreError> {
+    let mut waiting = 0;
+    let mut rest = payloads;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |payload: &&_| {
+            bytes += AsRef::<[u8]>::as_ref(*payload).len();
+            bytes <= BULK_BYTES
+        };
+        let count = rest.iter().take(BULK_COUNT).take_while(fits).count().max(1);
+        let (page, later) = rest.split_at(count);
+        let mut push = redis::cmd("RPUSH");
+        push.arg(queue.as_str());
+        for payload in page {
+            push.arg(payload.as_ref());
+        }
+        let length: Result<u64, Fault> = link.query(&push).await;
+        waiting = length.map_err(|fault| wrong_type(fault, queue.as_str()))?;
+        rest = later;
+    }
+    Ok(waiting)
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    // A century: further away, sums with Redis time would leave the range of exact numbers.
+    duration.as_millis().min(3_155_760_000_000).try_into().unwrap_or(u64::MAX)
+}

@@ -1,0 +1,82 @@
+//! Takes the answers of scripts apart by moving their bytes, never copying them. What the answers mean stands
+//! with the scripts.
+
+use redis::Value;
+
+use crate::storage::fault::Fault;
+
+/// An answer of an unknown shape.
+pub(crate) fn unexpected(what: &Value) -> Fault {
+    // Not the value itself: it may hold payloads.
+    let shape = match what {
+        Value::Nil => "nothing",
+        Value::Int(_) => "a number",
+        Value::BulkString(_) | Value::SimpleString(_) | Value::Okay => "a string",
+        Value::Array(_) => "a list",
+        _ => "another type",
+    };
+    Fault::Unexpected(format!("{shape} from a script that never answers so"))
+}
+
+/// The elements of a list.
+pub(crate) fn list(value: Value) -> Result<Vec<Value>, Fault> {
+    match value {
+        Value::Array(values) => Ok(values),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// A whole number that cannot be negative.
+pub(crate) fn number(value: &Value) -> Result<u64, Fault> {
+    match value {
+        Value::Int(number) => Ok((*number).try_into().unwrap_or(0)),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Bytes.
+pub(crate) fn bytes(value: Value) -> Result<Vec<u8>, Fault> {
+    match value {
+        Value::BulkString(bytes) => Ok(bytes),
+        Value::SimpleString(text) => Ok(text.into_bytes()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Bytes that are text; what is not UTF-8 in them is replaced.
+pub(crate) fn text(value: Value) -> Result<String, Fault> {
+    bytes(value).map(|b| String::from_utf8_lossy(&b).into_owned())
+}
+
+/// Hands out the elements of a list in turn.
+pub(crate) struct Fields(std::vec::IntoIter<Value>);
+
+impl Fields {
+    /// Of a list.
+    pub(crate) fn new(value: Value) -> Result<Self, Fault> {
+        Ok(Self(list(value)?.into_iter()))
+    }
+
+    /// The next element; nothing when there is none.
+    pub(crate) fn next(&mut self) -> Value {
+        self.0.next().unwrap_or(Value::Nil)
+    }
+
+    /// The next element, a number.
+    pub(crate) fn number(&mut self) -> Result<u64, Fault> {
+        number(&self.next())
+    }
+
+    /// The next element, a number or nothing.
+    pub(crate) fn optional_number(&mut self) -> Result<Option<u64>, Fault> {
+        match self.next() {
+            Value::Nil | Value::Boolean(false) => Ok(None),
+            value => number(&value).map(Some),
+        }
+    }
+
+    /// The next element, text.
+    pub(crate) fn text(&mut self) -> Result<String, Fault> {
+        text(self.next())
+    }
+}

@@ -1,0 +1,52 @@
+//! The scripts that change a job's place, each one file in `script/` that begins with its contract. The parts
+//! they share stand before them. What calls them is in `store`, `settle`, `lease`, `push`, `inspect`, `edit`.
+
+use std::sync::LazyLock;
+
+use crate::storage::script::Script;
+
+/// `script!(NAME, "flags", "part" …, "file")`: a script made of its parts and its file. The first line says
+/// that Redis may run it at its memory limit: nothing that hosts do may be refused there.
+macro_rules! script {
+    ($(#[$doc:meta])* $name:ident, $head:literal, $($file:literal),+) => {
+        $(#[$doc])*
+        pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(concat!("#!lua", $head, "\n", $(include_str!(concat!("script/", $file, ".lua"))),+))
+        });
+    };
+}
+
+script!(TURN, " flags=allow-oom", "part/now", "part/count", "part/unique", "turn");
+script!(COMPLETE, " flags=allow-oom", "part/wrong_type", "part/count", "complete");
+script!(RETRY, " flags=allow-oom", "part/now", "part/wrong_type", "part/count", "part/envelope", "retry");
+script!(
+    BURY,
+    " flags=allow-oom",
+    "part/now",
+    "part/wrong_type",
+    "part/count",
+    "part/envelope",
+    "part/dead",
+    "bury"
+);
+script!(RELEASE, " flags=allow-oom", "part/wrong_type", "part/count", "part/envelope", "release");
+script!(
+    REAP,
+    " flags=allow-oom",
+    "part/now",
+    "part/wrong_type",
+    "part/count",
+    "part/envelope",
+    "part/unique",
+    "part/dead",
+    "reap"
+);
+script!(
+    /// Without the flag: what producers add is refused at the memory limit, before anything is written.
+    PUSH, "", "part/now", "part/wrong_type", "push");
+script!(REGISTER, " flags=allow-oom", "part/now", "part/wrong_type", "register");
+script!(RENEW, " flags=allow-oom", "part/now", "renew");
+script!(DESCRIBE, " flags=allow-oom", "part/wrong_type", "describe");
+script!(FORGET, " flags=allow-oom", "part/now", "forget");
+script!(EXPIRED, " flags=no-writes,allow-oom", "part/now", "expired");
+script!(HOSTS, " flags=no-writes,allow-oom", "part/now", "hosts");

@@ -1,0 +1,20 @@
+-- Bury: a job will not run again unless an operator says so.
+--
+-- KEYS   1 inflight of the host  2 stats  3 dead  4 its unique key, if it has one
+-- ARGV   1 field  2 header to store, with its line feed  3 job id  4 most dead jobs  5 longest age in ms
+--        6 most bytes
+-- Reply  1 done, 0 late: the record was gone and nothing changed, or the key that is of a wrong type
+--
+-- inflight -> dead, at Redis time; its unique key is let go. The oldest of dead -> gone while a cap is passed
+local wrong = wrong_type(KEYS[1], 'hash', KEYS[2], 'hash', KEYS[3], 'zset')
+if wrong then return wrong end
+local record = redis.call('HGET', KEYS[1], ARGV[1])
+if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then
+  count(KEYS[2], 'late', 1)
+  return 0
+end
+if KEYS[4] and redis.pcall('GET', KEYS[4]) == ARGV[3] then redis.call('DEL', KEYS[4]) end
+add_dead(KEYS[3], KEYS[2], now, ARGV[2] .. payload_of(ARGV[1], record))
+count(KEYS[2], 'buried', 1)
+trim_dead(KEYS[3], KEYS[2], now, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
+return 1

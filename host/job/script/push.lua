@@ -1,0 +1,15 @@
+-- Push with options. Unlike our other scripts it is refused while Redis has reached its memory limit.
+--
+-- KEYS   1 ready  2 delayed  3 unique key, if one is wanted
+-- ARGV   1 job id  2 notes as they stand in a header, with a space before each  3 payload
+--        4 delay in ms; empty for none  5 LPUSH or RPUSH  6 how long the unique key is kept in ms
+-- Reply  {0, length of ready}; {1} delayed; {2} a living job has the unique key; {3, key} of a wrong type
+--
+-- nothing -> ready, or delayed until Redis time plus the delay; the unique key holds the job's id
+local wrong = wrong_type(KEYS[1], 'list', KEYS[2], 'zset')
+if wrong then return {3, wrong} end
+if KEYS[3] and not redis.call('SET', KEYS[3], ARGV[1], 'NX', 'PX', ARGV[6]) then return {2} end
+local envelope = string.format('1 %s 0 0 %d', ARGV[1], now) .. ARGV[2] .. '\n' .. ARGV[3]
+if ARGV[4] == '' then return {0, redis.call(ARGV[5], KEYS[1], envelope)} end
+redis.call('ZADD', KEYS[2], now + ARGV[4], envelope)
+return {1}

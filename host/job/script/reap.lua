@@ -1,0 +1,58 @@
+-- Reap: takes back what a dead host had in flight in one queue, a page at a time.
+--
+-- KEYS   1 inflight of that host  2 stats  3 ready  4 dead  5 hosts
+-- ARGV   1 that host  2 its epoch in ms  3 "1": by force, its lease does not matter  4 crashes at which a job
+--        is poison  5 most records  6 most bytes  7 most dead jobs  8 longest age in ms  9 most dead bytes
+--        10 prefix of unique keys
+-- Reply  {0, moved, buried, left}; {1} the host lives; {2, key} `key` is of a wrong type
+--
+-- inflight -> ready, in the order of sequence numbers, with one crash more
+-- inflight -> dead at the poison limit; its unique key is let go
+local inflight, stats, ready, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local wrong = wrong_type(inflight, 'hash', stats, 'hash', ready, 'list', dead, 'zset', KEYS[5], 'zset')
+if wrong then return {2, wrong} end
+local lease = redis.call('ZSCORE', KEYS[5], ARGV[1])
+if ARGV[3] ~= '1' and lease and tonumber(lease) > now then return {1} end
+
+local function seq_of(field) return tonumber(string.match(field, '^e?(%d+)$')) or 0 end
+
+local fields = redis.call('HKEYS', inflight)
+table.sort(fields, function(a, b) return seq_of(a) < seq_of(b) end)
+local poison, bytes_max = tonumber(ARGV[4]), tonumber(ARGV[6])
+local moved, buried, bytes = 0, 0, 0
+for i = 1, math.min(#fields, tonumber(ARGV[5])) do
+  local field, seq = fields[i], seq_of(fields[i])
+  local record = redis.call('HGET', inflight, field)
+  redis.call('HDEL', inflight, field)
+  -- A bare record: its sequence number tells who claimed it and when.
+  local id = ARGV[1] .. '-' .. string.format('%d', seq)
+  local attempts, crashes, notes, payload = '0', '0', '', record
+  local first_seen = string.format('%d', ARGV[2] + math.floor(seq / 512))
+  if string.byte(field) == 101 and string.find(record, HEADER) then
+    local begins
+    id, attempts, crashes, first_seen, notes, begins = string.match(record, HEADER)
+    payload = string.sub(record, begins)
+  end
+  crashes = math.min(crashes + 1, 4294967295)
+  if crashes >= poison then
+    if string.byte(field) == 101 then free_unique(ARGV[10], record) end
+    notes = string.gsub(notes, ' !reason=[^ ]*', '')
+      .. string.format(' !reason=its%%20host%%20died%%20%d%%20times%%20while%%20it%%20ran', crashes)
+  end
+  local envelope = string.format('1 %s %s %d %s%s\n', id, attempts, crashes, first_seen, notes) .. payload
+  if crashes >= poison then
+    add_dead(dead, stats, now, envelope)
+    buried = buried + 1
+  else
+    redis.call('RPUSH', ready, envelope)
+    moved = moved + 1
+  end
+  bytes = bytes + #record
+  if bytes >= bytes_max then break end
+end
+count(stats, 'reaped', moved + buried)
+count(stats, 'buried', buried)
+if buried > 0 then
+  trim_dead(dead, stats, now, tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]))
+end
+return {0, moved, buried, #fields - moved - buried}
