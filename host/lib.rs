@@ -7,3 +7,4 @@ pub mod config;
 pub mod job;
 pub mod plugin;
 pub mod storage;
+pub mod telemetry;

@@ -1,3 +1,7 @@
 //! The program: parse, dispatch, one line on stderr, exit code.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,0 +1,66 @@
+//! `sandhog componentize`: what a guest's compiler wrote becomes a component. The work is done in
+//! `plugin::componentize`.
+
+use std::fs;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use sandhog::plugin::componentize::{ComponentizeError, componentize};
+use serde_json::json;
+use tempfile::NamedTempFile;
+
+use crate::cli::context::Context;
+use crate::cli::error::{Failure, Outcome, Shape};
+use crate::cli::{output, text};
+
+/// Makes a component of a core module with embedded WIT, which is what most compilers write.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The core module.
+    core: PathBuf,
+    /// Where to write the component; `-` is standard output.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
+    let name = args.core.display();
+    let core = fs::read(&args.core).with_context(|| format!("cannot read `{name}`")).refuse()?;
+    let component = componentize(&core).map_err(|error| {
+        let failure = Failure::refused(format!("cannot make a component of `{name}`: {error}"));
+        match error {
+            ComponentizeError::NoWit => {
+                failure.with_hint("build the guest with bindings for `wit/`, for example with wit-bindgen")
+            }
+            ComponentizeError::Component => failure.with_hint("it needs no further step: load it as it is"),
+            _ => failure,
+        }
+    })?;
+    if args.output == Path::new("-") {
+        if std::io::stdout().is_terminal() {
+            return Err(Failure::refused("will not write a component to a terminal"));
+        }
+        return Ok(output::bytes(&component)?);
+    }
+    write_whole(&args.output, &component)
+        .with_context(|| format!("cannot write `{}`", args.output.display()))?;
+    if context.out.is_json() {
+        let document = json!({ "output": args.output.to_string_lossy(), "bytes": component.len() });
+        return Ok(context.out.document(&document)?);
+    }
+    context.note(&format!("wrote `{}`, {}", args.output.display(), text::size(component.len() as u64)));
+    Ok(())
+}
+
+/// Writes beside the file and renames: a host that watches the folder never sees half a component.
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    // A temporary file is private; a component is read by whoever runs the host.
+    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    file.persist(path)?;
+    Ok(())
+}
