@@ -1,24 +1,28 @@
 //! The command line: one file per subcommand in `cli/`, and here the tree of them and who runs which. Only this
 //! part prints.
 
+mod argument;
 mod child;
 mod completions;
 mod componentize;
 mod context;
 mod error;
+mod hosts;
 mod output;
 mod private_redis;
 mod progress;
+mod push;
 mod table;
 mod text;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use context::{Context, Global};
-use error::Outcome;
+use error::{Outcome, Shape};
 
 /// Runs untrusted job handlers as WebAssembly components on Redis queues.
 #[derive(Debug, Parser)]
@@ -32,6 +36,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Push(push::Args),
+    Hosts(hosts::Args),
     Componentize(componentize::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -58,8 +64,20 @@ pub(crate) fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Outcome {
     let context = Context::new(cli.global);
     match cli.command {
+        Command::Push(args) => wait_for(push::run(args, &context)),
+        Command::Hosts(args) => wait_for(hosts::run(args, &context)),
         Command::Componentize(args) => componentize::run(&args, &context),
         Command::Completions(args) => completions::run(&args),
         Command::Child(args) => child::run(&args),
     }
+}
+
+/// Drives a command that only talks to Redis: one thread is enough.
+fn wait_for(command: impl Future<Output = Outcome>) -> Outcome {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+        .refuse()?
+        .block_on(command)
 }

@@ -1,5 +1,6 @@
 //! Plugins: what the operator wrote about them, where they lie, and what config readers computed. How a
 //! component runs is in `sandbox`; which runs when is in `worker`.
 
+pub mod componentize;
 pub mod manifest;
 pub mod name;

@@ -3,23 +3,20 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::fmt;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// What is logged when nobody says it: our own words at `info`, other people's libraries when they warn.
-const DEFAULT_FILTER: &str = "warn,sandhog=info,guest=info";
+use crate::config::env;
+use crate::config::settings::{LogFormat, LogSettings};
 
-/// The shape of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// For people: time, level, target, message, fields.
-    #[default]
-    Text,
-    /// For people who watch: as `Text`, without date and target.
-    Short,
-    /// For programs: one JSON object per line.
-    Json,
+/// Who reads the lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// An operator, perhaps later, perhaps by a program: every line with its date.
+    Operator,
+    /// Somebody who watches: the time since the start is enough.
+    Watcher,
 }
 
 /// Why logging could not be set up.
@@ -38,20 +35,30 @@ pub enum TelemetryError {
     Twice(String),
 }
 
-/// Sets logging up. `filter` in the form of `sandhog=debug,guest=info`; none is the default. `colour` allows
-/// colours; they are used on a terminal only.
-pub fn init(format: LogFormat, filter: Option<&str>, colour: bool) -> Result<(), TelemetryError> {
-    let filter = filter.unwrap_or(DEFAULT_FILTER);
-    let parsed = EnvFilter::try_new(filter)
-        .map_err(|e| TelemetryError::Filter { filter: filter.to_owned(), cause: e.to_string() })?;
-    let ansi = colour && std::io::stderr().is_terminal();
+/// Sets logging up. Colours are used on a terminal only, and not against `NO_COLOR`.
+pub fn init(settings: &LogSettings, reader: Reader) -> Result<(), TelemetryError> {
+    let filter = directives(&settings.level);
+    let parsed = EnvFilter::try_new(&filter)
+        .map_err(|e| TelemetryError::Filter { filter: settings.level.clone(), cause: e.to_string() })?;
+    let ansi = std::io::stderr().is_terminal() && !env::no_color();
     let lines = fmt().with_env_filter(parsed).with_writer(std::io::stderr).with_ansi(ansi);
-    let done = match format {
-        LogFormat::Text => lines.finish().try_init(),
-        LogFormat::Short => lines.with_timer(fmt::time::uptime()).with_target(false).finish().try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
+    let done = match (settings.format, reader) {
+        (LogFormat::Json, _) => lines.json().flatten_event(true).finish().try_init(),
+        (LogFormat::Text, Reader::Operator) => lines.finish().try_init(),
+        (LogFormat::Text, Reader::Watcher) => {
+            lines.with_timer(fmt::time::uptime()).with_target(false).finish().try_init()
+        }
     };
     done.map_err(|error| TelemetryError::Twice(error.to_string()))
+}
+
+/// A bare level is meant for us and for guests: what libraries say counts when they warn.
+fn directives(level: &str) -> String {
+    match level.parse::<LevelFilter>() {
+        Ok(LevelFilter::OFF) => "off".to_owned(),
+        Ok(level) => format!("{},sandhog={level},guest={level}", level.min(LevelFilter::WARN)),
+        Err(_) => level.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -59,8 +66,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_bare_level_is_for_us_and_for_guests() {
+        for (level, filter) in [
+            ("info", "warn,sandhog=info,guest=info"),
+            ("error", "error,sandhog=error,guest=error"),
+            ("off", "off"),
+            ("info,guest=debug", "info,guest=debug"),
+        ] {
+            assert_eq!(directives(level), filter);
+        }
+    }
+
+    #[test]
     fn a_bad_filter_is_named() {
-        let error = init(LogFormat::Text, Some("sandhog=loud"), false).expect_err("it is no level");
+        let settings = LogSettings { format: LogFormat::Text, level: "sandhog=loud".to_owned() };
+        let error = init(&settings, Reader::Operator).expect_err("it is no level");
         assert!(error.to_string().starts_with("the log filter `sandhog=loud` is not valid: "), "{error}");
     }
 }

@@ -2,12 +2,13 @@
 //! write. Settings are resolved when first needed, so commands that need none work without any.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use sandhog::storage::address::{Address, TlsFiles};
+use sandhog::config::problem::Problems;
+use sandhog::config::settings::{Overrides, Settings};
 use sandhog::storage::link::{Link, Tracking};
+use sandhog::telemetry::{self, Reader};
 
-use crate::cli::error::{Outcome, Shape};
+use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::output::Output;
 
 /// Flags of every subcommand.
@@ -39,11 +40,21 @@ impl Context {
         Self { global, out }
     }
 
+    /// The settings, with what the global flags say.
+    pub(crate) fn settings(&self) -> Outcome<Settings> {
+        self.settings_with(Overrides::default())
+    }
+
+    /// The settings, with what flags say; the global ones are added here.
+    pub(crate) fn settings_with(&self, flags: Overrides) -> Outcome<Settings> {
+        let flags = Overrides { redis_url: flags.redis_url.or_else(|| self.global.redis.clone()), ..flags };
+        Settings::resolve(&flags, self.global.config.as_deref())
+            .map_err(|problems| refusal("the settings are not valid", &problems))
+    }
+
     /// A connection that has proved to work.
     pub(crate) async fn link(&self) -> Outcome<Link> {
-        let url = self.global.redis.as_deref().unwrap_or("redis://127.0.0.1:6379");
-        let address = Address::parse(url, TlsFiles::default()).refuse()?;
-        connect(&address, Duration::from_secs(5)).await
+        connect(&self.settings()?).await
     }
 
     /// Redis time in milliseconds: ages are told by the clock that wrote them.
@@ -62,11 +73,30 @@ impl Context {
 }
 
 /// Connects, or says what to do.
-async fn connect(address: &Address, deadline: Duration) -> Outcome<Link> {
-    let link = Link::new(address, "cli", deadline, Tracking::Off).refuse()?;
+pub(crate) async fn connect(settings: &Settings) -> Outcome<Link> {
+    let redis = &settings.redis;
+    let link = Link::new(&redis.address, "cli", redis.timeout, Tracking::Off).refuse()?;
     link.connect()
         .await
         .refuse()
         .hint("start a Redis there, or name another one with `--redis URL` or `SANDHOG_REDIS_URL`")?;
     Ok(link)
+}
+
+/// Sets logging up as the settings say, and logs what is allowed but unwise.
+pub(crate) fn start_logging(settings: &Settings, reader: Reader) -> Outcome {
+    telemetry::init(&settings.log, reader).refuse()?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
+}
+
+/// One problem is the error itself; several stand below it.
+pub(crate) fn refusal(what: &str, problems: &Problems) -> Failure {
+    match problems.list.as_slice() {
+        [only] => Failure::refused(only.to_string()),
+        list => Failure::refused(format!("{what}: {} problems", list.len()))
+            .with_details(list.iter().map(ToString::to_string).collect()),
+    }
 }

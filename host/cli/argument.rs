@@ -1,0 +1,30 @@
+//! Values of flags: read from text, refused with a reason that clap prints behind the flag's name.
+
+use std::time::Duration;
+
+use sandhog::job::name::{JobId, QueueName};
+
+/// A queue's name.
+pub(crate) fn queue(text: &str) -> Result<QueueName, String> {
+    QueueName::new(text).map_err(|error| error.to_string())
+}
+
+/// A job's id.
+pub(crate) fn job_id(text: &str) -> Result<JobId, String> {
+    JobId::new(text).map_err(|error| error.to_string())
+}
+
+/// A span of time.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| "not a time; write for example `500ms`, `10s`, `2h`".to_owned())
+}
+
+/// `key=value`.
+pub(crate) fn header(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("not of the form `key=value`")?;
+    if key.is_empty() || key.starts_with('!') {
+        return Err("a header needs a name, and one that does not begin with `!`".to_owned());
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}

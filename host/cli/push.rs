@@ -1,0 +1,267 @@
+//! `sandhog push`: a producer with options. A job without options is a plain `RPUSH`, as any Redis client does it.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures_util::{TryStreamExt as _, stream};
+use indicatif::ProgressBar;
+use sandhog::job::name::QueueName;
+use sandhog::job::push::{self, PushOptions, Pushed};
+use sandhog::storage::link::Link;
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::error::{Failure, Outcome, Shape};
+use crate::cli::{argument, progress, text};
+
+/// Jobs that travel to Redis as one step.
+const BATCH_JOBS_MAX: usize = 1000;
+/// Bytes after which a batch is sent though it is not full.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Longest line, and longest payload from standard input: what Redis takes as one value.
+const PAYLOAD_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Pushes with options that are under way at the same time.
+const PUSHES_UNDER_WAY: usize = 64;
+/// How long a unique key is held when the flag does not say it.
+const UNIQUE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Pushes jobs to a queue.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The queue: the key of a Redis list.
+    #[arg(value_parser = argument::queue)]
+    queue: QueueName,
+    /// The job's bytes; `-` reads them from standard input.
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    payload: Option<String>,
+    /// Pushes every line of a file as a job of its own (`-`: standard input); empty lines are skipped.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Lets the job be claimed only after this time, for example `10s`, `2h`.
+    #[arg(long, value_name = "TIME", value_parser = argument::duration)]
+    delay: Option<Duration>,
+    /// Refuses the job while another with the same key is alive; the key is free after TTL (24h) in any case.
+    #[arg(long, value_name = "KEY[:TTL]", value_parser = unique, conflicts_with = "file")]
+    unique: Option<(String, Duration)>,
+    /// Attaches a header that the handler sees; may be repeated.
+    #[arg(long = "header", value_name = "KEY=VALUE", value_parser = argument::header)]
+    headers: Vec<(String, String)>,
+    /// Pushes to the front: the next job to be claimed.
+    #[arg(long)]
+    front: bool,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let options =
+        PushOptions { delay: args.delay, unique: args.unique, headers: args.headers, front: args.front };
+    match (args.payload, args.file) {
+        (_, Some(file)) => push_lines(context, &args.queue, &file, &options).await,
+        (Some(payload), None) => {
+            let payload = if payload == "-" { from_stdin()? } else { payload.into_bytes() };
+            push_one(context, &args.queue, &payload, &options).await
+        }
+        (None, None) => Err(Failure::refused("there is nothing to push")),
+    }
+}
+
+async fn push_one(context: &Context, queue: &QueueName, payload: &[u8], options: &PushOptions) -> Outcome {
+    let link = context.link().await?;
+    let pushed = push::push(&link, queue, payload, options).await?;
+    let name = text::visible(queue.as_str().as_bytes(), 80);
+    let (document, line) = match pushed {
+        Pushed::Waiting(waiting) => (
+            json!({ "outcome": "waiting", "queue": queue.as_str(), "waiting": waiting }),
+            format!("pushed to `{name}`, {} waiting", text::count(waiting)),
+        ),
+        Pushed::Delayed(id) => (
+            json!({ "outcome": "delayed", "queue": queue.as_str(), "id": id.as_str() }),
+            format!("pushed to `{name}` with a delay: job `{id}`"),
+        ),
+        Pushed::Duplicate => (
+            json!({ "outcome": "duplicate", "queue": queue.as_str() }),
+            format!("not pushed to `{name}`: a job with this unique key is alive"),
+        ),
+    };
+    if context.out.is_json() {
+        context.out.document(&document)?
+    } else {
+        context.out.line(&line)?
+    }
+    Ok(())
+}
+
+async fn push_lines(context: &Context, queue: &QueueName, file: &Path, options: &PushOptions) -> Outcome {
+    let mut lines = Lines::open(file).refuse()?;
+    let link = context.link().await?;
+    let bar = progress::over_bytes(lines.length);
+    let mut pushed = 0;
+    let all = push_batches(&link, queue, &mut lines, options, &bar, &mut pushed).await;
+    bar.finish_and_clear();
+    if let Err(failure) = all {
+        return Err(failure.with_details(vec![format!(
+            "{} pushed before; the last batch of at most {BATCH_JOBS_MAX} may be too",
+            text::counted(pushed, "job was", "jobs were")
+        )]));
+    }
+    if context.out.is_json() {
+        let document = json!({
+            "outcome": "pushed", "queue": queue.as_str(), "jobs": pushed, "empty_lines": lines.empty,
+        });
+        return Ok(context.out.document(&document)?);
+    }
+    let name = text::visible(queue.as_str().as_bytes(), 80);
+    let mut line = format!("pushed {} to `{name}`", text::counted(pushed, "job", "jobs"));
+    if lines.empty > 0 {
+        line.push_str(&format!("; skipped {}", text::counted(lines.empty, "empty line", "empty lines")));
+    }
+    Ok(context.out.line(&line)?)
+}
+
+async fn push_batches(
+    link: &Link,
+    queue: &QueueName,
+    lines: &mut Lines,
+    options: &PushOptions,
+    bar: &ProgressBar,
+    pushed: &mut u64,
+) -> Outcome {
+    let plain = options.delay.is_none() && options.headers.is_empty() && !options.front;
+    loop {
+        let batch = lines.batch()?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        if plain {
+            push::push_many(link, queue, &batch).await?;
+        } else {
+            // One after the other into one pipeline, so the order stays.
+            stream::iter(batch.iter().map(|payload| Ok(push::push(link, queue, payload, options))))
+                .try_buffered(PUSHES_UNDER_WAY)
+                .try_for_each(async |_| Ok(()))
+                .await?;
+        }
+        *pushed += batch.len() as u64;
+        bar.set_position(lines.bytes);
+        bar.set_message(text::counted(*pushed, "job", "jobs"));
+    }
+}
+
+/// The lines of a file, a batch at a time: a file may be larger than memory.
+struct Lines {
+    name: String,
+    reader: Box<dyn BufRead>,
+    length: Option<u64>,
+    bytes: u64,
+    empty: u64,
+}
+
+impl Lines {
+    fn open(file: &Path) -> anyhow::Result<Self> {
+        if file == Path::new("-") {
+            let reader = Box::new(BufReader::new(io::stdin()));
+            return Ok(Self { name: "standard input".to_owned(), reader, length: None, bytes: 0, empty: 0 });
+        }
+        let name = format!("`{}`", file.display());
+        let opened = File::open(file).with_context(|| format!("cannot read {name}"))?;
+        let metadata = opened.metadata().with_context(|| format!("cannot read {name}"))?;
+        anyhow::ensure!(!metadata.is_dir(), "cannot read {name}: it is a folder");
+        let length = metadata.is_file().then_some(metadata.len());
+        Ok(Self { name, reader: Box::new(BufReader::new(opened)), length, bytes: 0, empty: 0 })
+    }
+
+    /// The next lines that are not empty; an empty batch at the end.
+    fn batch(&mut self) -> anyhow::Result<Vec<Vec<u8>>> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < BATCH_JOBS_MAX && bytes < BATCH_BYTES_MAX {
+            let mut line = Vec::new();
+            let mut bounded = (&mut self.reader).take(PAYLOAD_BYTES_MAX + 1);
+            let read = bounded.read_until(b'\n', &mut line);
+            let read = read.with_context(|| format!("cannot read {}", self.name))? as u64;
+            if read == 0 {
+                break;
+            }
+            self.bytes += read;
+            if line.last() == Some(&b'\n') {
+                line.pop();
+            }
+            anyhow::ensure!(
+                line.len() as u64 <= PAYLOAD_BYTES_MAX,
+                "{} holds a line longer than {}",
+                self.name,
+                text::size(PAYLOAD_BYTES_MAX)
+            );
+            if line.is_empty() {
+                self.empty += 1;
+                continue;
+            }
+            bytes += line.len();
+            batch.push(line);
+        }
+        Ok(batch)
+    }
+}
+
+fn from_stdin() -> Outcome<Vec<u8>> {
+    let mut payload = Vec::new();
+    io::stdin()
+        .take(PAYLOAD_BYTES_MAX + 1)
+        .read_to_end(&mut payload)
+        .context("cannot read standard input")
+        .refuse()?;
+    if payload.len() as u64 > PAYLOAD_BYTES_MAX {
+        let bound = text::size(PAYLOAD_BYTES_MAX);
+        return Err(Failure::refused(format!(
+            "standard input holds more than {bound}, the most Redis takes"
+        )));
+    }
+    Ok(payload)
+}
+
+/// `key` or `key:ttl`; a key may have colons itself, so only a last part that is a time is taken as one.
+fn unique(argument: &str) -> Result<(String, Duration), String> {
+    let (key, ttl) = match argument.rsplit_once(':') {
+        Some((key, ttl)) if ttl.starts_with(|c: char| c.is_ascii_digit()) => {
+            match humantime::parse_duration(ttl) {
+                Ok(ttl) => (key, ttl),
+                Err(_) => (argument, UNIQUE_TTL),
+            }
+        }
+        _ => (argument, UNIQUE_TTL),
+    };
+    if key.is_empty() || key.len() > 1024 {
+        return Err("a unique key has 1 to 1,024 bytes".to_owned());
+    }
+    Ok((key.to_owned(), ttl))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unique_key_may_hold_colons_and_a_time() {
+        for (argument, key, seconds) in [
+            ("order-7", "order-7", 86_400),
+            ("order-7:10m", "order-7", 600),
+            ("order:7", "order:7", 86_400),
+            ("order:7:30s", "order:7", 30),
+        ] {
+            assert_eq!(unique(argument), Ok((key.to_owned(), Duration::from_secs(seconds))));
+        }
+        assert!(unique("").is_err() && unique(":10s").is_err());
+    }
+
+    #[test]
+    fn lines_are_binary_safe_and_the_last_needs_no_end() {
+        let reader = Box::new(io::Cursor::new(b"a\n\n\xff\x00\r\nlast".to_vec()));
+        let mut lines = Lines { name: "test".to_owned(), reader, length: None, bytes: 0, empty: 0 };
+        assert_eq!(lines.batch().unwrap(), [&b"a"[..], b"\xff\x00\r", b"last"]);
+        assert_eq!((lines.empty, lines.bytes), (1, 11));
+        assert!(lines.batch().unwrap().is_empty());
+    }
+}
