@@ -2,7 +2,9 @@
 //! change of its place. Knows plugins only by name, and nothing of sandboxes.
 
 pub mod backoff;
+pub mod edit;
 pub mod envelope;
+pub mod inspect;
 pub mod key;
 pub mod lease;
 pub mod name;

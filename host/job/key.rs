@@ -54,7 +54,12 @@ impl QueueKeys {
     /// Hash of what `host` has claimed and not settled: `<seq>` holds a bare payload, `e<seq>` an envelope.
     /// One record is both the data and the claim.
     pub fn inflight(&self, host: &HostId) -> String {
-        format!("{}inflight:{host}", self.prefix)
+        format!("{}{host}", self.inflight_prefix())
+    }
+
+    /// What the keys of all hosts' records start with; the scripts append the host.
+    pub fn inflight_prefix(&self) -> String {
+        format!("{}inflight:", self.prefix)
     }
 
     /// String that holds the id of the living job with this unique key.

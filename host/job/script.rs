@@ -50,3 +50,25 @@ script!(DESCRIBE, " flags=allow-oom", "part/wrong_type", "describe");
 script!(FORGET, " flags=allow-oom", "part/now", "forget");
 script!(EXPIRED, " flags=no-writes,allow-oom", "part/now", "expired");
 script!(HOSTS, " flags=no-writes,allow-oom", "part/now", "hosts");
+script!(TRIM, " flags=allow-oom", "part/now", "part/wrong_type", "part/count", "part/dead", "trim");
+script!(COUNTS, " flags=no-writes,allow-oom", "part/wrong_type", "counts");
+script!(PAGE, " flags=no-writes,allow-oom", "part/wrong_type", "part/envelope", "page");
+script!(
+    REQUEUE,
+    " flags=allow-oom",
+    "part/wrong_type",
+    "part/count",
+    "part/envelope",
+    "part/dead",
+    "requeue"
+);
+script!(
+    DISCARD,
+    " flags=allow-oom",
+    "part/wrong_type",
+    "part/count",
+    "part/envelope",
+    "part/unique",
+    "part/dead",
+    "discard"
+);

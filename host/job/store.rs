@@ -9,7 +9,7 @@ use redis::Value;
 use super::envelope::Header;
 use super::key::{HOSTS, QueueKeys};
 use super::name::{HostId, JobId, QueueName, first_seen_ms};
-use super::reply::{Fields, bytes, list, unexpected};
+use super::reply::{Fields, bytes, list, number, text, unexpected};
 use super::script;
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
@@ -263,6 +263,17 @@ impl JobStore {
             }),
             1 => Ok(Reaped { alive: true, ..Reaped::default() }),
             _ => Err(StoreError::WrongType(fields.text()?)),
+        }
+    }
+
+    /// Drops dead jobs that have passed a cap, a bounded number at a time; zero when there are none. Burying
+    /// does the same; this is for queues where nothing is buried any more.
+    pub async fn trim(&self) -> Result<u64, StoreError> {
+        let mut call = script::TRIM.call(&[&self.keys.dead, &self.keys.stats]);
+        call.arg(self.dead.count).arg(self.dead.age_ms).arg(self.dead.bytes);
+        match script::TRIM.run::<Value>(&self.link, &call).await? {
+            dropped @ Value::Int(_) => Ok(number(&dropped)?),
+            key => Err(StoreError::WrongType(text(key)?)),
         }
     }
 }

@@ -1,0 +1,225 @@
+//! Looking at queues and jobs without changing them: counts, pages of jobs with the beginning of their
+//! payloads, one job whole. Nothing here walks over all keys of the database.
+
+use std::collections::BTreeMap;
+
+use redis::Value;
+
+use super::envelope::Header;
+use super::key::{HOSTS, QueueKeys};
+use super::name::{HostId, JobId, QueueName, first_seen_ms};
+use super::reply::{Fields, bytes, list as elements, text};
+use super::script;
+use super::store::{Slot, StoreError};
+use crate::storage::link::Link;
+
+/// Most jobs in one page.
+pub const PAGE_MAX: u32 = 100;
+/// Bytes of a payload that a page shows.
+pub const PREVIEW_BYTES_MAX: u32 = 256;
+/// Bytes of a payload that `show` answers; what is longer is cut.
+pub const SHOW_BYTES_MAX: u32 = 8 << 20;
+
+/// How many jobs of a queue are where.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct QueueCounts {
+    /// In the producers' list.
+    pub waiting: u64,
+    /// Ready again.
+    pub ready: u64,
+    /// Claimed by hosts that are registered.
+    pub inflight: u64,
+    /// Due later.
+    pub delayed: u64,
+    /// Buried.
+    pub dead: u64,
+    /// Whether an operator holds the queue.
+    pub paused: bool,
+    /// What happened so far, by the words of the scripts.
+    pub stats: BTreeMap<String, u64>,
+}
+
+/// Where a job can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// In the producers' list.
+    Waiting,
+    /// Ready again.
+    Ready,
+    /// Claimed by a host.
+    Inflight,
+    /// Due later.
+    Delayed,
+    /// Buried.
+    Dead,
+}
+
+/// One job, with the beginning of its payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRow {
+    /// Where it is.
+    pub place: Place,
+    /// None while it waits in the producers' list.
+    pub id: Option<JobId>,
+    /// Runs that reached the guest and failed.
+    pub attempts: u32,
+    /// Runs that ended with their host.
+    pub crashes: u32,
+    /// Redis time of its first claim, or of its push.
+    pub first_seen_ms: Option<u64>,
+    /// When it is due, or was buried.
+    pub at_ms: Option<u64>,
+    /// Who runs it.
+    pub host: Option<String>,
+    /// Why its last run failed.
+    pub reason: Option<String>,
+    /// Length of the whole payload.
+    pub payload_bytes: u64,
+    /// Its beginning.
+    pub preview: Vec<u8>,
+    /// The producer's headers and the host's notes.
+    pub notes: Vec<(String, String)>,
+}
+
+/// All queues that hosts ever served, in alphabetical order.
+pub async fn known_queues(link: &Link) -> Result<Vec<QueueName>, StoreError> {
+    Ok(super::lease::known_queues(link).await?)
+}
+
+/// How many jobs of `queue` are where.
+pub async fn counts(link: &Link, queue: &QueueName) -> Result<QueueCounts, StoreError> {
+    let keys = QueueKeys::new(queue);
+    let at = [&keys.list, &keys.ready, &keys.delayed, &keys.dead, &keys.stats, &keys.paused, HOSTS];
+    let mut call = script::COUNTS.call(&at);
+    call.arg(keys.inflight_prefix());
+    let mut fields = Fields::new(script::COUNTS.run::<Value>(link, &call).await?)?;
+    if fields.number()? != 0 {
+        return Err(StoreError::WrongType(fields.text()?));
+    }
+    let mut counts = QueueCounts {
+        waiting: fields.number()?,
+        ready: fields.number()?,
+        inflight: fields.number()?,
+        delayed: fields.number()?,
+        dead: fields.number()?,
+        paused: fields.number()? != 0,
+        stats: BTreeMap::new(),
+    };
+    let mut stats = elements(fields.next())?.into_iter();
+    while let (Some(counter), Some(value)) = (stats.next(), stats.next()) {
+        // A counter spoiled by hand is left out.
+        if let Ok(value) = text(value)?.parse() {
+            counts.stats.insert(text(counter)?, value);
+        }
+    }
+    Ok(counts)
+}
+
+/// A page of the jobs in one place: those first that are next (of the dead, those that died last), and the
+/// cursor of the next page. Jobs come and go between pages, so some may be missed or seen twice.
+pub async fn list(
+    link: &Link,
+    queue: &QueueName,
+    place: Place,
+    cursor: Option<String>,
+    count: u32,
+) -> Result<(Vec<JobRow>, Option<String>), StoreError> {
+    let skip = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
+    let look = count.clamp(1, PAGE_MAX);
+    let (rows, next) = page(link, queue, place, skip, look, PREVIEW_BYTES_MAX, "").await?;
+    Ok((rows, next.map(|next| next.to_string())))
+}
+
+/// One job and its payload (`SHOW_BYTES_MAX` at most), wherever it is.
+pub async fn show(
+    link: &Link,
+    queue: &QueueName,
+    id: &JobId,
+) -> Result<Option<(JobRow, Vec<u8>)>, StoreError> {
+    for place in [Place::Inflight, Place::Ready, Place::Delayed, Place::Dead] {
+        let mut skip = Some(0);
+        while let Some(from) = skip {
+            let (mut rows, next) =
+                page(link, queue, place, from, PAGE_MAX, SHOW_BYTES_MAX, id.as_str()).await?;
+            if let Some(mut row) = rows.pop() {
+                let payload = row.preview.clone();
+                row.preview.truncate(PREVIEW_BYTES_MAX as usize);
+                return Ok(Some((row, payload)));
+            }
+            skip = next;
+        }
+    }
+    Ok(None)
+}
+
+async fn page(
+    link: &Link,
+    queue: &QueueName,
+    place: Place,
+    skip: u64,
+    look: u32,
+    payload_bytes: u32,
+    id: &str,
+) -> Result<(Vec<JobRow>, Option<u64>), StoreError> {
+    let keys = QueueKeys::new(queue);
+    let (key, kind) = match place {
+        Place::Waiting => (keys.list.as_str(), "list"),
+        Place::Ready => (keys.ready.as_str(), "list"),
+        Place::Delayed => (keys.delayed.as_str(), "oldest"),
+        Place::Dead => (keys.dead.as_str(), "newest"),
+        Place::Inflight => (HOSTS, "inflight"),
+    };
+    let mut call = script::PAGE.call(&[key]);
+    call.arg(kind).arg(skip).arg(look).arg(payload_bytes).arg(keys.inflight_prefix()).arg(id);
+    let mut fields = Fields::new(script::PAGE.run::<Value>(link, &call).await?)?;
+    if fields.number()? != 0 {
+        return Err(StoreError::WrongType(fields.text()?));
+    }
+    let next = fields.optional_number()?;
+    let rows = elements(fields.next())?;
+    let rows: Result<Vec<JobRow>, StoreError> = rows.into_iter().map(|row| read_row(place, row)).collect();
+    Ok((rows?, next))
+}
+
+fn read_row(place: Place, row: Value) -> Result<JobRow, StoreError> {
+    let mut fields = Fields::new(row)?;
+    let (host, field, score) = (fields.text()?, fields.text()?, fields.text()?);
+    let record_bytes = fields.number()?;
+    let mut record = bytes(fields.next())?;
+    let mut row = JobRow {
+        place,
+        id: None,
+        attempts: 0,
+        crashes: 0,
+        first_seen_ms: None,
+        at_ms: whole_number(&score),
+        host: Some(host).filter(|host| !host.is_empty()),
+        reason: None,
+        payload_bytes: record_bytes,
+        preview: Vec::new(),
+        notes: Vec::new(),
+    };
+    let slot = field.parse::<Slot>().ok();
+    let enveloped = place != Place::Waiting && slot.is_none_or(|slot| slot.enveloped);
+    if enveloped && let Ok((header, payload)) = Header::decode(&record) {
+        let begins = record.len() - payload.len();
+        row.payload_bytes = record_bytes.saturating_sub(begins as u64);
+        row.reason = header.note("!reason").map(str::to_owned);
+        row.id = Some(header.id);
+        (row.attempts, row.crashes) = (header.attempts, header.crashes);
+        row.first_seen_ms = Some(header.first_seen_ms);
+        row.notes = header.notes;
+        record.drain(..begins);
+    } else if let (Some(slot), Some(host)) = (slot, row.host.as_deref().and_then(HostId::parse)) {
+        row.id = Some(JobId::claimed(&host, slot.seq));
+        row.first_seen_ms = Some(first_seen_ms(&host, slot.seq));
+    }
+    row.preview = record;
+    Ok(row)
+}
+
+/// Scores are floating numbers in Redis; ours are whole.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casts from float saturate")]
+fn whole_number(score: &str) -> Option<u64> {
+    score.parse::<f64>().ok().map(|score| score as u64)
+}
