@@ -4,3 +4,4 @@
 pub mod componentize;
 pub mod manifest;
 pub mod name;
+pub mod scan;

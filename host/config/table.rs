@@ -99,9 +99,7 @@ impl<'d> Table<'d> {
     ) -> Option<Duration> {
         let (line, value) = self.look(name)?;
         let read = match value {
-            DeValue::String(text) => {
-                unit::duration(text).map_err(|e| format!("{value} {e}", value = quoted(text)))
-            }
+            DeValue::String(text) => unit::duration(text).map_err(|e| format!("= {} {e}", quoted(text))),
             DeValue::Integer(number) => {
                 Err(format!("is {number} without a unit; write \"{number}s\" or \"{number}ms\""))
             }
@@ -115,9 +113,7 @@ impl<'d> Table<'d> {
     pub fn size(&mut self, name: &'static str, bounds: RangeInclusive<u64>, example: &str) -> Option<u64> {
         let (line, value) = self.look(name)?;
         let read = match value {
-            DeValue::String(text) => {
-                unit::size(text).map_err(|e| format!("{value} {e}", value = quoted(text)))
-            }
+            DeValue::String(text) => unit::size(text).map_err(|e| format!("= {} {e}", quoted(text))),
             DeValue::Integer(number) => {
                 Err(format!("is {number} without a unit; write \"{number}B\" or \"{number}MiB\""))
             }
@@ -231,7 +227,10 @@ impl<'d> Table<'d> {
 
     /// Reports the lack of a field; `what` says what it is for and shows how to write it.
     pub fn missing(&self, name: &'static str, what: &str) {
-        if !self.has(name) {
+        // A misspelt one is reported as such.
+        let misspelt = |key: &str| !self.known.contains(&key) && nearest(key, [name]).is_some();
+        let mut keys = self.entries.into_iter().flat_map(|entries| entries.keys());
+        if !keys.any(|key| key.get_ref() == name || misspelt(key.get_ref())) {
             self.document.problem(self.line, format!("missing `{}`; {what}", self.path_to(name)));
         }
     }
@@ -252,9 +251,10 @@ impl<'d> Table<'d> {
         self.line_of(name).is_some()
     }
 
-    /// Whether the table itself is there.
-    pub fn is_present(&self) -> bool {
-        self.entries.is_some()
+    /// Whether the field is a list with nothing in it.
+    pub fn is_empty_list(&self, name: &str) -> bool {
+        let value = self.entries.and_then(|entries| entries.get(name));
+        value.and_then(|value| value.get_ref().as_array()).is_some_and(|list| list.is_empty())
     }
 
     /// Where the table begins.

@@ -64,7 +64,7 @@ pub(super) fn manifest(origin: &str, text: &str, ceilings: &Ceilings) -> Result<
 fn reader_fields(root: &mut Table<'_>, reader: bool) -> (Duration, Option<String>) {
     const DEFAULT: Duration = Duration::from_secs(10);
     if !reader {
-        root.misplaced("timeout", "belongs into a `[[consume]]` table");
+        root.misplaced("timeout", "belongs in a `[[consume]]` table");
         root.misplaced("publish", "is for config readers; a worker writes with `kv`");
         return (DEFAULT, None);
     }
@@ -86,7 +86,7 @@ fn no_queues(root: &mut Table<'_>) -> Vec<Consume> {
 
 fn queues(root: &mut Table<'_>, kind: Option<Kind>, ceilings: &Ceilings) -> Vec<Consume> {
     for name in ["queue", "order", "delivery", "concurrency", "max_attempts", "backoff"] {
-        root.misplaced(name, "belongs into a `[[consume]]` table");
+        root.misplaced(name, "belongs in a `[[consume]]` table");
     }
     if kind == Some(Kind::Worker) {
         root.missing(
@@ -95,7 +95,7 @@ fn queues(root: &mut Table<'_>, kind: Option<Kind>, ceilings: &Ceilings) -> Vec<
         );
     }
     let tables = root.tables("consume");
-    if kind == Some(Kind::Worker) && tables.is_empty() && root.has("consume") {
+    if root.is_empty_list("consume") {
         root.refuse("consume", "is empty; a worker serves at least one queue");
     }
     if tables.len() > CONSUME_MAX {
@@ -132,7 +132,7 @@ fn queues(root: &mut Table<'_>, kind: Option<Kind>, ceilings: &Ceilings) -> Vec<
 /// One `[[consume]]`; none if it has no usable queue name.
 fn queue(table: &mut Table<'_>, ceilings: &Ceilings) -> Option<Consume> {
     for name in ["kind", "publish"] {
-        table.misplaced(name, "belongs to the top of the file, before the first `[table]`");
+        table.misplaced(name, "belongs at the top of the file, before the first `[table]`");
     }
     table.missing("queue", "name the Redis list that producers push to: `queue = \"orders\"`");
     let queue = table.string("queue", "orders").and_then(|name| match QueueName::new(name.clone()) {
@@ -321,3 +321,6 @@ fn ceiling(table: &mut Table<'_>, name: &'static str, least: u64, default: u64, 
     }
     size.unwrap_or(default.min(most))
 }
+
+#[cfg(test)]
+mod tests;
