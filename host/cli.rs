@@ -8,10 +8,12 @@ mod componentize;
 mod context;
 mod error;
 mod hosts;
+mod jobs;
 mod output;
 mod private_redis;
 mod progress;
 mod push;
+mod queues;
 mod table;
 mod text;
 
@@ -37,6 +39,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Push(push::Args),
+    Queues(queues::Args),
+    Jobs(jobs::Args),
     Hosts(hosts::Args),
     Componentize(componentize::Args),
     Completions(completions::Args),
@@ -65,6 +69,8 @@ fn dispatch(cli: Cli) -> Outcome {
     let context = Context::new(cli.global);
     match cli.command {
         Command::Push(args) => wait_for(push::run(args, &context)),
+        Command::Queues(args) => wait_for(queues::run(args, &context)),
+        Command::Jobs(args) => wait_for(jobs::run(args, &context)),
         Command::Hosts(args) => wait_for(hosts::run(args, &context)),
         Command::Componentize(args) => componentize::run(&args, &context),
         Command::Completions(args) => completions::run(&args),

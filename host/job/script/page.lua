@@ -11,7 +11,7 @@ if wrong then return {1, wrong} end
 local rows = {}
 
 local function add(host, field, score, record)
-  local found, begins
+  local found, begins, _
   if field == '' or string.byte(field) == 101 then
     found, _, _, _, _, begins = string.match(record, HEADER)
   else

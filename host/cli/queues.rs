@@ -1,0 +1,107 @@
+//! `sandhog queues`: where the jobs are, in numbers.
+
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use sandhog::job::edit;
+use sandhog::job::inspect::{self, QueueCounts};
+use sandhog::job::name::QueueName;
+use serde_json::{Value, json};
+
+use crate::cli::context::Context;
+use crate::cli::error::Outcome;
+use crate::cli::table::{Column, Table};
+use crate::cli::{argument, text};
+
+/// Queues that are asked about at the same time.
+const QUESTIONS_UNDER_WAY: usize = 32;
+/// Longest queue name in a table.
+const NAME_CHARS_MAX: usize = 60;
+
+/// Shows how many jobs each queue holds, and where; holds and resumes queues.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The queues; all that a host ever served when none is named.
+    #[arg(value_parser = argument::queue)]
+    queues: Vec<QueueName>,
+    /// Holds the queues: hosts claim no more from them; what runs goes on.
+    #[arg(long, requires = "queues", conflicts_with = "resume")]
+    pause: bool,
+    /// Lets hosts claim from the queues again.
+    #[arg(long, requires = "queues")]
+    resume: bool,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let link = context.link().await?;
+    for queue in &args.queues {
+        if args.pause {
+            edit::pause(&link, queue).await?;
+        } else if args.resume {
+            edit::resume(&link, queue).await?;
+        }
+    }
+    let named = !args.queues.is_empty();
+    let queues = if named { args.queues } else { inspect::known_queues(&link).await? };
+    let queues: BTreeSet<QueueName> = queues.into_iter().collect();
+    let rows: Vec<(QueueName, QueueCounts)> = stream::iter(queues)
+        .map(|queue| async {
+            let counts = inspect::counts(&link, &queue).await;
+            counts.map(|counts| (queue, counts))
+        })
+        .buffered(QUESTIONS_UNDER_WAY)
+        .try_collect()
+        .await?;
+    if context.out.is_json() {
+        let queues: Vec<Value> = rows.iter().map(|(queue, counts)| document(queue, counts)).collect();
+        return Ok(context.out.document(&json!({ "queues": queues }))?);
+    }
+    if rows.is_empty() {
+        context.note("no host has served a queue on this Redis yet; name a queue to see it all the same");
+        return Ok(());
+    }
+    Ok(context.out.text(&table(&rows).render())?)
+}
+
+fn table(rows: &[(QueueName, QueueCounts)]) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("queue"),
+        Column::Number("waiting"),
+        Column::Number("ready"),
+        Column::Number("in flight"),
+        Column::Number("delayed"),
+        Column::Number("dead"),
+        Column::Number("done"),
+        Column::Number("retried"),
+        Column::Text("state"),
+    ]);
+    for (queue, counts) in rows {
+        let stat = |name: &str| text::count(counts.stats.get(name).copied().unwrap_or(0));
+        table.row([
+            text::visible(queue.as_str().as_bytes(), NAME_CHARS_MAX),
+            text::count(counts.waiting),
+            text::count(counts.ready),
+            text::count(counts.inflight),
+            text::count(counts.delayed),
+            text::count(counts.dead),
+            stat("completed"),
+            stat("retried"),
+            if counts.paused { "paused".to_owned() } else { String::new() },
+        ]);
+    }
+    table
+}
+
+fn document(queue: &QueueName, counts: &QueueCounts) -> Value {
+    json!({
+        "queue": queue.as_str(),
+        "waiting": counts.waiting,
+        "ready": counts.ready,
+        "inflight": counts.inflight,
+        "delayed": counts.delayed,
+        "dead": counts.dead,
+        "paused": counts.paused,
+        "stats": counts.stats,
+    })
+}
