@@ -124,3 +124,42 @@ fn syntax(message: &str, what: &str) -> String {
         (_, Some(text)) => format!("not valid TOML: {message}, at {text}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_toml_is_told_by_line() {
+        for (text, expected) in [
+            (
+                "a = \nb = 3x\nc 5\n",
+                "f:1: a value is missing after `=`\nf:2: `3x` is not a value; a text needs quotes: \"3x\"\nf:3: `=` and a value are missing",
+            ),
+            ("a = 1\na = 2\n", "f:2: `a` is given twice"),
+            ("[x]\n[x]\n", "f:2: `x` is given twice"),
+            ("a = \"x\n", "f:1: not valid TOML: invalid basic string, expected `\"`"),
+            ("[a\nb = 1\n", "f:1: not valid TOML: unclosed table, expected `]`"),
+            (
+                "a = 2024-13-45",
+                "f:1: not valid TOML: invalid date, expected month between 01 and 12, at \"2024-13-45\"",
+            ),
+        ] {
+            assert_eq!(Document::parse("f", text).unwrap_err().to_string(), expected, "{text}");
+        }
+        let flood = "a 1\n".repeat(1000);
+        assert_eq!(Document::parse("f", &flood).unwrap_err().list.len(), SYNTAX_PROBLEMS_MAX);
+    }
+
+    #[test]
+    fn every_field_has_its_line() {
+        let text = "a = 1\n[b]\nc.d = 2\n[[e]]\n[[e]]\nf = [\n1,\n2]\n";
+        let lines = Document::parse("f", text).unwrap().lines();
+        for (path, line) in
+            [("a", 1), ("b", 2), ("b.c.d", 3), ("e.0", 4), ("e.1", 5), ("e.1.f", 6), ("e.1.f.1", 8)]
+        {
+            assert_eq!(lines.of(path), Some(line), "{path}");
+        }
+        assert_eq!(lines.of("z"), None);
+    }
+}

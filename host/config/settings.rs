@@ -2,6 +2,8 @@
 //! defaults. The file's fields are read in `file`.
 
 mod file;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -344,3 +344,6 @@ fn list(names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
     names.join(", ")
 }
+
+#[cfg(test)]
+mod tests;

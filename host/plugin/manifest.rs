@@ -11,7 +11,9 @@ use crate::capability::grant::Grants;
 use crate::config::document::Lines;
 use crate::config::problem::Problems;
 use crate::config::settings::Ceilings;
+use crate::job::backoff::Backoff;
 use crate::job::name::QueueName;
+use crate::job::store::{Delivery, Order};
 
 /// Everything a manifest says, with its defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,37 +66,6 @@ pub struct Consume {
     pub backoff: Backoff,
 }
 
-/// From which end jobs are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Oldest first.
-    Fifo,
-    /// Newest first.
-    Lifo,
-}
-
-/// Whether a job outlives a crash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
-    /// It runs again.
-    AtLeastOnce,
-    /// It is forgotten when it is taken.
-    AtMostOnce,
-}
-
-/// Waits between attempts.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Backoff {
-    /// Before the second attempt.
-    pub base: Duration,
-    /// Each wait is this much longer than the one before.
-    pub factor: f64,
-    /// Longest wait.
-    pub max: Duration,
-    /// Share of the wait that is left to chance.
-    pub jitter: f64,
-}
-
 /// When a job's writes take place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EffectsMode {
@@ -108,11 +79,11 @@ pub struct Limits {
     /// Linear memory, bytes.
     pub memory_bytes: u64,
     /// Calls to `kv` and `queue`.
-    pub kv_calls: u32,
+    pub kv_calls: u64,
     /// Largest value in or out, bytes.
     pub value_bytes: u64,
     /// Changes of keys and queues.
-    pub effects: u32,
+    pub effects: u64,
     /// Log text, bytes.
     pub log_bytes: u64,
 }

@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Backoff, Delivery, Order};
 use super::{Consume, EffectsMode, Kind, Limits, Manifest};
 use crate::capability::grant::{Grants, Patterns};
 use crate::config::document::Document;
 use crate::config::problem::Problems;
 use crate::config::settings::Ceilings;
 use crate::config::table::Table;
+use crate::job::backoff::Backoff;
 use crate::job::name::QueueName;
+use crate::job::store::{Delivery, Order};
 use crate::plugin::name::PluginName;
 
 const KINDS: [(&str, Kind); 2] = [("worker", Kind::Worker), ("config-reader", Kind::ConfigReader)];
@@ -45,6 +46,12 @@ pub(super) fn manifest(origin: &str, text: &str, ceilings: &Ceilings) -> Result<
     let (read_timeout, publish) = reader_fields(&mut root, reader);
     let effects = effects(&mut root, reader);
     let grants = grants(root.table("grants"), reader);
+    if publish.as_deref().is_some_and(|key| grants.kv_read.matches(key)) {
+        root.refuse(
+            "publish",
+            "is among the keys of its own `grants.kv.read`: each publication would run it again",
+        );
+    }
     let config = static_settings(root.table("config"), &grants);
     let limits = limits(root.table("limits"), reader, ceilings);
     let mut instances = root.table("instances");

@@ -281,6 +281,10 @@ fn the_words_for_what_is_wrong() {
             "kind = \"config-reader\"\npublish = \"sandhog:x\"".to_owned(),
             "2: `publish` is \"sandhog:x\": names with `:sandhog:` in them, or `sandhog:` before them, are the host's own",
         ),
+        (
+            "kind = \"config-reader\"\npublish = \"config:all\"\ngrants.kv.read = [\"config:*\"]".to_owned(),
+            "2: `publish` is among the keys of its own `grants.kv.read`: each publication would run it again",
+        ),
     ] {
         assert_eq!(problems(&text), [expected], "of:\n{text}");
     }
