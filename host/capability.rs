@@ -1,4 +1,13 @@
 //! What a guest can do to the world: `kv`, `queue`, settings and the log, each implemented once. Grants and
 //! bounds are checked here, before the wire; which guest runs, and for how long, is decided in `sandbox`.
 
+pub mod binding;
+pub mod config;
+pub mod effects;
 pub mod grant;
+pub mod kv;
+pub mod limits;
+pub mod log;
+pub mod queue;
+pub mod refusal;
+pub mod view;

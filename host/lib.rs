@@ -6,5 +6,6 @@ pub mod capability;
 pub mod config;
 pub mod job;
 pub mod plugin;
+pub mod sandbox;
 pub mod storage;
 pub mod telemetry;

@@ -1,0 +1,138 @@
+//! `sandhog:worker/kv` for guests: budget, bounds and grants, then the operation.
+
+use super::binding::sandhog::worker::kv::{Condition, Host, KeyPage, SetOptions};
+use super::effects::SetCondition;
+use super::refusal::Refusal;
+use super::view::{BATCH_MAX, NAME_BYTES_MAX, View, check_grant};
+
+/// Longest time to live: 100 years. Beyond it Redis' own arithmetic would fail.
+const TTL_MS_MAX: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
+
+impl Host for View {
+    async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, Refusal> {
+        self.spend_call()?;
+        self.check_read(&key)?;
+        self.effects.get(&key).await
+    }
+
+    async fn get_many(&mut self, keys: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, Refusal> {
+        self.spend_call()?;
+        check_batch(keys.len())?;
+        keys.iter().try_for_each(|key| self.check_read(key))?;
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.effects.get_many(&keys).await
+    }
+
+    async fn set(&mut self, key: String, value: Vec<u8>) -> Result<(), Refusal> {
+        self.spend_call()?;
+        self.check_write(&key)?;
+        self.check_value(value.len())?;
+        self.spend_effects(1)?;
+        self.effects.set(&key, &value, None, SetCondition::Always).await.map(drop)
+    }
+
+    async fn set_with(&mut self, key: String, value: Vec<u8>, options: SetOptions) -> Result<bool, Refusal> {
+        self.spend_call()?;
+        self.check_write(&key)?;
+        self.check_value(value.len())?;
+        if options.ttl_ms.is_some_and(|ttl| ttl == 0 || ttl > TTL_MS_MAX) {
+            return Err(Refusal::Quota("ttl-ms"));
+        }
+        self.spend_effects(1)?;
+        let condition = match options.condition {
+            Condition::Always => SetCondition::Always,
+            Condition::IfAbsent => SetCondition::IfAbsent,
+            Condition::IfPresent => SetCondition::IfPresent,
+        };
+        self.effects.set(&key, &value, options.ttl_ms, condition).await
+    }
+
+    async fn set_many(&mut self, entries: Vec<(String, Vec<u8>)>) -> Result<(), Refusal> {
+        self.spend_call()?;
+        check_batch(entries.len())?;
+        entries.iter().try_for_each(|(key, _)| self.check_write(key))?;
+        self.check_value(entries.iter().map(|(_, value)| value.len()).sum())?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.spend_effects(entries.len())?;
+        self.effects.set_many(&entries).await
+    }
+
+    async fn delete(&mut self, key: String) -> Result<bool, Refusal> {
+        self.spend_call()?;
+        self.check_write(&key)?;
+        self.spend_effects(1)?;
+        self.effects.delete(&key).await
+    }
+
+    async fn exists(&mut self, key: String) -> Result<bool, Refusal> {
+        self.spend_call()?;
+        self.check_read(&key)?;
+        self.effects.exists(&key).await
+    }
+
+    async fn add(&mut self, key: String, delta: i64) -> Result<(), Refusal> {
+        self.spend_call()?;
+        self.check_write(&key)?;
+        self.spend_effects(1)?;
+        self.effects.add(&key, delta).await
+    }
+
+    async fn increment(&mut self, key: String, delta: i64) -> Result<i64, Refusal> {
+        self.spend_call()?;
+        self.check_write(&key)?;
+        self.spend_effects(1)?;
+        self.effects.increment(&key, delta).await
+    }
+
+    async fn compare_and_swap(
+        &mut self,
+        key: String,
+        expected: Option<Vec<u8>>,
+        replacement: Option<Vec<u8>>,
+    ) -> Result<bool, Refusal> {
+        self.spend_call()?;
+        self.check_write(&key)?;
+        for value in [&expected, &replacement].into_iter().flatten() {
+            self.check_value(value.len())?;
+        }
+        self.spend_effects(1)?;
+        self.effects.compare_and_swap(&key, expected.as_deref(), replacement.as_deref()).await
+    }
+
+    async fn expire(&mut self, key: String, ttl_ms: Option<u64>) -> Result<bool, Refusal> {
+        self.spend_call()?;
+        self.check_write(&key)?;
+        if ttl_ms.is_some_and(|ttl| ttl > TTL_MS_MAX) {
+            return Err(Refusal::Quota("ttl-ms"));
+        }
+        self.spend_effects(1)?;
+        self.effects.expire(&key, ttl_ms).await
+    }
+
+    async fn ttl(&mut self, key: String) -> Result<Option<u64>, Refusal> {
+        self.spend_call()?;
+        self.check_read(&key)?;
+        self.effects.ttl(&key).await
+    }
+
+    async fn list_keys(&mut self, prefix: String, cursor: Option<String>) -> Result<KeyPage, Refusal> {
+        self.spend_call()?;
+        self.check_prefix(&prefix)?;
+        let start = match cursor {
+            None => 0,
+            Some(text) => text.parse().map_err(|_| Refusal::Quota("cursor"))?,
+        };
+        let page = self.effects.list_keys(&prefix, start, NAME_BYTES_MAX).await?;
+        let covered = |key: &String| check_grant(&self.scope.grants.kv_read, key).is_ok();
+        let keys = page.keys.into_iter().filter(covered).collect();
+        Ok(KeyPage { keys, cursor: page.cursor.map(|c| c.to_string()) })
+    }
+}
+
+fn check_batch(count: usize) -> Result<(), Refusal> {
+    if count > BATCH_MAX { Err(Refusal::Quota("keys")) } else { Ok(()) }
+}

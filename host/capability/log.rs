@@ -1,0 +1,177 @@
+//! What guests say: `wasi:logging`, and lines written to stdout and stderr. Everything becomes an event of
+//! `tracing` with the target `guest`, escaped, cut and counted.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::binding::wasi::logging::logging::{Host, Level};
+use super::view::{Scope, View};
+
+/// Longest line; the rest of it is dropped.
+const LINE_BYTES_MAX: usize = 8 * 1024;
+/// Longest context of a line.
+const CONTEXT_BYTES_MAX: usize = 256;
+/// What a line counts beyond its text, so that a flood of empty ones is bounded too.
+const LINE_COST: u64 = 64;
+
+/// The log of one run; clones share its bound.
+#[derive(Debug, Clone)]
+pub struct GuestLog {
+    scope: Arc<Scope>,
+    job: Arc<str>,
+    budget: Arc<Mutex<Budget>>,
+}
+
+#[derive(Debug)]
+struct Budget {
+    left: u64,
+    dropped: u64,
+}
+
+impl GuestLog {
+    /// An empty log for the run of `job`.
+    pub fn new(scope: &Arc<Scope>, job: &str) -> Self {
+        let budget = Budget { left: scope.limits.log_bytes, dropped: 0 };
+        Self { scope: scope.clone(), job: job.into(), budget: Arc::new(Mutex::new(budget)) }
+    }
+
+    /// Writes one line, or what the bounds leave of it.
+    pub fn line(&self, level: Level, context: &str, text: &str) {
+        let Some(allowed) = self.take(text.len() as u64) else { return };
+        let text = escape(cut(text, allowed));
+        let context = escape(cut(context, CONTEXT_BYTES_MAX));
+        let (plugin, version, job) = (&self.scope.plugin, &self.scope.version, &self.job);
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::$level!(target: "guest", %plugin, %version, %job, %context, "{text}")
+            };
+        }
+        match level {
+            Level::Trace => event!(trace),
+            Level::Debug => event!(debug),
+            Level::Info => event!(info),
+            Level::Warn => event!(warn),
+            Level::Error | Level::Critical => event!(error),
+        }
+    }
+
+    /// Ends the log: tells once what was dropped, and answers how much.
+    pub fn finish(&self) -> u64 {
+        let dropped = self.budget.lock().unwrap_or_else(PoisonError::into_inner).dropped;
+        if dropped > 0 {
+            let (plugin, version, job) = (&self.scope.plugin, &self.scope.version, &self.job);
+            let limit = self.scope.limits.log_bytes;
+            tracing::warn!(
+                target: "guest", %plugin, %version, %job,
+                "dropped {dropped} bytes of log beyond `limits.log_bytes` ({limit})"
+            );
+        }
+        dropped
+    }
+
+    /// How many bytes of a line may be written; none if nothing of it.
+    fn take(&self, bytes: u64) -> Option<usize> {
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowed = bytes.min(LINE_BYTES_MAX as u64).min(budget.left.saturating_sub(LINE_COST));
+        let whole_line_fits = budget.left >= LINE_COST;
+        budget.dropped = budget.dropped.saturating_add(bytes - allowed);
+        if !whole_line_fits || (allowed == 0 && bytes > 0) {
+            budget.left = 0;
+            // An empty line has no bytes; counting one shows that something is missing.
+            budget.dropped = budget.dropped.saturating_add(u64::from(bytes == 0));
+            return None;
+        }
+        budget.left -= allowed + LINE_COST;
+        Some(usize::try_from(allowed).unwrap_or(LINE_BYTES_MAX))
+    }
+}
+
+impl Host for View {
+    async fn log(&mut self, level: Level, context: String, message: String) -> wasmtime::Result<()> {
+        if let Some(log) = &self.log {
+            log.line(level, &context, &message);
+        }
+        Ok(())
+    }
+}
+
+/// As much of `text` as fits into `bytes_max`, cut between two characters.
+pub fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
+
+/// Text that cannot move a cursor, start a line of its own or turn the writing direction.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_unsafe(c) {
+            let _ = write!(safe, "{}", c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+fn is_unsafe(c: char) -> bool {
+    // Controls; line and paragraph separators; marks, embeddings and isolates of the writing direction; the mark
+    // of byte order.
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capability::limits::Limits;
+
+    fn log(log_bytes: u64) -> GuestLog {
+        let scope = Scope {
+            plugin: "p".to_owned(),
+            version: "v".to_owned(),
+            grants: Arc::default(),
+            limits: Limits { log_bytes, ..Limits::default() },
+            config: Arc::default(),
+            read_only: false,
+            complained_s: 0.into(),
+        };
+        GuestLog::new(&Arc::new(scope), "job")
+    }
+
+    #[test]
+    fn text_cannot_forge_lines_or_drive_a_terminal() {
+        for (text, expected) in [
+            ("plain é text", "plain é text"),
+            ("a\nb\r\t", "a\\nb\\r\\t"),
+            ("\u{1b}[2J", "\\u{1b}[2J"),
+            ("\u{202e}abc\u{85}", "\\u{202e}abc\\u{85}"),
+        ] {
+            assert_eq!(escape(text), expected);
+        }
+        assert_eq!(cut("aé", 2), "a");
+    }
+
+    #[test]
+    fn a_flood_is_cut_and_counted_even_of_empty_lines() {
+        let quiet = log(1_000);
+        quiet.line(Level::Info, "", "hello");
+        assert_eq!(quiet.finish(), 0);
+        let flooded = log(1_000);
+        for _ in 0..10 {
+            flooded.line(Level::Info, "", &"x".repeat(300));
+        }
+        assert_eq!(flooded.finish(), 3_000 - (1_000 - 3 * LINE_COST));
+        let empty = log(1_000);
+        for _ in 0..1_000 {
+            empty.line(Level::Info, "", "");
+        }
+        assert_eq!(empty.finish(), 1_000 - 1_000 / LINE_COST);
+        let long = log(100_000);
+        long.line(Level::Info, "", &"x".repeat(LINE_BYTES_MAX + 5));
+        assert_eq!(long.finish(), 5);
+    }
+}

@@ -1,0 +1,19 @@
+//! Runs components: the engine, what loading refuses, one fresh store per run, and what became of a run. It
+//! knows nothing of queues, retries or files; what a guest can reach is in `capability`.
+
+mod binding;
+pub mod engine;
+pub mod limits;
+pub mod load;
+mod offer;
+pub mod outcome;
+pub mod run;
+mod store;
+mod ticker;
+mod wasi;
+
+pub use engine::{EngineError, PoolSettings, Sandbox};
+pub use limits::Limits;
+pub use load::{Kind, LoadError, Terms, Version};
+pub use outcome::Outcome;
+pub use run::{ConfigReport, JobCall, RunContext, RunReport};

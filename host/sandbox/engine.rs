@@ -1,0 +1,140 @@
+//! The engine: its settings, the pool that instances come from, and what each kind of component is linked with.
+
+use std::sync::Arc;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use super::limits::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use super::store::{HasView, RunState};
+use super::ticker::Ticker;
+use crate::capability::binding::{sandhog::worker as offered, wasi};
+
+/// Stack for the guest's own frames.
+const WASM_STACK_BYTES: usize = 256 * 1024;
+/// Stack of a run: the guest's frames, and above them those of the host functions it calls.
+const RUN_STACK_BYTES: usize = 512 * 1024;
+/// Memory of a slot that is cleared by writing zeros instead of a system call. A guest whose heap fits causes
+/// no system call per run; for larger ones writing costs more than the call.
+const KEEP_RESIDENT_BYTES: usize = 256 * 1024;
+/// The same for tables, which are small.
+const TABLE_KEEP_RESIDENT_BYTES: usize = 64 * 1024;
+/// Slots that stay warm for the next run of the same component; bounds what idle slots keep resident.
+const WARM_SLOTS: u32 = 128;
+/// The engine's own record of one instance.
+const INSTANCE_BYTES_MAX: usize = 4 << 20;
+
+/// How many runs fit on a host, and how large they may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// Runs at once.
+    pub instances: u32,
+    /// Largest memory of one run.
+    pub memory_bytes_max: u64,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self { instances: 1000, memory_bytes_max: 1 << 30 }
+    }
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The pool could not be made.
+    #[error("cannot make a pool of {instances} instances: {cause}")]
+    Pool {
+        /// What was asked for.
+        instances: u32,
+        /// What the engine said.
+        cause: String,
+    },
+    /// The host's functions could not be linked.
+    #[error("cannot link the host's functions: {0}")]
+    Link(String),
+    /// The thread that makes busy guests yield did not start.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Where components are loaded. Clones share one engine, which lives until the last version made here is gone.
+#[derive(Clone)]
+pub struct Sandbox {
+    pub(super) core: Arc<Core>,
+}
+
+/// What versions share.
+pub(super) struct Core {
+    pub(super) engine: Engine,
+    pub(super) workers: Linker<RunState>,
+    pub(super) readers: Linker<RunState>,
+    pub(super) memory_bytes_max: u64,
+    pub(super) ticker: Ticker,
+}
+
+impl Sandbox {
+    /// Starts an engine. Its pool reserves address space, not memory.
+    pub fn new(pool: &PoolSettings) -> Result<Self, EngineError> {
+        let engine = Engine::new(&config(pool))
+            .map_err(|error| EngineError::Pool { instances: pool.instances, cause: format!("{error:#}") })?;
+        let link = |error: wasmtime::Error| EngineError::Link(format!("{error:#}"));
+        let readers = reader_linker(&engine).map_err(link)?;
+        let mut workers = readers.clone();
+        offered::queue::add_to_linker::<_, HasView>(&mut workers, |state| &mut state.view).map_err(link)?;
+        let ticker = Ticker::start(&engine)?;
+        let memory_bytes_max = pool.memory_bytes_max;
+        Ok(Self { core: Arc::new(Core { engine, workers, readers, memory_bytes_max, ticker }) })
+    }
+}
+
+impl std::fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sandbox").finish_non_exhaustive()
+    }
+}
+
+fn config(pool: &PoolSettings) -> Config {
+    let instances = pool.instances;
+    let mut pooling = PoolingAllocationConfig::default();
+    pooling
+        .total_component_instances(instances)
+        .total_stacks(instances)
+        // Components of our guest libraries have 3 core instances and one memory, interpreters 14 and one.
+        .total_core_instances(instances.saturating_mul(16))
+        .total_memories(instances.saturating_mul(2))
+        .total_tables(instances.saturating_mul(8))
+        .max_core_instances_per_component(INSTANCES_MAX as u32)
+        .max_memories_per_component(MEMORIES_MAX as u32)
+        .max_tables_per_component(TABLES_MAX as u32)
+        .max_memories_per_module(MEMORIES_MAX as u32)
+        .max_tables_per_module(TABLES_MAX as u32)
+        .max_component_instance_size(INSTANCE_BYTES_MAX)
+        .max_core_instance_size(INSTANCE_BYTES_MAX)
+        .max_memory_size(usize::try_from(pool.memory_bytes_max).unwrap_or(usize::MAX))
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES)
+        .max_unused_warm_slots(WARM_SLOTS)
+        .pagemap_scan(Enabled::No);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pooling))
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(RUN_STACK_BYTES)
+        // Calls are synchronous in the contract; without it a store holds less.
+        .concurrency_support(false);
+    config
+}
+
+/// Everything but `queue`, which config readers do not have.
+fn reader_linker(engine: &Engine) -> wasmtime::Result<Linker<RunState>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    offered::types::add_to_linker::<_, HasView>(&mut linker, |state: &mut RunState| &mut state.view)?;
+    offered::kv::add_to_linker::<_, HasView>(&mut linker, |state| &mut state.view)?;
+    wasi::config::store::add_to_linker::<_, HasView>(&mut linker, |state| &mut state.view)?;
+    wasi::logging::logging::add_to_linker::<_, HasView>(&mut linker, |state| &mut state.view)?;
+    Ok(linker)
+}

@@ -1,0 +1,260 @@
+//! From bytes to a version that can run: everything a component may be refused for, found before the first job.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+use wasmtime::component::{Component, InstancePre};
+
+use super::binding::{reader::ReaderExportsPre, worker::WorkerExportsPre};
+use super::engine::{Core, Sandbox};
+use super::limits::Limits;
+use super::offer;
+use super::outcome::Outcome;
+use super::store::RunState;
+use crate::capability::grant::Grants;
+use crate::capability::view::Scope;
+
+/// Largest component in bytes: compiling takes a multiple of it.
+pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
+/// How long a component may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a component is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Handles jobs.
+    Worker,
+    /// Computes settings.
+    ConfigReader,
+}
+
+/// What the operator says about a component.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The plugin's name.
+    pub plugin: String,
+    /// What it must be.
+    pub kind: Kind,
+    /// What it may touch.
+    pub grants: Arc<Grants>,
+    /// How much one run may use.
+    pub limits: Limits,
+    /// Static settings.
+    pub config: Arc<BTreeMap<String, String>>,
+}
+
+/// Everything that is wrong with a component.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", problems.join("; "))]
+pub struct LoadError {
+    /// Each problem as the end of a sentence that begins with the component's name; at least one.
+    pub problems: Vec<String>,
+    /// What to do about it, if that is known.
+    pub hint: Option<&'static str>,
+}
+
+/// One exact component with the terms it runs under, ready to run. It never changes; a run keeps the one it
+/// began with.
+pub struct Version {
+    pub(super) core: Arc<Core>,
+    pub(super) scope: Arc<Scope>,
+    pub(super) entry: Entry,
+    /// Its runs need a WASI context.
+    pub(super) wasi: bool,
+    /// Its runs need a log.
+    pub(super) logs: bool,
+    digest: String,
+}
+
+/// What the host calls.
+pub(super) enum Entry {
+    Worker(WorkerExportsPre<RunState>),
+    Reader(ReaderExportsPre<RunState>),
+}
+
+impl Sandbox {
+    /// Makes a version, or tells everything that is wrong. Compiles, and starts the component once to throw it
+    /// away: this takes long and blocks.
+    pub fn load(&self, terms: Terms, component: &[u8]) -> Result<Version, LoadError> {
+        check_bytes(component)?;
+        if terms.limits.memory_bytes > self.core.memory_bytes_max {
+            let (wanted, most) = (terms.limits.memory_bytes, self.core.memory_bytes_max);
+            return Err(problem(format!(
+                "may use {wanted} bytes of memory by `limits.memory`, but this host's runs have at most {most}"
+            )));
+        }
+        let compiled = Component::from_binary(&self.core.engine, component)
+            .map_err(|error| problem(format!("cannot be compiled: {error:#}")))?;
+        let mut problems = Vec::new();
+        let needs = offer::examine(&self.core.engine, &compiled, terms.kind, &mut problems);
+        if !problems.is_empty() {
+            return Err(LoadError { problems, hint: None });
+        }
+        let entry = self.link(&compiled, terms.kind).map_err(|error| problem(shape(&error)))?;
+        let digest = hex(&Sha256::digest(component));
+        let scope = Scope {
+            plugin: terms.plugin,
+            version: digest[..12].to_owned(),
+            grants: terms.grants,
+            limits: terms.limits,
+            config: terms.config,
+            read_only: terms.kind == Kind::ConfigReader,
+            complained_s: 0.into(),
+        };
+        let core = self.core.clone();
+        let version =
+            Version { core, scope: Arc::new(scope), entry, wasi: needs.wasi, logs: needs.logs, digest };
+        version.start_once()?;
+        Ok(version)
+    }
+
+    fn link(&self, component: &Component, kind: Kind) -> wasmtime::Result<Entry> {
+        Ok(match kind {
+            Kind::Worker => {
+                Entry::Worker(WorkerExportsPre::new(self.core.workers.instantiate_pre(component)?)?)
+            }
+            Kind::ConfigReader => {
+                Entry::Reader(ReaderExportsPre::new(self.core.readers.instantiate_pre(component)?)?)
+            }
+        })
+    }
+}
+
+impl Version {
+    /// The plugin's name.
+    pub fn plugin(&self) -> &str {
+        &self.scope.plugin
+    }
+
+    /// SHA-256 of the component, 64 hex digits.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The digest's first 12 digits, as logs and dead jobs name the version.
+    pub fn short_digest(&self) -> &str {
+        &self.scope.version
+    }
+
+    /// Worker or config reader.
+    pub fn kind(&self) -> Kind {
+        match self.entry {
+            Entry::Worker(_) => Kind::Worker,
+            Entry::Reader(_) => Kind::ConfigReader,
+        }
+    }
+
+    /// What its runs may use.
+    pub fn limits(&self) -> &Limits {
+        &self.scope.limits
+    }
+
+    /// What its runs may touch.
+    pub fn grants(&self) -> &Grants {
+        &self.scope.grants
+    }
+
+    /// Starts the component with nothing in reach and throws it away. On a thread of its own, so that it works
+    /// from within a runtime and without one.
+    fn start_once(&self) -> Result<(), LoadError> {
+        let pre = match &self.entry {
+            Entry::Worker(pre) => pre.instance_pre(),
+            Entry::Reader(pre) => pre.instance_pre(),
+        };
+        let started = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("sandhog-start".to_owned());
+            let started = thread.spawn_scoped(scope, || self.start(pre));
+            started.map_err(|error| problem(format!("cannot be tried: {error}")))?.join().unwrap_or_else(
+                |_| Err(problem("makes the host panic when it starts; please report this".to_owned())),
+            )
+        });
+        match started {
+            Ok(Outcome::Done) => Ok(()),
+            Ok(Outcome::TimedOut) => {
+                Err(problem(format!("does not start within {} s", START_TIMEOUT.as_secs())))
+            }
+            Ok(Outcome::OutOfMemory) => Err(LoadError {
+                problems: vec![format!(
+                    "needs more memory to start than `limits.memory` allows ({} bytes)",
+                    self.scope.limits.memory_bytes
+                )],
+                hint: Some("raise `limits.memory` in the manifest"),
+            }),
+            Ok(outcome) => Err(problem(format!("cannot start: {}", outcome.reason()))),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn start(&self, pre: &InstancePre<RunState>) -> Result<Outcome, LoadError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| problem(format!("cannot be tried: {error}")))?;
+        let _running = self.core.ticker.enter();
+        let mut store = self.store(None, &Arc::default(), "start");
+        let started =
+            runtime.block_on(async { timeout(START_TIMEOUT, pre.instantiate_async(&mut store)).await });
+        Ok(match started {
+            Ok(Ok(_)) => Outcome::Done,
+            Ok(Err(error)) => Outcome::broke(&error, &store.data().limiter),
+            Err(_) => Outcome::TimedOut,
+        })
+    }
+}
+
+impl std::fmt::Debug for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Version({} {})", self.scope.plugin, self.scope.version)
+    }
+}
+
+fn problem(text: String) -> LoadError {
+    LoadError { problems: vec![text], hint: None }
+}
+
+/// Says what the bytes are if they are not a component.
+fn check_bytes(bytes: &[u8]) -> Result<(), LoadError> {
+    const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+    const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+    if bytes.is_empty() {
+        return Err(problem("is empty".to_owned()));
+    }
+    if bytes.len() > COMPONENT_BYTES_MAX {
+        return Err(problem(format!("has {} bytes; at most {COMPONENT_BYTES_MAX} are allowed", bytes.len())));
+    }
+    if bytes.starts_with(COMPONENT) {
+        return Ok(());
+    }
+    if bytes.starts_with(MODULE) {
+        return Err(LoadError {
+            problems: vec!["is a core module, not a component".to_owned()],
+            hint: Some("make a component of it: `sandhog componentize CORE.wasm -o COMPONENT.wasm`"),
+        });
+    }
+    if bytes.starts_with(b"\0asm") {
+        return Err(problem("is a component or module in a format this host does not know".to_owned()));
+    }
+    let head = &bytes[..bytes.len().min(1024)];
+    let is_text = head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace() || !b.is_ascii());
+    Err(problem(if is_text {
+        "is a text file, not a WebAssembly component".to_owned()
+    } else {
+        "is not a WebAssembly component".to_owned()
+    }))
+}
+
+/// An interface has the right name, but not the functions and types of this host's.
+fn shape(error: &wasmtime::Error) -> String {
+    format!("was made for another text of the contract: {error:#}")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,168 @@
+//! What became of a run. A guest's misbehaviour is a value here, never an error of the host.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use super::binding::worker::exports::sandhog::worker::handler::Failure;
+use super::limits::RunLimiter;
+use crate::capability::log::{cut, escape};
+
+/// Longest reason a guest can give, in bytes.
+pub const REASON_BYTES_MAX: usize = 1024;
+/// Longest backtrace that is kept, in bytes.
+pub const BACKTRACE_BYTES_MAX: usize = 4096;
+/// Longest wait a guest can ask for.
+const AFTER_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The guest is done with the job.
+    Done,
+    /// The guest wants to run again.
+    Retry {
+        /// Why.
+        reason: String,
+        /// When; none leaves it to the back-off.
+        after: Option<Duration>,
+    },
+    /// The guest gave the job up; holds its reason.
+    Buried(String),
+    /// The guest wants the job dropped; holds its reason.
+    Discarded(String),
+    /// The guest broke a rule of WebAssembly or of the contract.
+    Trapped {
+        /// Which.
+        reason: String,
+        /// The guest's functions at that moment, innermost first, one a line; may be empty.
+        backtrace: String,
+    },
+    /// The guest took longer than it may.
+    TimedOut,
+    /// The guest asked for more memory than it may have, and failed.
+    OutOfMemory,
+    /// The host could not run the guest; never counted as an attempt.
+    HostFault(String),
+}
+
+impl Outcome {
+    /// The stable name of the kind of outcome, for logs and counters.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Retry { .. } => "retry",
+            Self::Buried(_) => "buried",
+            Self::Discarded(_) => "discarded",
+            Self::Trapped { .. } => "trapped",
+            Self::TimedOut => "timed-out",
+            Self::OutOfMemory => "out-of-memory",
+            Self::HostFault(_) => "host-fault",
+        }
+    }
+
+    /// Why the job is not done, in a line; empty if it is. Safe to print.
+    pub fn reason(&self) -> Cow<'_, str> {
+        match self {
+            Self::Done => "".into(),
+            Self::Retry { reason, .. } | Self::Buried(reason) | Self::Discarded(reason) => reason.into(),
+            Self::Trapped { reason, .. } => format!("trapped: {reason}").into(),
+            Self::TimedOut => "timed out".into(),
+            Self::OutOfMemory => "out of memory".into(),
+            Self::HostFault(cause) => format!("host fault: {cause}").into(),
+        }
+    }
+
+    /// What the guest answered.
+    pub(super) fn answered(answer: Result<(), Failure>) -> Self {
+        match answer {
+            Ok(()) => Self::Done,
+            Err(Failure::Retry(options)) => Self::Retry {
+                reason: tidy(&options.reason),
+                after: options.after_ms.map(|ms| Duration::from_millis(ms).min(AFTER_MAX)),
+            },
+            Err(Failure::Bury(reason)) => Self::Buried(tidy(&reason)),
+            Err(Failure::Discard(reason)) => Self::Discarded(tidy(&reason)),
+        }
+    }
+
+    /// What an error of the engine means.
+    pub(super) fn broke(error: &wasmtime::Error, limiter: &RunLimiter) -> Self {
+        if let Some(limit) = error.downcast_ref::<PoolConcurrencyLimitError>() {
+            return Self::HostFault(format!("`limits.instances` is too low: {limit}"));
+        }
+        if limiter.refused() {
+            return Self::OutOfMemory;
+        }
+        if let Some(fault) = error.downcast_ref::<std::io::Error>() {
+            return Self::HostFault(fault.to_string());
+        }
+        let backtrace = error.downcast_ref::<WasmBacktrace>().map(functions).unwrap_or_default();
+        Self::Trapped { reason: trap_reason(error), backtrace }
+    }
+}
+
+/// A guest's words, cut and made safe to print.
+pub(super) fn tidy(text: &str) -> String {
+    let safe = escape(cut(text, REASON_BYTES_MAX));
+    cut(&safe, REASON_BYTES_MAX).to_owned()
+}
+
+fn trap_reason(error: &wasmtime::Error) -> String {
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        return format!("the guest called exit({})", exit.0);
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => "stack overflow".to_owned(),
+        Some(trap) => tidy(trap.to_string().trim_start_matches("wasm trap: ")),
+        None => tidy(&error.root_cause().to_string()),
+    }
+}
+
+/// The names of the functions on the guest's stack, innermost first.
+fn functions(backtrace: &WasmBacktrace) -> String {
+    let mut text = String::new();
+    for frame in backtrace.frames() {
+        let name = match frame.func_name() {
+            Some(name) => escape(cut(name, 256)).into_owned(),
+            None => format!("<function {}>", frame.func_index()),
+        };
+        let module = frame.module().name().unwrap_or("<module>");
+        text.push_str(&escape(cut(module, 64)));
+        text.push('!');
+        text.push_str(&name);
+        text.push('\n');
+    }
+    text.truncate(text.floor_char_boundary(BACKTRACE_BYTES_MAX));
+    text.truncate(text.trim_end().len());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::binding::worker::exports::sandhog::worker::handler::RetryOptions;
+
+    #[test]
+    fn what_guests_say_is_cut_and_safe_to_print() {
+        let shout = format!("a\n\u{1b}[31m{}", "é".repeat(2_000));
+        for outcome in [
+            Outcome::answered(Err(Failure::Bury(shout.clone()))),
+            Outcome::answered(Err(Failure::Discard(shout.clone()))),
+            Outcome::answered(Err(Failure::Retry(RetryOptions { reason: shout, after_ms: None }))),
+        ] {
+            let reason = outcome.reason();
+            assert!(reason.starts_with("a\\n\\u{1b}[31mé"), "{reason:.40}");
+            assert!(reason.len() <= REASON_BYTES_MAX && reason.len() > REASON_BYTES_MAX - 2);
+        }
+    }
+
+    #[test]
+    fn a_wait_is_at_most_thirty_days() {
+        let options = RetryOptions { reason: String::new(), after_ms: Some(u64::MAX) };
+        let Outcome::Retry { after, .. } = Outcome::answered(Err(Failure::Retry(options))) else { panic!() };
+        assert_eq!(after, Some(AFTER_MAX));
+    }
+}

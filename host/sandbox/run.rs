@@ -1,0 +1,232 @@
+//! One run: a fresh store, one call, one outcome. Nothing of it is left when it ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use wasmtime::Store;
+
+use super::binding::worker::exports::sandhog::worker::handler::Job;
+use super::limits::RunLimiter;
+use super::load::{Entry, Version};
+use super::outcome::{Outcome, tidy};
+use super::store::RunState;
+use super::wasi::Wasi;
+use crate::capability::log::GuestLog;
+use crate::capability::view::{ReadSet, Usage, View};
+use crate::storage::link::Link;
+
+/// Most settings a config reader can answer.
+const SETTINGS_MAX: usize = 10_000;
+/// Longest name of a setting in bytes.
+const SETTING_NAME_BYTES_MAX: usize = 256;
+/// All names and values together.
+const SETTINGS_BYTES_MAX: usize = 1 << 20;
+/// What a guest may hand to the host in one call beyond the memory it has.
+const CALL_BYTES_SLACK: u64 = 1 << 20;
+
+/// One job, as the guest sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct JobCall<'a> {
+    /// Kept through all attempts.
+    pub id: &'a str,
+    /// The queue it came from.
+    pub queue: &'a str,
+    /// The producer's bytes.
+    pub payload: &'a [u8],
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// The attempt whose failure is the last.
+    pub max_attempts: u32,
+    /// Redis time of the first claim.
+    pub first_seen_ms: u64,
+    /// What the producer attached.
+    pub headers: &'a [(&'a str, &'a str)],
+}
+
+/// What runs share: made once for a queue and a snapshot of settings.
+#[derive(Debug, Clone)]
+pub struct RunContext {
+    /// The guests' way to Redis.
+    pub link: Link,
+    /// Settings of the config readers this plugin was granted; static ones from the manifest come under them.
+    pub settings: Arc<BTreeMap<String, String>>,
+    /// Wall clock of one run.
+    pub timeout: Duration,
+}
+
+/// What became of a run, and what it used.
+#[derive(Debug, Clone)]
+pub struct RunReport {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Calls, effects, denials.
+    pub usage: Usage,
+    /// Most memory the guest had.
+    pub memory_peak_bytes: u64,
+    /// Bytes of log beyond the bound.
+    pub log_dropped_bytes: u64,
+}
+
+/// What a config reader answered.
+#[derive(Debug, Clone)]
+pub struct ConfigReport {
+    /// The settings, or a short reason why there are none.
+    pub settings: Result<BTreeMap<String, String>, String>,
+    /// What it read; when any of it changes, the answer may.
+    pub reads: ReadSet,
+    /// Calls and denials.
+    pub usage: Usage,
+}
+
+impl Version {
+    /// Runs one job in a sandbox of its own.
+    pub async fn run_job(&self, job: JobCall<'_>, context: &RunContext) -> RunReport {
+        let Entry::Worker(worker) = &self.entry else {
+            return RunReport::host_fault("a config reader takes no jobs");
+        };
+        let _running = self.core.ticker.enter();
+        let mut store = self.store(Some(context.link.clone()), &context.settings, job.id);
+        let param = Job {
+            id: job.id,
+            queue: job.queue,
+            payload: job.payload,
+            attempt: job.attempt,
+            max_attempts: job.max_attempts,
+            first_seen_ms: job.first_seen_ms,
+            headers: job.headers,
+        };
+        // Around everything, because a timeout inside may never be polled. Dropping the store stops the guest.
+        let ended = timeout(context.timeout, async {
+            let instance = worker.instantiate_async(&mut store).await?;
+            instance.sandhog_worker_handler().call_handle(&mut store, param).await
+        })
+        .await;
+        let outcome = match ended {
+            Ok(Ok(answer)) => Outcome::answered(answer),
+            Ok(Err(error)) => Outcome::broke(&error, &store.data().limiter),
+            Err(_) => Outcome::TimedOut,
+        };
+        RunReport::new(outcome, store)
+    }
+
+    /// Asks a config reader for its settings.
+    pub async fn read_config(&self, context: &RunContext) -> ConfigReport {
+        let Entry::Reader(reader) = &self.entry else {
+            return ConfigReport {
+                settings: Err("a worker has no settings".to_owned()),
+                reads: ReadSet::default(),
+                usage: Usage::default(),
+            };
+        };
+        let _running = self.core.ticker.enter();
+        let mut store = self.store(Some(context.link.clone()), &context.settings, "config");
+        let ended = timeout(context.timeout, async {
+            let instance = reader.instantiate_async(&mut store).await?;
+            instance.sandhog_worker_config_source().call_read(&mut store).await
+        })
+        .await;
+        let settings = match ended {
+            Ok(Ok(Ok(settings))) => check_settings(settings),
+            Ok(Ok(Err(reason))) => Err(tidy(&reason)),
+            Ok(Err(error)) => Err(Outcome::broke(&error, &store.data().limiter).reason().into_owned()),
+            Err(_) => Err(Outcome::TimedOut.reason().into_owned()),
+        };
+        let reads = store.data_mut().view.take_reads();
+        let report = RunReport::new(Outcome::Done, store);
+        ConfigReport { settings, reads, usage: report.usage }
+    }
+
+    /// A store for one run. Without a link nothing outside can be reached.
+    pub(super) fn store(
+        &self,
+        link: Option<Link>,
+        settings: &Arc<BTreeMap<String, String>>,
+        job: &str,
+    ) -> Store<RunState> {
+        let log = self.logs.then(|| GuestLog::new(&self.scope, job));
+        let wasi = log.as_ref().filter(|_| self.wasi).map(|log| Box::new(Wasi::new(log)));
+        let view = View::new(self.scope.clone(), link, settings.clone(), log);
+        let memory_bytes_max = self.scope.limits.memory_bytes;
+        let limiter = RunLimiter::new(memory_bytes_max);
+        let mut store = Store::new(&self.core.engine, RunState { view, limiter, wasi });
+        store.limiter(|state| &mut state.limiter);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        // A guest can hand over what it has in memory. Only lists whose elements overlap can exceed that.
+        let call_bytes_max = memory_bytes_max.saturating_add(CALL_BYTES_SLACK);
+        store.set_hostcall_fuel(usize::try_from(call_bytes_max).unwrap_or(usize::MAX));
+        store
+    }
+}
+
+impl RunReport {
+    fn host_fault(cause: &str) -> Self {
+        Self {
+            outcome: Outcome::HostFault(cause.to_owned()),
+            usage: Usage::default(),
+            memory_peak_bytes: 0,
+            log_dropped_bytes: 0,
+        }
+    }
+
+    fn new(outcome: Outcome, store: Store<RunState>) -> Self {
+        let usage = store.data().view.usage();
+        let memory_peak_bytes = store.data().limiter.memory_bytes();
+        let log = store.data().view.log().cloned();
+        // Unfinished lines are logged when the store goes.
+        drop(store);
+        let log_dropped_bytes = log.map_or(0, |log| log.finish());
+        Self { outcome, usage, memory_peak_bytes, log_dropped_bytes }
+    }
+}
+
+/// Passes settings within the bounds of the contract.
+fn check_settings(settings: Vec<(String, String)>) -> Result<BTreeMap<String, String>, String> {
+    if settings.len() > SETTINGS_MAX {
+        return Err(format!("{} settings; at most {SETTINGS_MAX} are allowed", settings.len()));
+    }
+    let bytes: usize = settings.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > SETTINGS_BYTES_MAX {
+        return Err(format!("{bytes} bytes of settings; at most {SETTINGS_BYTES_MAX} are allowed"));
+    }
+    let mut checked = BTreeMap::new();
+    for (name, value) in settings {
+        if name.is_empty() || name.len() > SETTING_NAME_BYTES_MAX {
+            let found = name.len();
+            return Err(format!(
+                "a setting's name has {found} bytes; 1 to {SETTING_NAME_BYTES_MAX} are allowed"
+            ));
+        }
+        if let Some(_earlier) = checked.insert(name.clone(), value) {
+            return Err(format!("two settings are named `{}`", tidy(&name)));
+        }
+    }
+    Ok(checked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_out_of_bounds_are_refused_whole() {
+        let one = |name: String, value: String| check_settings(vec![(name, value)]);
+        let pair = |name: &str| (name.to_owned(), String::new());
+        let many = (0..=SETTINGS_MAX).map(|n| pair(&n.to_string())).collect();
+        for (settings, expected) in [
+            (check_settings(many), "10001 settings; at most 10000 are allowed"),
+            (
+                one("a".to_owned(), "x".repeat(1 << 20)),
+                "1048577 bytes of settings; at most 1048576 are allowed",
+            ),
+            (one(String::new(), String::new()), "a setting's name has 0 bytes; 1 to 256 are allowed"),
+            (one("x".repeat(257), String::new()), "a setting's name has 257 bytes; 1 to 256 are allowed"),
+            (check_settings(vec![pair("b"), pair("a"), pair("b")]), "two settings are named `b`"),
+        ] {
+            assert_eq!(settings.unwrap_err(), expected);
+        }
+        assert_eq!(one("a".to_owned(), "1".to_owned()).unwrap().len(), 1);
+    }
+}
