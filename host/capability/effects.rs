@@ -13,7 +13,7 @@ use crate::storage::link::Link;
 use crate::storage::script::Script;
 
 pub use key::{KeyPage, SetCondition};
-pub use list::{Accepted, End, JobPush};
+pub use list::End;
 
 /// The effects of one run.
 #[derive(Debug)]

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::binding::sandhog::worker::queue::{End as WitEnd, Host, PushOptions, PushOutcome, Uniqueness};
-use super::effects::{Accepted, End, JobPush};
+use super::effects::End;
 use super::refusal::Refusal;
 use super::view::{BATCH_MAX, View, check_grant, check_name};
 use crate::job::name::QueueName;
+use crate::job::push::{self, Pushed};
 
 /// Longest delay of a push.
 const DELAY_MS_MAX: u64 = 365 * 24 * 60 * 60 * 1000;
@@ -40,14 +41,15 @@ impl Host for View {
             let waiting = self.effects.push(&queue, &[payload], end(options.end)).await?;
             return Ok(PushOutcome::Pushed(waiting));
         }
-        let job = JobPush {
+        let options = push::PushOptions {
             delay: options.delay_ms.map(Duration::from_millis),
             unique: options.unique.map(|u| (u.key, Duration::from_millis(u.ttl_ms))),
+            ..push::PushOptions::default()
         };
-        Ok(match self.effects.push_job(&queue, &payload, job).await? {
-            Accepted::Waiting(count) => PushOutcome::Pushed(count),
-            Accepted::Delayed(id) => PushOutcome::Delayed(id),
-            Accepted::Duplicate => PushOutcome::Duplicate,
+        Ok(match self.effects.push_job(&queue, &payload, &options).await? {
+            Pushed::Waiting(count) => PushOutcome::Pushed(count),
+            Pushed::Delayed(id) => PushOutcome::Delayed(id.as_str().to_owned()),
+            Pushed::Duplicate => PushOutcome::Duplicate,
         })
     }
 

@@ -15,6 +15,8 @@ use crate::job::backoff::Backoff;
 use crate::job::name::QueueName;
 use crate::job::store::{Delivery, Order};
 
+pub use crate::sandbox::{Kind, Limits};
+
 /// Everything a manifest says, with its defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
@@ -36,15 +38,6 @@ pub struct Manifest {
     pub publish: Option<String>,
     /// Where its fields stand, for problems that show only when plugins are seen together.
     pub lines: Lines,
-}
-
-/// The kinds of plugins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Runs jobs.
-    Worker,
-    /// Computes settings.
-    ConfigReader,
 }
 
 /// How a worker serves one queue.
@@ -71,21 +64,6 @@ pub struct Consume {
 pub enum EffectsMode {
     /// Each at once.
     Immediate,
-}
-
-/// What one run may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Linear memory, bytes.
-    pub memory_bytes: u64,
-    /// Calls to `kv` and `queue`.
-    pub kv_calls: u64,
-    /// Largest value in or out, bytes.
-    pub value_bytes: u64,
-    /// Changes of keys and queues.
-    pub effects: u64,
-    /// Log text, bytes.
-    pub log_bytes: u64,
 }
 
 impl Manifest {

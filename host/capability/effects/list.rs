@@ -1,13 +1,15 @@
 //! Lists: the operations behind `queue`.
 
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use redis::{Value, cmd};
 
 use super::{Effects, unexpected, value_or_too_long, values_or_too_long};
 use crate::capability::refusal::Refusal;
 use crate::job::name::QueueName;
+use crate::job::push::{PushOptions, Pushed, push};
+use crate::job::store::StoreError;
+use crate::storage::fault::Fault;
 use crate::storage::script::Script;
 
 static POP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../script/pop.lua")));
@@ -20,26 +22,6 @@ pub enum End {
     Front,
     /// Right.
     Back,
-}
-
-/// A push that makes a job with an id of its own.
-#[derive(Debug)]
-pub struct JobPush {
-    /// How long it waits before it can be claimed.
-    pub delay: Option<Duration>,
-    /// What makes two pushes the same, and for how long at the most.
-    pub unique: Option<(String, Duration)>,
-}
-
-/// What became of such a push.
-#[derive(Debug)]
-pub enum Accepted {
-    /// It can be claimed; so many entries wait.
-    Waiting(u64),
-    /// It can be claimed when its delay has passed; holds the job id.
-    Delayed(String),
-    /// A job with the same unique key is alive.
-    Duplicate,
 }
 
 impl Effects {
@@ -58,10 +40,15 @@ impl Effects {
         &self,
         queue: &QueueName,
         payload: &[u8],
-        job: JobPush,
-    ) -> Result<Accepted, Refusal> {
-        let _ = (queue, payload, job);
-        Err(Refusal::NotRunning)
+        options: &PushOptions,
+    ) -> Result<Pushed, Refusal> {
+        let pushed = push(self.link()?, queue, payload, options).await;
+        pushed.map_err(|error| match error {
+            StoreError::Fault(fault) => Refusal::of(fault, queue.as_str()),
+            StoreError::WrongType(_) => Refusal::WrongType(queue.as_str().to_owned()),
+            StoreError::HeaderTooLong(_) => Refusal::Quota("unique-key"),
+            StoreError::NoLease => Refusal::Unavailable(Fault::Unexpected(error.to_string())),
+        })
     }
 
     /// Takes one entry.
