@@ -5,3 +5,4 @@ pub mod componentize;
 pub mod manifest;
 pub mod name;
 pub mod scan;
+pub mod snapshot;
