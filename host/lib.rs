@@ -2,6 +2,7 @@
 //!
 //! The library behind the `sandhog` program; `ARCHITECTURE.md` is its map.
 
+pub mod app;
 pub mod capability;
 pub mod config;
 pub mod job;
@@ -9,3 +10,4 @@ pub mod plugin;
 pub mod sandbox;
 pub mod storage;
 pub mod telemetry;
+pub mod worker;

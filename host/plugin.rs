@@ -2,7 +2,8 @@
 //! component runs is in `sandbox`; which runs when is in `worker`.
 
 pub mod componentize;
+pub mod load;
 pub mod manifest;
 pub mod name;
 pub mod scan;
-pub mod snapshot;
+pub mod view;

@@ -38,6 +38,8 @@ pub struct Source {
     pub component: Vec<u8>,
     /// The manifest's file as the operator knows it, for later problems.
     pub origin: String,
+    /// The component's file, likewise.
+    pub component_origin: String,
 }
 
 /// Looks through the folder: the pairs, sorted by name, and what is wrong with the rest. Files that are neither
@@ -78,7 +80,8 @@ impl Pair {
             });
         match (manifest, component) {
             (Ok(manifest), Ok(component)) => {
-                Ok(Source { name: self.name.clone(), manifest, component, origin })
+                let component_origin = self.component.display().to_string();
+                Ok(Source { name: self.name.clone(), manifest, component, origin, component_origin })
             }
             (manifest, component) => {
                 let mut problems = manifest.err().unwrap_or_default();

@@ -52,6 +52,8 @@ struct Inner {
 struct Slot {
     failed: Option<(Instant, Fault)>,
     tracks: bool,
+    /// The server's process and its number for the present connection.
+    identity: Option<(String, i64)>,
 }
 
 impl Link {
@@ -80,7 +82,7 @@ impl Link {
             tracking,
             role,
             address: address.to_string(),
-            slot: Mutex::new(Slot { failed: None, tracks: false }),
+            slot: Mutex::new(Slot { failed: None, tracks: false, identity: None }),
             current: arc_swap::ArcSwapOption::empty(),
             generation: watch::Sender::new(0),
         };
@@ -139,12 +141,26 @@ impl Link {
         match self.open().await {
             Ok((connection, tracks)) => {
                 let generation = *self.inner.generation.borrow() + 1;
-                *slot = Slot { failed: None, tracks };
+                if generation > 1 || slot.failed.is_some() {
+                    tracing::info!(role = self.inner.role, redis = self.inner.address, "Redis is back");
+                }
+                let mut connection = connection;
+                let identity = identify(&mut connection).await;
+                if let (Some((process, number)), Some(now)) = (&slot.identity, &identity)
+                    && *process == now.0
+                {
+                    end_former(&mut connection, *number).await;
+                }
+                *slot = Slot { failed: None, tracks, identity };
                 self.inner.current.store(Some(Arc::new((generation, connection.clone()))));
                 self.inner.generation.send_replace(generation);
                 Ok((generation, connection))
             }
             Err(fault) => {
+                // Said once; `broken` has said it when a connection was lost.
+                if slot.failed.is_none() && *self.inner.generation.borrow() == 0 {
+                    tracing::warn!(role = self.inner.role, cause = %fault, "no connection to Redis");
+                }
                 slot.failed = Some((Instant::now(), fault.clone()));
                 Err(fault)
             }
@@ -199,10 +215,31 @@ impl Link {
             && let Some(current) = self.inner.current.load_full()
             && current.0 == generation
         {
-            self.inner.current.compare_and_swap(&current, None);
+            let before = self.inner.current.compare_and_swap(&current, None);
+            if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &current)) {
+                tracing::warn!(role = self.inner.role, cause = %fault, "lost the connection to Redis");
+            }
         }
         fault
     }
+}
+
+/// The server's process and its number for this connection, if it tells.
+async fn identify(connection: &mut MultiplexedConnection) -> Option<(String, i64)> {
+    let mut ask = redis::pipe();
+    ask.cmd("CLIENT").arg("ID").cmd("INFO").arg("server");
+    let (number, info) = ask.query_async::<(i64, String)>(connection).await.ok()?;
+    let process = info.lines().find_map(|line| line.strip_prefix("run_id:"))?;
+    Some((process.trim().to_owned(), number))
+}
+
+/// Ends the former connection at the server's side. A command that was sent over it and not yet read could
+/// otherwise be carried out after we have looked what became of it.
+async fn end_former(connection: &mut MultiplexedConnection, number: i64) {
+    let mut kill = redis::cmd("CLIENT");
+    kill.arg("KILL").arg("ID").arg(number);
+    // A server that refuses is looked at again after a while (the feeder's audit).
+    let _ = kill.query_async::<Value>(connection).await;
 }
 
 impl std::fmt::Debug for Inner {

@@ -1,0 +1,169 @@
+//! A whole host: settings in, a running host out, and an ordered way to stop it. The parts are made and joined
+//! in `control`; this is the handle that the program, tests and the bench hold.
+//!
+//! Threads of a host: *control* (feeders, reaper, safety poll: all that talks to Redis about jobs; no guest ever
+//! runs there), *guests* (as many as `host.threads`), and the *lease* keeper.
+
+mod control;
+mod lanes;
+mod served;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::problem::Problems;
+use crate::config::settings::Settings;
+use crate::job::store::StoreError;
+use crate::plugin::view::PluginView;
+use crate::storage::address::AddressError;
+use crate::storage::fault::Fault;
+use crate::worker::feeder::Phase;
+use crate::worker::lane::{Lane, Observer};
+
+/// Requests that may wait for the control thread.
+const COMMANDS_MAX: usize = 16;
+
+/// Why a host did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be used.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Redis gave no answer.
+    #[error(transparent)]
+    Redis(#[from] Fault),
+    /// The server cannot serve.
+    #[error("{0}")]
+    Server(String),
+    /// Redis could not do what a start needs.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Not one plugin could be loaded.
+    #[error("no plugin could be loaded")]
+    Plugins(Problems),
+    /// There is no plugin.
+    #[error("no plugins in `{0}`")]
+    NoPlugins(String),
+    /// The engine refused its settings.
+    #[error("cannot set up the sandbox: {0}")]
+    Sandbox(String),
+    /// A thread or a runtime could not be made.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// What a host is started with.
+#[derive(Clone)]
+pub struct Options {
+    /// Everything an operator can say.
+    pub settings: Settings,
+    /// Told of every run.
+    pub observer: Option<Observer>,
+}
+
+/// A running host. Dropped without `stopped`, it leaves at once and is waited for.
+pub struct Host {
+    phase: watch::Sender<Phase>,
+    commands: mpsc::Sender<Command>,
+    lanes: watch::Receiver<Vec<Arc<Lane>>>,
+    plugins: watch::Receiver<Vec<PluginView>>,
+    done: watch::Receiver<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the control thread can be asked.
+enum Command {
+    /// Read the plugin folder again.
+    Reload(oneshot::Sender<Result<(), Problems>>),
+}
+
+/// What the control thread tells when the host runs.
+struct Started {
+    lanes: watch::Receiver<Vec<Arc<Lane>>>,
+    plugins: watch::Receiver<Vec<PluginView>>,
+}
+
+impl Host {
+    /// Starts a host and returns when it serves its queues.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let phase = watch::Sender::new(Phase::Serving);
+        let (commands, requests) = mpsc::channel(COMMANDS_MAX);
+        let (ready, started) = oneshot::channel();
+        let finished = watch::Sender::new(false);
+        let done = finished.subscribe();
+        let orders = control::Orders { phase: phase.clone(), requests };
+        let body = move || {
+            control::run(options, orders, ready);
+            finished.send_replace(true);
+        };
+        let thread = std::thread::Builder::new().name("sandhog-control".to_owned()).spawn(body)?;
+        let started = match started.await {
+            Ok(started) => started,
+            Err(_) => Err(StartError::Sandbox("the control thread ended".to_owned())),
+        };
+        match started {
+            Ok(Started { lanes, plugins }) => {
+                Ok(Self { phase, commands, lanes, plugins, done, thread: Some(thread) })
+            }
+            Err(error) => {
+                let _ = thread.join();
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads the plugin folder again. A plugin that cannot be loaded stays as it was; the answer tells why.
+    pub async fn reload(&self) -> Result<(), Problems> {
+        let (answer, answered) = oneshot::channel();
+        if self.commands.send(Command::Reload(answer)).await.is_err() {
+            return Ok(());
+        }
+        answered.await.unwrap_or(Ok(()))
+    }
+
+    /// Stops claiming, lets jobs finish until the drain deadline, hands back the rest.
+    pub fn drain(&self) {
+        self.phase.send_if_modified(|phase| {
+            let first = *phase == Phase::Serving;
+            if first {
+                *phase = Phase::Draining;
+            }
+            first
+        });
+    }
+
+    /// Hands back everything and stops at once.
+    pub fn leave(&self) {
+        self.phase.send_replace(Phase::Leaving);
+    }
+
+    /// Returns when the host has stopped.
+    pub async fn stopped(mut self) {
+        // Fails only when the thread is gone, which is what is waited for.
+        let _ = self.done.wait_for(|done| *done).await;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+
+    /// The queues served now.
+    pub fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.lanes.borrow().clone()
+    }
+
+    /// The plugins as they are now.
+    pub fn plugins(&self) -> Vec<PluginView> {
+        self.plugins.borrow().clone()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.leave();
+            let _ = thread.join();
+        }
+    }
+}

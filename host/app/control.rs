@@ -1,0 +1,221 @@
+//! The control thread: connects, loads, serves, and stops in order. Order of a stop, and why:
+//!
+//! 1. stop claiming: nothing new comes in;
+//! 2. let jobs finish until the drain deadline, or a second word to leave: what ends in time is settled;
+//! 3. hand back the rest, attempt not counted: feeders end when nothing is left in their hands;
+//! 4. stop reaper, safety poll and config readers: nobody needs them any more;
+//! 5. forget the host in the registry: nothing is left to be reaped;
+//! 6. stop the lease thread last: until here the jobs had to stay ours.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::served::Served;
+use super::{Command, Options, StartError, Started};
+use crate::config::seat::Seat;
+use crate::config::settings::Settings;
+use crate::job::lease::{HostInfo, Leases};
+use crate::job::store::DeadLimits;
+use crate::storage::link::{Link, Tracking};
+use crate::storage::server;
+use crate::storage::wake::Wake;
+use crate::worker::feeder::{FeederParts, Phase};
+use crate::worker::membership::{LeaseThread, Membership};
+use crate::worker::poll;
+use crate::worker::reaper::Reaper;
+
+/// What the holder of the host may order.
+pub(super) struct Orders {
+    pub(super) phase: watch::Sender<Phase>,
+    pub(super) requests: mpsc::Receiver<Command>,
+}
+
+/// Longest time that stopping takes once everything was handed back.
+const FAREWELL_MAX: Duration = Duration::from_secs(2);
+
+/// Body of the control thread.
+pub(super) fn run(options: Options, orders: Orders, ready: oneshot::Sender<Result<Started, StartError>>) {
+    let (control, guests) = match runtimes(options.settings.host.threads) {
+        Ok(runtimes) => runtimes,
+        Err(error) => {
+            let _ = ready.send(Err(error.into()));
+            return;
+        }
+    };
+    control.block_on(async {
+        match Parts::build(options, &guests, orders.phase.subscribe()).await {
+            Ok(parts) => parts.serve(orders, ready).await,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        }
+    });
+    // A guest that never yields to its runtime ends with its epoch; nothing waits for it.
+    guests.shutdown_timeout(FAREWELL_MAX);
+}
+
+fn runtimes(threads: usize) -> std::io::Result<(Runtime, Runtime)> {
+    let control = Builder::new_current_thread().enable_all().build()?;
+    let guests = Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("sandhog-guests")
+        // Guests run between two looks at sockets; the default of 61 would let answers lie for milliseconds.
+        .event_interval(8)
+        .enable_all()
+        .build()?;
+    Ok((control, guests))
+}
+
+/// A host that has joined the fleet and serves nothing yet.
+struct Parts {
+    settings: Settings,
+    served: Served,
+    membership: Arc<Membership>,
+    claims: Link,
+    stop: watch::Sender<bool>,
+    lease: LeaseThread,
+    lease_stop: watch::Sender<bool>,
+    _seat: Seat,
+}
+
+impl Parts {
+    async fn build(
+        options: Options,
+        guests: &Runtime,
+        phase: watch::Receiver<Phase>,
+    ) -> Result<Self, StartError> {
+        let settings = options.settings.clone();
+        let address = &settings.redis.address;
+        let deadline = settings.redis.timeout;
+        let wake = Arc::new(Wake::default());
+        let claims = Link::new(address, "claims", deadline, Tracking::Keys(wake.clone()))?;
+        let info = server::examine(&claims).await?.map_err(StartError::Server)?;
+        let about = format!("{} {}", info.kind, info.version);
+        tracing::info!(redis = claims.address(), server = about, "connected");
+        info.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+
+        let seat = Seat::take(&settings.host.state_dir, &settings.host.name);
+        seat.warning.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let leases = Leases::new(Link::new(address, "lease", deadline, Tracking::Off)?);
+        let about = HostInfo {
+            queues: Vec::new(),
+            plugins: Vec::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+        };
+        let host = &settings.host;
+        let membership = Membership::new(leases, host.name.clone(), seat.number, host.lease, about);
+        let membership = Arc::new(membership);
+
+        let (stop, lease_stop) = (watch::Sender::new(false), watch::Sender::new(false));
+        let feeders = FeederParts {
+            membership: membership.clone(),
+            link: claims.clone(),
+            wake,
+            guests: guests.handle().clone(),
+            phase,
+        };
+        let served = Served::load(options, feeders).await?;
+        // Only a host that can serve joins; a tenure must exist before the first feeder.
+        let tenure = membership.join(None).await?;
+        tracing::info!(host = tenure.host.as_str(), "joined");
+        let lease = LeaseThread::start(membership.clone(), lease_stop.subscribe())?;
+        Ok(Self { settings, served, membership, claims, stop, lease, lease_stop, _seat: seat })
+    }
+
+    async fn serve(mut self, mut orders: Orders, ready: oneshot::Sender<Result<Started, StartError>>) {
+        let mut roles = JoinSet::new();
+        let reaper = self.reaper();
+        // What former lives of this seat held comes first: it is the oldest work there is.
+        if let Err(error) = reaper.take_over().await {
+            tracing::warn!(%error, "jobs of this host's former life come back when its lease ends");
+        }
+        roles.spawn(reaper.run(self.stop.subscribe()));
+        roles.spawn(poll::run(self.claims.clone(), self.served.lanes(), self.stop.subscribe()));
+        self.served.begin();
+        self.describe().await;
+        let started = Started { lanes: self.served.lanes(), plugins: self.served.views() };
+        if ready.send(Ok(started)).is_err() {
+            orders.phase.send_replace(Phase::Leaving);
+        }
+        let mut phase = orders.phase.subscribe();
+        while *phase.borrow_and_update() == Phase::Serving {
+            tokio::select! {
+                _ = phase.changed() => {}
+                request = orders.requests.recv() => match request {
+                    Some(Command::Reload(answer)) => {
+                        let result = self.served.reload().await;
+                        self.describe().await;
+                        let _ = answer.send(result);
+                    }
+                    // The handle is gone, and nobody else can order anything.
+                    None => { orders.phase.send_replace(Phase::Leaving); }
+                },
+            }
+        }
+        self.finish(orders, roles).await;
+    }
+
+    /// The stop, in the order the module describes.
+    async fn finish(mut self, orders: Orders, mut roles: JoinSet<()>) {
+        let drain = self.settings.host.drain;
+        tracing::info!(drain_s = drain.as_secs(), "draining: no more claims, running jobs may finish");
+        let mut phase = orders.phase.subscribe();
+        let impatient = async {
+            let leaving = phase.wait_for(|phase| *phase == Phase::Leaving);
+            let _ = tokio::time::timeout(drain, leaving).await;
+            orders.phase.send_replace(Phase::Leaving);
+            // Handing back takes a round trip; a Redis that does not answer is not waited for.
+            tokio::time::sleep(FAREWELL_MAX).await;
+        };
+        let handed_back = tokio::select! {
+            () = self.served.ended() => true,
+            () = impatient => false,
+        };
+        if !handed_back {
+            tracing::warn!("left before every job could be handed back; they come back when the lease ends");
+        }
+        self.stop.send_replace(true);
+        let goodbye = async {
+            while roles.join_next().await.is_some() {}
+            let host = self.membership.tenure().host.clone();
+            if handed_back {
+                let _ = self.membership.leases().forget(&host, true).await;
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL_MAX, goodbye).await;
+        self.lease_stop.send_replace(true);
+        drop(self.lease);
+        tracing::info!("stopped");
+    }
+
+    fn reaper(&self) -> Reaper {
+        let dead = dead_limits(&self.settings);
+        Reaper {
+            membership: self.membership.clone(),
+            link: self.claims.clone(),
+            period: self.settings.host.reap_every,
+            crashes_max: self.settings.host.crashes_max,
+            dead,
+            own_queues: self.served.queues(),
+        }
+    }
+
+    async fn describe(&self) {
+        let queues = self.served.queues().borrow().clone();
+        let plugins: Vec<String> =
+            self.served.views().borrow().iter().map(|view| view.name.clone()).collect();
+        self.membership.describe(&queues, &plugins).await;
+    }
+}
+
+/// How much is kept of dead jobs.
+pub(super) fn dead_limits(settings: &Settings) -> DeadLimits {
+    let dead = &settings.dead;
+    let age_ms = u64::try_from(dead.age.as_millis()).unwrap_or(u64::MAX);
+    DeadLimits { count: dead.count, age_ms, bytes: dead.bytes }
+}

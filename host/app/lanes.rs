@@ -1,0 +1,155 @@
+//! Opening and retiring lanes: from what a manifest says of a queue to a feeder that serves it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::control::dead_limits;
+use crate::config::settings::Settings;
+use crate::job::name::QueueName;
+use crate::job::store::{DeadLimits, JobStore};
+use crate::plugin::load::Loaded;
+use crate::plugin::manifest::Consume;
+use crate::sandbox::load::Version;
+use crate::storage::address::AddressError;
+use crate::storage::link::{Link, Tracking};
+use crate::worker::fate::Rules;
+use crate::worker::feeder::{Feeder, FeederParts};
+use crate::worker::lane::{Lane, LaneParts, Observer, Policy};
+
+/// All lanes of a host and their feeders.
+pub(super) struct Lanes {
+    feeders: FeederParts,
+    guests: Link,
+    observer: Option<Observer>,
+    dead: DeadLimits,
+    crashes_max: u32,
+    tasks: JoinSet<()>,
+    /// Ends when the last feeder of a queue does.
+    last: HashMap<QueueName, oneshot::Receiver<()>>,
+    lanes: watch::Sender<Vec<Arc<Lane>>>,
+    queues: watch::Sender<Vec<QueueName>>,
+}
+
+/// A lane that is served.
+pub(super) struct Serving {
+    lane: Arc<Lane>,
+    retired: watch::Sender<bool>,
+}
+
+impl Serving {
+    /// Whether this lane can serve a queue as this says.
+    pub(super) fn is_for(&self, consume: &Consume) -> bool {
+        self.lane.queue == consume.queue && self.lane.delivery == consume.delivery
+    }
+
+    /// Serves the queue by other rules from now on.
+    pub(super) fn follow(&self, consume: &Consume) {
+        let crashes_max = self.lane.policy.load().crashes_max;
+        self.lane.policy.store(Arc::new(policy(consume, crashes_max)));
+    }
+
+    /// Drains the lane; its feeder ends when nothing is left.
+    pub(super) fn retire(self) {
+        self.retired.send_replace(true);
+    }
+}
+
+impl Lanes {
+    pub(super) fn new(
+        settings: &Settings,
+        feeders: FeederParts,
+        observer: Option<Observer>,
+    ) -> Result<Self, AddressError> {
+        let redis = &settings.redis;
+        Ok(Self {
+            guests: Link::new(&redis.address, "guests", redis.timeout, Tracking::Off)?,
+            feeders,
+            observer,
+            dead: dead_limits(settings),
+            crashes_max: settings.host.crashes_max,
+            tasks: JoinSet::new(),
+            last: HashMap::new(),
+            lanes: watch::Sender::new(Vec::new()),
+            queues: watch::Sender::new(Vec::new()),
+        })
+    }
+
+    /// Opens a lane for a queue of a plugin and starts its feeder.
+    pub(super) fn open(
+        &mut self,
+        loaded: &Loaded,
+        consume: &Consume,
+        version: &Arc<ArcSwap<Version>>,
+        settings: &Arc<ArcSwap<BTreeMap<String, String>>>,
+    ) -> Serving {
+        let lane = Arc::new(Lane::new(LaneParts {
+            plugin: loaded.name.as_str().to_owned(),
+            version: version.clone(),
+            settings: settings.clone(),
+            policy: policy(consume, self.crashes_max),
+            delivery: consume.delivery,
+            store: JobStore::new(self.feeders.link.clone(), consume.queue.clone(), self.dead),
+            guests: self.guests.clone(),
+            observer: self.observer.clone(),
+        }));
+        let retired = watch::Sender::new(false);
+        let (ended, next) = oneshot::channel::<()>();
+        let former = self.last.insert(consume.queue.clone(), next);
+        let (fed, parts, stop) = (lane.clone(), self.feeders.clone(), retired.subscribe());
+        self.tasks.spawn(async move {
+            // One feeder at a time claims from a queue: they share the host's records of it.
+            if let Some(former) = former {
+                let _ = former.await;
+            }
+            Feeder::new(fed, parts, stop).run().await;
+            drop(ended);
+        });
+        Serving { lane, retired }
+    }
+
+    /// Tells everybody which lanes there are now.
+    pub(super) fn publish<'a>(&self, serving: impl Iterator<Item = &'a Serving>) {
+        let lanes: Vec<Arc<Lane>> = serving.map(|serving| serving.lane.clone()).collect();
+        self.queues.send_replace(lanes.iter().map(|lane| lane.queue.clone()).collect());
+        self.lanes.send_replace(lanes);
+    }
+
+    /// Where guests run.
+    pub(super) fn guests(&self) -> &Handle {
+        &self.feeders.guests
+    }
+
+    /// The lanes served now.
+    pub(super) fn lanes(&self) -> watch::Receiver<Vec<Arc<Lane>>> {
+        self.lanes.subscribe()
+    }
+
+    /// The queues served now.
+    pub(super) fn queues(&self) -> watch::Receiver<Vec<QueueName>> {
+        self.queues.subscribe()
+    }
+
+    /// Returns when every feeder has ended.
+    pub(super) async fn ended(&mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a feeder failed; its jobs come back when this host's lease ends");
+            }
+        }
+    }
+}
+
+fn policy(consume: &Consume, crashes_max: u32) -> Policy {
+    Policy {
+        order: consume.order,
+        concurrency: usize::try_from(consume.concurrency).unwrap_or(usize::MAX),
+        timeout: consume.timeout,
+        rules: Rules { max_attempts: consume.max_attempts, backoff: consume.backoff.clone() },
+        crashes_max,
+    }
+}

@@ -1,0 +1,16 @@
+//! From a queue to a settled job: claiming (`feeder`), running (`runner`), deciding what a run means (`fate`),
+//! staying alive in the fleet's eyes (`membership`) and taking back what dead hosts held (`reaper`).
+//!
+//! It runs sandboxes but does not know how they work; it changes jobs' places only through `job::store`.
+
+pub mod counters;
+mod desk;
+mod exchange;
+pub mod fate;
+pub mod feeder;
+pub mod lane;
+pub mod membership;
+pub mod poll;
+pub mod reaper;
+mod runner;
+mod window;

@@ -1,0 +1,223 @@
+//! What lies between a lane's feeder and its runners: jobs to start, and ends to report. One lock, taken once per
+//! job by the runner (hand in one, take the next) and once per batch by the feeder.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use crate::job::envelope::Header;
+use crate::job::settle::Fate;
+use crate::job::store::{Claimed, Slot};
+
+/// Ends that make a batch worth sending at once.
+pub(super) const BATCH: usize = 128;
+
+/// A claimed job on its way to a run.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) claimed: Claimed,
+    /// Which of the host's tenures claimed it.
+    pub(super) tenure: u32,
+    pub(super) claimed_at: Instant,
+    /// One crash short of the limit: runs while nothing else of the lane does, so that only a guilty job can
+    /// reach the limit.
+    pub(super) alone: bool,
+}
+
+/// The end of one run.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) slot: Slot,
+    pub(super) tenure: u32,
+    pub(super) claimed_at: Instant,
+    /// None: completed, nothing to say but that.
+    pub(super) settlement: Option<(Header, Fate)>,
+}
+
+/// How much there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Load {
+    /// Jobs not started.
+    pub(super) waiting: usize,
+    /// Jobs in a run.
+    pub(super) running: usize,
+    /// Runner tasks alive.
+    pub(super) runners: usize,
+}
+
+/// The desk of one lane.
+#[derive(Debug)]
+pub(super) struct Desk {
+    state: Mutex<State>,
+    /// Given when the feeder should look: a batch is full, jobs run low, or everything is still.
+    pub(super) changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Job>,
+    ended: Vec<Ended>,
+    running: usize,
+    runners: usize,
+    alone: bool,
+    low_water: usize,
+}
+
+impl Desk {
+    pub(super) fn new() -> Self {
+        Self { state: Mutex::new(State::default()), changed: Notify::new() }
+    }
+
+    /// Lays out jobs; the feeder is called when fewer than `low_water` are left.
+    pub(super) fn add(&self, jobs: impl Iterator<Item = Job>, low_water: usize) {
+        let mut state = self.lock();
+        state.waiting.extend(jobs);
+        state.low_water = low_water;
+    }
+
+    /// How many more runners to start so that all that can start does, with `concurrency` alive at most. They
+    /// count as alive from now on.
+    pub(super) fn engage(&self, concurrency: usize) -> usize {
+        let mut state = self.lock();
+        let wanted = if state.blocked() { 0 } else { state.waiting.len().min(concurrency) };
+        let more = wanted.min(concurrency.saturating_sub(state.runners));
+        state.runners += more;
+        more
+    }
+
+    /// For a runner: hands in the end of its last job and takes the next one. None means: leave.
+    pub(super) fn next(&self, ended: Option<Ended>) -> Option<Job> {
+        let mut state = self.lock();
+        let handed_in = ended.is_some();
+        if let Some(ended) = ended {
+            state.end(ended);
+        }
+        let job = if state.blocked() { None } else { state.waiting.pop_front() };
+        match &job {
+            Some(job) => {
+                state.alone = job.alone;
+                state.running += 1;
+            }
+            None => state.runners -= 1,
+        }
+        let low = job.is_some() && state.waiting.len() == state.low_water;
+        let still = job.is_none() && state.running == 0;
+        if low || still || (handed_in && state.calls()) {
+            drop(state);
+            self.changed.notify_one();
+        }
+        job
+    }
+
+    /// For a runner about to pause: hands in without taking.
+    pub(super) fn hand_in(&self, ended: Ended) {
+        let mut state = self.lock();
+        state.end(ended);
+        if state.calls() || state.running == 0 {
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// For a runner that was stopped: hands in what it held, and leaves.
+    pub(super) fn abandon(&self, ended: Option<Ended>) {
+        let mut state = self.lock();
+        if let Some(ended) = ended {
+            state.end(ended);
+        }
+        state.runners -= 1;
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// For the feeder: moves all ends into `batch` and tells what is left to do.
+    pub(super) fn collect(&self, batch: &mut Vec<Ended>) -> Load {
+        let mut state = self.lock();
+        batch.append(&mut state.ended);
+        Load { waiting: state.waiting.len(), running: state.running, runners: state.runners }
+    }
+
+    /// For the feeder: takes back the jobs that were not started.
+    pub(super) fn take_back(&self) -> Vec<Job> {
+        self.lock().waiting.drain(..).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while the lock is held; if it did, the counts are still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn end(&mut self, ended: Ended) {
+        self.ended.push(ended);
+        self.running -= 1;
+        self.alone = false;
+    }
+
+    /// Whether this end is one the feeder wants to know of: the first starts its clock, a full batch ends it.
+    fn calls(&self) -> bool {
+        self.ended.len() == 1 || self.ended.len() == BATCH
+    }
+
+    /// Whether the next job must wait because it, or what runs, has to be alone.
+    fn blocked(&self) -> bool {
+        self.alone || (self.running > 0 && self.waiting.front().is_some_and(|job| job.alone))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::name::JobId;
+
+    fn job(seq: u64, alone: bool) -> Job {
+        let id = JobId::new(format!("j-{seq}")).unwrap();
+        let header = Header { id, attempts: 0, crashes: 0, first_seen_ms: 0, notes: Vec::new() };
+        let claimed = Claimed { slot: Slot { seq, enveloped: alone }, header, payload: Vec::new() };
+        Job { claimed, tenure: 0, claimed_at: Instant::now(), alone }
+    }
+
+    fn end(job: &Job) -> Option<Ended> {
+        let slot = job.claimed.slot;
+        Some(Ended { slot, tenure: 0, claimed_at: job.claimed_at, settlement: None })
+    }
+
+    #[test]
+    fn no_more_runners_than_jobs_or_concurrency() {
+        let desk = Desk::new();
+        desk.add((0..10).map(|n| job(n, false)), 0);
+        assert_eq!((desk.engage(4), desk.engage(4)), (4, 0));
+        let desk = Desk::new();
+        desk.add((0..2).map(|n| job(n, false)), 0);
+        assert_eq!(desk.engage(4), 2);
+    }
+
+    #[test]
+    fn a_suspect_runs_alone() {
+        let desk = Desk::new();
+        desk.add([job(0, false), job(1, true), job(2, false)].into_iter(), 0);
+        assert_eq!(desk.engage(4), 3);
+        let first = desk.next(None).unwrap();
+        assert!(desk.next(None).is_none(), "the suspect waits for the first job");
+        let suspect = desk.next(end(&first)).unwrap();
+        assert!(suspect.alone);
+        assert!(desk.next(None).is_none(), "nothing starts beside it");
+        assert_eq!(desk.engage(4), 0);
+        assert_eq!(desk.next(end(&suspect)).unwrap().claimed.slot.seq, 2);
+    }
+
+    #[test]
+    fn what_a_stopped_runner_held_is_reported() {
+        let desk = Desk::new();
+        desk.add([job(0, false)].into_iter(), 0);
+        desk.engage(1);
+        let held = desk.next(None).unwrap();
+        desk.abandon(end(&held));
+        let mut batch = Vec::new();
+        assert_eq!(desk.collect(&mut batch), Load { waiting: 0, running: 0, runners: 0 });
+        assert_eq!(batch.len(), 1);
+    }
+}

@@ -1,0 +1,289 @@
+//! What a feeder says to Redis: ends and claims in one turn, records it had lost sight of, and what it does when
+//! Redis does not answer or the lease is gone. An end stays in the batch until Redis has accepted it: saying it
+//! twice is harmless, for the record of the job is the proof.
+
+use std::time::{Duration, Instant};
+
+use super::counters::Counters;
+use super::desk::{Ended, Job};
+use super::feeder::{Feeder, Phase};
+use super::membership::Tenure;
+use crate::job::envelope::Header;
+use crate::job::name::JobId;
+use crate::job::settle::{Fate, Settlement};
+use crate::job::store::{Claimed, Delivery, Slot, StoreError, Turn, TurnReply};
+
+/// First wait after a failed exchange; doubled up to the longest.
+const BACKOFF_FIRST: Duration = Duration::from_millis(20);
+/// Longest wait between attempts to reach Redis.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Wait after a refusal that only an operator can mend.
+const REFUSED_WAIT: Duration = Duration::from_secs(1);
+
+impl Feeder {
+    /// Reports the batch and claims up to `claim` jobs. False: it did not work out; what is to be done about it
+    /// is done.
+    pub(super) async fn exchange(&mut self, claim: u32) -> bool {
+        if self.lane.delivery == Delivery::AtMostOnce {
+            // Nothing was recorded at the claim, so there is nothing to end.
+            for ended in std::mem::take(&mut self.batch) {
+                let fate = ended.settlement.as_ref().map_or(Fate::Complete, |(_, fate)| *fate);
+                self.count(fate, &ended);
+            }
+        }
+        let said = match self.settle().await {
+            Ok(()) => self.turn(claim).await,
+            Err(error) => Err(error),
+        };
+        match said {
+            Ok(()) => true,
+            Err(error) => {
+                self.setback(error).await;
+                false
+            }
+        }
+    }
+
+    /// Reports the ends that are more than a plain completion, and those of former tenures.
+    async fn settle(&mut self) -> Result<(), StoreError> {
+        let number = self.tenure.number;
+        let (plain, mut special): (Vec<Ended>, Vec<Ended>) =
+            self.batch.drain(..).partition(|e| e.settlement.is_none() && e.tenure == number);
+        self.batch = plain;
+        let mut failure = None;
+        while let Some(tenure) = special.first().map(|ended| ended.tenure) {
+            let (group, rest) = special.into_iter().partition(|ended| ended.tenure == tenure);
+            special = rest;
+            if let Err(error) = self.settle_group(tenure, group).await {
+                failure = Some(error);
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn settle_group(&mut self, tenure: u32, group: Vec<Ended>) -> Result<(), StoreError> {
+        let Some(tenure) = self.tenure_of(tenure) else { return Ok(()) };
+        let settlements: Vec<Settlement> = group.iter().map(|ended| settlement(&tenure, ended)).collect();
+        let answers = match self.lane.store.settle(&tenure.host, &settlements).await {
+            Ok(answers) => answers,
+            Err(error) => {
+                self.batch.extend(group);
+                return Err(error);
+            }
+        };
+        let mut failure = None;
+        for ((ended, settlement), answer) in group.into_iter().zip(settlements).zip(answers) {
+            match answer {
+                Ok(true) => self.accepted(settlement.fate, &ended),
+                Ok(false) => self.late(ended.tenure, ended.slot),
+                Err(error) => {
+                    self.batch.push(ended);
+                    failure = Some(error);
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Acknowledges what is left of the batch, and claims.
+    async fn turn(&mut self, claim: u32) -> Result<(), StoreError> {
+        let acks: Vec<Slot> = self.batch.iter().map(|ended| ended.slot).collect();
+        if claim == 0 && acks.is_empty() {
+            return Ok(());
+        }
+        let (order, delivery) = (self.lane.policy.load().order, self.lane.delivery);
+        let tenure = self.tenure.clone();
+        let next_seq = self.next_seq;
+        let turn = Turn { host: &tenure.host, acks: &acks, claim, next_seq, order, delivery };
+        let reply = self.lane.store.turn(&turn).await?;
+        Counters::add(&self.lane.counters.turns, 1);
+        let late = acks.len().saturating_sub(usize::try_from(reply.settled).unwrap_or(usize::MAX));
+        for (nth, ended) in std::mem::take(&mut self.batch).into_iter().enumerate() {
+            // The reply tells how many were late, not which.
+            if nth < late {
+                self.late(ended.tenure, ended.slot)
+            } else {
+                self.accepted(Fate::Complete, &ended)
+            }
+        }
+        if claim > 0 {
+            self.take_in(reply);
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, reply: TurnReply) {
+        let now = Instant::now();
+        Counters::add(&self.lane.counters.claimed, reply.jobs.len());
+        self.next_seq = reply.next_seq;
+        self.hungry = reply.more && !reply.paused;
+        self.note_idle(!self.hungry);
+        let wait = |due_ms: u64| Duration::from_millis(due_ms.saturating_sub(reply.now_ms) + 1);
+        self.due = reply.next_due_ms.map(|due_ms| now + wait(due_ms));
+        self.lay_out(reply.jobs, now);
+    }
+
+    /// Puts claimed jobs on the desk.
+    fn lay_out(&mut self, jobs: Vec<Claimed>, now: Instant) {
+        let number = self.tenure.number;
+        if self.lane.delivery == Delivery::AtLeastOnce {
+            self.held.extend(jobs.iter().map(|job| (number, job.slot)));
+        }
+        let job = |claimed: Claimed| {
+            let alone = self.is_suspect(&claimed.header);
+            Job { claimed, tenure: number, claimed_at: now, alone }
+        };
+        let jobs: Vec<Job> = jobs.into_iter().map(job).collect();
+        self.lane.desk.add(jobs.into_iter(), self.window.ahead() / 2);
+    }
+
+    /// Runs what Redis says we hold and we know nothing of: its claim was carried out, the reply was lost. Also
+    /// clears up after former tenures. False when Redis could not be asked.
+    pub(super) async fn adopt(&mut self) -> bool {
+        match self.try_adopt().await {
+            Ok(()) => true,
+            Err(error) => {
+                self.setback(error).await;
+                false
+            }
+        }
+    }
+
+    async fn try_adopt(&mut self) -> Result<(), StoreError> {
+        if self.lane.delivery == Delivery::AtMostOnce {
+            return Ok(());
+        }
+        let tenure = self.tenure.clone();
+        let recorded = self.lane.store.inflight(&tenure.host).await?;
+        let unknown = |slot: &Slot| !self.held.contains(&(tenure.number, *slot));
+        let lost: Vec<Slot> = recorded.into_iter().filter(unknown).collect();
+        if !lost.is_empty() {
+            let jobs = self.lane.store.fetch(&tenure.host, &lost).await?;
+            tracing::info!(
+                queue = self.lane.queue.as_str(),
+                jobs = jobs.len(),
+                "adopted jobs of lost replies"
+            );
+            Counters::add(&self.lane.counters.adopted, jobs.len());
+            self.lay_out(jobs, Instant::now());
+        }
+        self.sweep_former().await
+    }
+
+    /// Gives back what former tenures claimed without our knowing, once none of their known jobs runs.
+    async fn sweep_former(&mut self) -> Result<(), StoreError> {
+        let crashes_max = self.lane.policy.load().crashes_max;
+        let mut kept = Vec::new();
+        for former in std::mem::take(&mut self.former) {
+            if self.held.iter().any(|(number, _)| *number == former.number) {
+                kept.push(former);
+                continue;
+            }
+            let swept = self.lane.store.reap(&former.host, true, crashes_max).await;
+            if !matches!(&swept, Ok(reaped) if reaped.left == 0) {
+                kept.push(former);
+            }
+            if let Err(error) = swept {
+                self.former.extend(kept);
+                return Err(error);
+            }
+        }
+        self.former.extend(kept);
+        Ok(())
+    }
+
+    /// Does what a failed exchange calls for, and returns when another attempt makes sense.
+    async fn setback(&mut self, error: StoreError) {
+        let queue = self.lane.queue.as_str();
+        match error {
+            StoreError::NoLease => self.rejoin().await,
+            StoreError::Fault(fault) if fault.is_lost() => self.await_link().await,
+            StoreError::Fault(fault) => {
+                tracing::warn!(queue, cause = %fault, "Redis refuses; trying again every second");
+                self.pause(REFUSED_WAIT).await;
+            }
+            StoreError::HeaderTooLong(_) => unreachable!("notes are cut where they are made"),
+            StoreError::WrongType(key) => {
+                let hint = "nothing was taken; move the key away and the queue goes on";
+                tracing::error!(queue, key, hint, "a key of this queue holds another type");
+                self.pause(REFUSED_WAIT).await;
+            }
+        }
+    }
+
+    async fn rejoin(&mut self) {
+        let lost = self.tenure.clone();
+        match self.parts.membership.join(Some(&lost)).await {
+            Ok(tenure) => {
+                self.former.push(lost);
+                (self.tenure, self.next_seq) = (tenure, 0);
+                // The former tenure is swept soon, not in a minute.
+                self.audit_at = Instant::now();
+            }
+            Err(_) => self.pause(BACKOFF_FIRST).await,
+        }
+    }
+
+    async fn await_link(&mut self) {
+        let mut backoff = BACKOFF_FIRST;
+        while self.parts.link.connect().await.is_err() {
+            if *self.parts.phase.borrow() == Phase::Leaving {
+                return;
+            }
+            self.pause(backoff.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    /// Waits, unless the phase changes.
+    async fn pause(&mut self, wait: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = self.parts.phase.changed() => {}
+        }
+    }
+
+    fn tenure_of(&self, number: u32) -> Option<std::sync::Arc<Tenure>> {
+        let mut known = self.former.iter().chain([&self.tenure]);
+        known.find(|tenure| tenure.number == number).cloned()
+    }
+
+    fn accepted(&mut self, fate: Fate, ended: &Ended) {
+        self.held.remove(&(ended.tenure, ended.slot));
+        self.count(fate, ended);
+    }
+
+    fn late(&mut self, tenure: u32, slot: Slot) {
+        self.held.remove(&(tenure, slot));
+        Counters::add(&self.lane.counters.late, 1);
+    }
+
+    fn count(&self, fate: Fate, ended: &Ended) {
+        let counters = &self.lane.counters;
+        let counter = match fate {
+            Fate::Complete => &counters.completed,
+            Fate::Discard => &counters.discarded,
+            Fate::Retry { .. } => &counters.retried,
+            Fate::Bury => &counters.buried,
+            Fate::Release | Fate::GiveBack(_) => &counters.released,
+        };
+        Counters::add(counter, 1);
+        if let Some(observer) = &self.lane.observer {
+            observer.settled(ended.claimed_at);
+        }
+    }
+}
+
+/// What the store is to be told of this end.
+fn settlement(tenure: &Tenure, ended: &Ended) -> Settlement {
+    let slot = ended.slot;
+    match &ended.settlement {
+        Some((header, fate)) => Settlement { slot, header: header.clone(), fate: *fate },
+        // A plain completion of a former tenure: its header is not written anywhere.
+        None => {
+            let id = JobId::claimed(&tenure.host, slot.seq);
+            let header = Header { id, attempts: 0, crashes: 0, first_seen_ms: 0, notes: Vec::new() };
+            Settlement { slot, header, fate: Fate::Complete }
+        }
+    }
+}

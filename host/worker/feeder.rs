@@ -1,0 +1,264 @@
+//! A lane's feeder: it alone talks to Redis about the lane's jobs. It claims in batches, reports ends in batches,
+//! and waits for the next reason to do either. What it says to Redis is in `exchange`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::desk::{BATCH, Ended, Load};
+use super::lane::Lane;
+use super::membership::{Membership, Tenure};
+use super::runner;
+use super::window::Window;
+use crate::job::envelope::Header;
+use crate::job::settle::Fate;
+use crate::job::store::{CLAIM_MAX, Delivery, Slot};
+use crate::storage::link::Link;
+use crate::storage::wake::Wake;
+
+/// How long an end may wait for others to travel with.
+const END_WAIT_MAX: Duration = Duration::from_millis(1);
+/// How soon after a reconnect records are compared again: a claim sent over the old connection may still have
+/// been carried out after the first look.
+const AUDIT_FIRST: Duration = Duration::from_secs(1);
+/// How often they are compared in quiet times.
+const AUDIT_MAX: Duration = Duration::from_secs(60);
+
+/// How much of its work a host does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// All.
+    Serving,
+    /// No more claims; runs go on, jobs not started go back.
+    Draining,
+    /// Runs are stopped and go back, attempt not counted.
+    Leaving,
+}
+
+/// What a feeder needs besides its lane.
+#[derive(Debug, Clone)]
+pub struct FeederParts {
+    /// The host among hosts.
+    pub membership: Arc<Membership>,
+    /// The connection that lanes claim over.
+    pub link: Link,
+    /// Where this connection's pushes arrive.
+    pub wake: Arc<Wake>,
+    /// Where guests run.
+    pub guests: Handle,
+    /// How much the host does.
+    pub phase: watch::Receiver<Phase>,
+}
+
+/// What has become of a lane that is no longer served: true once it is to be drained.
+pub type Retired = watch::Receiver<bool>;
+
+/// Feeds one lane.
+#[derive(Debug)]
+pub struct Feeder {
+    pub(super) lane: Arc<Lane>,
+    pub(super) parts: FeederParts,
+    retired: Retired,
+    pub(super) tenure: Arc<Tenure>,
+    /// Tenures that ended while jobs of theirs ran.
+    pub(super) former: Vec<Arc<Tenure>>,
+    /// What this host believes to have in flight.
+    pub(super) held: HashSet<(u32, Slot)>,
+    /// Least sequence number for the next claim of this tenure.
+    pub(super) next_seq: u64,
+    /// Ends that Redis has not accepted.
+    pub(super) batch: Vec<Ended>,
+    batch_since: Option<Instant>,
+    /// Whether the queue may have more.
+    pub(super) hungry: bool,
+    /// When the next delayed job is due.
+    pub(super) due: Option<Instant>,
+    pub(super) window: Window,
+    runners: JoinSet<()>,
+    generations: watch::Receiver<u64>,
+    pub(super) audit_at: Instant,
+    pub(super) audit_gap: Duration,
+}
+
+/// Why a wait ended.
+enum Call {
+    /// Ends, low water, time: look at the desk.
+    Look,
+    /// The queue may have something.
+    Wake,
+    /// Another connection: pushes may have been missed and replies lost.
+    Reconnected,
+}
+
+impl Feeder {
+    /// A feeder that has not begun. The host must have joined.
+    pub fn new(lane: Arc<Lane>, parts: FeederParts, retired: Retired) -> Self {
+        let now = Instant::now();
+        let keys = lane.store.keys();
+        for key in [&keys.list, &keys.ready, &keys.delayed, &keys.paused] {
+            parts.wake.watch_key(key, &lane.wake);
+        }
+        Self {
+            tenure: parts.membership.tenure(),
+            former: Vec::new(),
+            held: HashSet::new(),
+            next_seq: 0,
+            batch: Vec::new(),
+            batch_since: None,
+            hungry: true,
+            due: None,
+            window: Window::new(now),
+            runners: JoinSet::new(),
+            generations: parts.link.generations(),
+            audit_at: now + AUDIT_MAX,
+            audit_gap: AUDIT_MAX,
+            lane,
+            parts,
+            retired,
+        }
+    }
+
+    /// Feeds until it is told to leave and nothing is left in its hands.
+    pub async fn run(mut self) {
+        loop {
+            let phase = self.phase();
+            let load = self.tidy(phase);
+            let still = load.running == 0 && load.waiting == 0;
+            if phase != Phase::Serving && still && load.runners == 0 && self.batch.is_empty() {
+                break;
+            }
+            let claim = self.appetite(load, phase);
+            let now = Instant::now();
+            if claim > 0 || self.is_batch_due(still, now) {
+                self.batch_since = None;
+                if !self.exchange(claim).await && phase == Phase::Leaving {
+                    break;
+                }
+            } else if now >= self.audit_at {
+                self.audit().await;
+            } else {
+                match self.wait().await {
+                    Call::Look => {}
+                    Call::Wake => self.hungry = true,
+                    Call::Reconnected => self.reconnected().await,
+                }
+            }
+        }
+        self.parts.wake.forget(&self.lane.wake);
+    }
+
+    /// How much to do: what the host does, or less if the lane is retired.
+    fn phase(&mut self) -> Phase {
+        let own = if *self.retired.borrow_and_update() { Phase::Draining } else { Phase::Serving };
+        own.max(*self.parts.phase.borrow_and_update())
+    }
+
+    /// Collects ends, starts runners for what waits, and in a shutdown takes back what need not run.
+    fn tidy(&mut self, phase: Phase) -> Load {
+        while self.runners.try_join_next().is_some() {}
+        if phase == Phase::Leaving {
+            self.runners.abort_all();
+        }
+        let policy = self.lane.policy.load_full();
+        let keeps = self.lane.delivery == Delivery::AtLeastOnce;
+        if phase == Phase::Leaving || (phase == Phase::Draining && keeps) {
+            let order = policy.order;
+            let back = |job: super::desk::Job| {
+                let settlement = Some((job.claimed.header, Fate::GiveBack(order)));
+                let (tenure, claimed_at) = (job.tenure, job.claimed_at);
+                Ended { slot: job.claimed.slot, tenure, claimed_at, settlement }
+            };
+            self.batch.extend(self.lane.desk.take_back().into_iter().map(back));
+        }
+        for _ in 0..self.lane.desk.engage(policy.concurrency) {
+            self.runners.spawn_on(runner::run(self.lane.clone()), &self.parts.guests);
+        }
+        let before = self.batch.len();
+        let load = self.lane.desk.collect(&mut self.batch);
+        if self.batch.len() > before {
+            self.window.ended(self.batch.len() - before, Instant::now());
+        }
+        if !self.batch.is_empty() && self.batch_since.is_none() {
+            self.batch_since = Some(Instant::now());
+        }
+        load
+    }
+
+    /// How many jobs to claim now; 0 when the queue has none or enough lie here.
+    fn appetite(&self, load: Load, phase: Phase) -> u32 {
+        if phase != Phase::Serving || !self.hungry {
+            return 0;
+        }
+        let concurrency = self.lane.policy.load().concurrency;
+        let keeps = self.lane.delivery == Delivery::AtLeastOnce;
+        // A job taken for ever is not taken before it can run.
+        let size = concurrency + if keeps { self.window.ahead() } else { 0 };
+        let room = size.saturating_sub(load.waiting + load.running);
+        // Half of what lies ahead at a time, lest every finished job fetch one other; but a lane that has room to
+        // run takes what it can get.
+        let worth = (self.window.ahead() / 2).clamp(1, BATCH);
+        let starving = load.waiting == 0 && load.running < concurrency;
+        if room >= worth || (room > 0 && starving) {
+            u32::try_from(room).unwrap_or(u32::MAX).min(CLAIM_MAX)
+        } else {
+            0
+        }
+    }
+
+    fn is_batch_due(&self, still: bool, now: Instant) -> bool {
+        let waited = self.batch_since.is_some_and(|since| now.duration_since(since) >= END_WAIT_MAX);
+        self.batch.len() >= BATCH || (!self.batch.is_empty() && (still || waited))
+    }
+
+    async fn wait(&mut self) -> Call {
+        let batch_due = self.batch_since.map(|since| since + END_WAIT_MAX);
+        let until = [batch_due, self.due, Some(self.audit_at)].into_iter().flatten().min();
+        let until = tokio::time::Instant::from_std(until.expect("an audit is always planned"));
+        tokio::select! {
+            () = self.lane.desk.changed.notified() => Call::Look,
+            () = self.lane.wake.notified() => Call::Wake,
+            () = tokio::time::sleep_until(until) => {
+                if self.due.is_some_and(|due| due <= Instant::now()) {
+                    self.due = None;
+                    return Call::Wake;
+                }
+                Call::Look
+            }
+            changed = self.generations.changed() => {
+                if changed.is_ok() { Call::Reconnected } else { Call::Look }
+            }
+            _ = self.parts.phase.changed() => Call::Look,
+            Ok(()) = self.retired.changed() => Call::Look,
+        }
+    }
+
+    async fn reconnected(&mut self) {
+        self.generations.mark_unchanged();
+        (self.hungry, self.due) = (true, None);
+        self.audit_gap = AUDIT_FIRST;
+        self.audit().await;
+    }
+
+    /// Compares records with what runs; looks ever more seldom while all is quiet.
+    async fn audit(&mut self) {
+        if self.adopt().await {
+            self.audit_gap = (self.audit_gap * 4).min(AUDIT_MAX);
+        }
+        self.audit_at = Instant::now() + self.audit_gap;
+    }
+
+    /// Tells the safety poll whether to look at this queue.
+    pub(super) fn note_idle(&self, idle: bool) {
+        self.lane.idle.store(idle, Relaxed);
+    }
+
+    /// Whether a job is one crash short of the limit.
+    pub(super) fn is_suspect(&self, header: &Header) -> bool {
+        header.crashes > 0 && header.crashes + 1 >= self.lane.policy.load().crashes_max
+    }
+}

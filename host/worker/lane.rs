@@ -1,0 +1,122 @@
+//! One queue served by one plugin on this host: what its feeder and its runners share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use super::counters::Counters;
+use super::desk::Desk;
+use super::fate::Rules;
+use crate::job::name::QueueName;
+use crate::job::store::{Delivery, JobStore, Order};
+use crate::sandbox::load::Version;
+use crate::storage::link::Link;
+
+/// Settings that workers see through `wasi:config`: one snapshot, replaced whole.
+pub type Settings = Arc<BTreeMap<String, String>>;
+
+/// How the operator wants a queue served.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Which end of the list comes first.
+    pub order: Order,
+    /// Runs at once on this host.
+    pub concurrency: usize,
+    /// Wall clock of one run.
+    pub timeout: Duration,
+    /// What failed runs come to.
+    pub rules: Rules,
+    /// Runs that ended with their host before a job is buried.
+    pub crashes_max: u32,
+}
+
+/// Told of every run: for measuring.
+pub trait Observe: Send + Sync {
+    /// A run starts with this payload.
+    fn started(&self, payload: &[u8]);
+    /// Redis has accepted the end of a job that was claimed then.
+    fn settled(&self, claimed_at: Instant);
+}
+
+/// Who measures.
+pub type Observer = Arc<dyn Observe>;
+
+/// What a lane is made of.
+pub struct Lane {
+    /// The queue.
+    pub queue: QueueName,
+    /// The plugin's name.
+    pub plugin: String,
+    /// The version new runs take; a run keeps the one it started with.
+    pub version: Arc<ArcSwap<Version>>,
+    /// The settings new runs see.
+    pub settings: Arc<ArcSwap<BTreeMap<String, String>>>,
+    /// How to serve the queue; may be replaced while it is served.
+    pub policy: ArcSwap<Policy>,
+    /// Whether a job survives its host; fixed for the life of the lane.
+    pub delivery: Delivery,
+    /// Jobs in Redis.
+    pub store: JobStore,
+    /// The connection of guests' calls.
+    pub guests: Link,
+    /// What happened.
+    pub counters: Arc<Counters>,
+    /// Who measures, if anybody.
+    pub observer: Option<Observer>,
+    pub(super) desk: Desk,
+    /// Given when Redis says that something of the queue changed.
+    pub(super) wake: Arc<Notify>,
+    /// Whether the queue was empty when last looked at.
+    pub(super) idle: AtomicBool,
+}
+
+/// The parts of a new lane.
+pub struct LaneParts {
+    /// The plugin's name.
+    pub plugin: String,
+    /// The version new runs take.
+    pub version: Arc<ArcSwap<Version>>,
+    /// The settings new runs see.
+    pub settings: Arc<ArcSwap<BTreeMap<String, String>>>,
+    /// How to serve the queue.
+    pub policy: Policy,
+    /// Whether a job survives its host.
+    pub delivery: Delivery,
+    /// Jobs in Redis.
+    pub store: JobStore,
+    /// The connection of guests' calls.
+    pub guests: Link,
+    /// Who measures, if anybody.
+    pub observer: Option<Observer>,
+}
+
+impl Lane {
+    /// A lane with nothing on its desk.
+    pub fn new(parts: LaneParts) -> Self {
+        Self {
+            queue: parts.store.queue().clone(),
+            plugin: parts.plugin,
+            version: parts.version,
+            settings: parts.settings,
+            policy: ArcSwap::from_pointee(parts.policy),
+            delivery: parts.delivery,
+            store: parts.store,
+            guests: parts.guests,
+            counters: Arc::new(Counters::default()),
+            observer: parts.observer,
+            desk: Desk::new(),
+            wake: Arc::new(Notify::new()),
+            idle: AtomicBool::new(false),
+        }
+    }
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lane({} by {})", self.queue, self.plugin)
+    }
+}

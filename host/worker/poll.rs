@@ -1,0 +1,59 @@
+//! The safety net under key tracking: one look, every second, at all idle queues together. Where tracking is
+//! refused it is how idle queues are woken, and looks more often.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::lane::Lane;
+use crate::storage::link::Link;
+
+/// Period with tracking: a lost message costs at most this.
+const PERIOD_TRACKED: Duration = Duration::from_secs(1);
+/// Period without tracking.
+const PERIOD_UNTRACKED: Duration = Duration::from_millis(100);
+/// Keys per command.
+const KEYS_MAX: usize = 512;
+
+/// Looks at idle lanes until `stop`.
+pub async fn run(link: Link, lanes: watch::Receiver<Vec<Arc<Lane>>>, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        let tracked = link.connect().await.unwrap_or(true);
+        let period = if tracked { PERIOD_TRACKED } else { PERIOD_UNTRACKED };
+        tokio::select! {
+            () = tokio::time::sleep(period.mul_f64(0.75 + 0.5 * fastrand::f64())) => {}
+            changed = stop.changed() => {
+                if changed.is_err() { return }
+                continue;
+            }
+        }
+        let idle: Vec<Arc<Lane>> =
+            lanes.borrow().iter().filter(|lane| lane.idle.load(Relaxed)).cloned().collect();
+        for some in idle.chunks(KEYS_MAX / 2) {
+            look(&link, some).await;
+        }
+    }
+}
+
+/// One command for all these lanes; only if any has something, one for each.
+async fn look(link: &Link, lanes: &[Arc<Lane>]) {
+    let mut all = redis::cmd("EXISTS");
+    for lane in lanes {
+        all.arg(&lane.store.keys().list).arg(&lane.store.keys().ready);
+    }
+    if link.query::<u64>(&all).await.unwrap_or(0) == 0 {
+        return;
+    }
+    let mut each = redis::pipe();
+    for lane in lanes {
+        each.cmd("EXISTS").arg(&lane.store.keys().list).arg(&lane.store.keys().ready);
+    }
+    let Ok(found) = link.pipeline(&each).await else { return };
+    for (lane, found) in lanes.iter().zip(found) {
+        if matches!(found, Ok(redis::Value::Int(count)) if count > 0) {
+            lane.wake.notify_one();
+        }
+    }
+}

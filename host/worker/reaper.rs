@@ -1,0 +1,95 @@
+//! Takes back what hosts held that are gone: every few seconds those whose lease has run out, and at start the
+//! former lives of this very host, at once. Any host does it for all.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::membership::Membership;
+use crate::job::name::{HostId, QueueName};
+use crate::job::store::{DeadLimits, JobStore, StoreError};
+use crate::storage::link::Link;
+
+/// Takes back jobs of dead hosts.
+#[derive(Debug)]
+pub struct Reaper {
+    /// Who is alive, and who we are.
+    pub membership: Arc<Membership>,
+    /// The connection to use.
+    pub link: Link,
+    /// How often to look; the recovery bound is lease + this + a margin for the work itself.
+    pub period: Duration,
+    /// Crashes after which a job is buried.
+    pub crashes_max: u32,
+    /// Bounds of the dead jobs.
+    pub dead: DeadLimits,
+    /// Queues to look into besides those a dead host told of.
+    pub own_queues: watch::Receiver<Vec<QueueName>>,
+}
+
+impl Reaper {
+    /// Looks again and again until `stop`.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            let wait = self.period.mul_f64(0.75 + 0.25 * fastrand::f64());
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                changed = stop.changed() => {
+                    if changed.is_err() { return }
+                    continue;
+                }
+            }
+            if let Err(error) = self.look().await {
+                tracing::debug!(%error, "reaping will be tried again");
+            }
+        }
+    }
+
+    /// Takes back what former lives of this host's seat left; they cannot be alive, for we hold the seat.
+    pub async fn take_over(&self) -> Result<(), StoreError> {
+        let own = self.membership.tenure();
+        for former in self.membership.leases().of_seat(own.host.seat()).await? {
+            if former != own.host {
+                self.reap(&former, true).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn look(&self) -> Result<(), StoreError> {
+        let own = self.membership.tenure();
+        for host in self.membership.leases().expired().await? {
+            if host != own.host {
+                self.reap(&host, false).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn reap(&self, host: &HostId, by_force: bool) -> Result<(), StoreError> {
+        let leases = self.membership.leases();
+        let mut queues: BTreeSet<QueueName> = leases.queues_of(host).await?.into_iter().collect();
+        queues.extend(self.own_queues.borrow().iter().cloned());
+        let (mut moved, mut buried) = (0, 0);
+        for queue in queues {
+            let store = JobStore::new(self.link.clone(), queue, self.dead);
+            loop {
+                let reaped = store.reap(host, by_force, self.crashes_max).await?;
+                moved += reaped.moved;
+                buried += reaped.buried;
+                if reaped.alive {
+                    return Ok(());
+                }
+                if reaped.left == 0 || reaped.moved + reaped.buried == 0 {
+                    break;
+                }
+            }
+        }
+        if leases.forget(host, by_force).await? {
+            tracing::warn!(host = host.as_str(), moved, buried, "a host is gone; its jobs were taken back");
+        }
+        Ok(())
+    }
+}

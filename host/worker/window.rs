@@ -1,0 +1,70 @@
+//! How many jobs a lane holds beyond those that run: enough that runs never wait for Redis, not so many that
+//! jobs wait here while another host is idle. Pure arithmetic.
+
+use std::time::{Duration, Instant};
+
+/// Jobs held back for runs of the next few milliseconds, at the most.
+const AHEAD_MAX: usize = 1024;
+/// How far ahead to claim: a few round trips under load.
+const AHEAD_MS: f64 = 4.0;
+/// Weight of the latest measurement in the rate.
+const WEIGHT: f64 = 0.3;
+/// Shortest time over which a rate is measured.
+const SPAN_MIN: Duration = Duration::from_millis(1);
+
+/// Learns how fast runs end and says how many jobs to hold.
+#[derive(Debug)]
+pub(super) struct Window {
+    jobs_per_ms: f64,
+    ended: u64,
+    since: Instant,
+}
+
+impl Window {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { jobs_per_ms: 0.0, ended: 0, since: now }
+    }
+
+    /// Takes note of `count` runs that ended by `now`.
+    pub(super) fn ended(&mut self, count: usize, now: Instant) {
+        self.ended += count as u64;
+        let span = now.saturating_duration_since(self.since);
+        if span < SPAN_MIN {
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 53 bits")]
+        let rate = self.ended as f64 / (span.as_secs_f64() * 1000.0);
+        self.jobs_per_ms += WEIGHT * (rate - self.jobs_per_ms);
+        (self.ended, self.since) = (0, now);
+    }
+
+    /// Jobs to hold beyond those that run.
+    pub(super) fn ahead(&self) -> usize {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded just below")]
+        let ahead = (self.jobs_per_ms * AHEAD_MS) as usize;
+        ahead.min(AHEAD_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_jobs_are_not_claimed_ahead_and_fast_ones_are() {
+        let start = Instant::now();
+        let mut window = Window::new(start);
+        assert_eq!(window.ahead(), 0);
+        for second in 1..20 {
+            window.ended(8, start + Duration::from_secs(second));
+        }
+        assert_eq!(window.ahead(), 0, "eight runs a second: nothing ahead");
+        let start = start + Duration::from_secs(19);
+        for step in 1..200 {
+            window.ended(1000, start + Duration::from_millis(step * 10));
+        }
+        assert!((300..=AHEAD_MAX).contains(&window.ahead()), "{}", window.ahead());
+        window.ended(usize::MAX >> 20, start + Duration::from_secs(3));
+        assert_eq!(window.ahead(), AHEAD_MAX, "bounded");
+    }
+}
