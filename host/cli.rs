@@ -10,6 +10,7 @@ mod error;
 mod hosts;
 mod jobs;
 mod output;
+mod plugins;
 mod private_redis;
 mod progress;
 mod push;
@@ -41,6 +42,7 @@ enum Command {
     Push(push::Args),
     Queues(queues::Args),
     Jobs(jobs::Args),
+    Plugins(plugins::Args),
     Hosts(hosts::Args),
     Componentize(componentize::Args),
     Completions(completions::Args),
@@ -71,6 +73,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Push(args) => wait_for(push::run(args, &context)),
         Command::Queues(args) => wait_for(queues::run(args, &context)),
         Command::Jobs(args) => wait_for(jobs::run(args, &context)),
+        Command::Plugins(args) => wait_for(plugins::run(args, &context)),
         Command::Hosts(args) => wait_for(hosts::run(args, &context)),
         Command::Componentize(args) => componentize::run(&args, &context),
         Command::Completions(args) => completions::run(&args),

@@ -6,4 +6,5 @@ pub mod load;
 pub mod manifest;
 pub mod name;
 pub mod scan;
+pub mod snapshot;
 pub mod view;

@@ -1,0 +1,183 @@
+//! `sandhog plugins`: what lies in the plugin folder, what is wrong with it, and which hosts serve it. Whether a
+//! component would load is the business of `check`, which compiles it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use sandhog::config::problem::Problems;
+use sandhog::config::settings::{Overrides, Settings};
+use sandhog::job::lease::Leases;
+use sandhog::plugin::manifest::{Kind, Manifest};
+use sandhog::plugin::name::PluginName;
+use sandhog::plugin::scan::{self, Source};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::cli::context::{self, Context};
+use crate::cli::error::Outcome;
+use crate::cli::table::{Column, Table};
+use crate::cli::{output, text};
+
+/// Digits of a digest that tell versions apart for people.
+pub(crate) const VERSION_DIGITS: usize = 12;
+
+/// Shows the plugins of the folder and the hosts that serve them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The plugin folder.
+    #[arg(long, value_name = "DIR")]
+    plugins: Option<PathBuf>,
+}
+
+/// One plugin as the two files show it.
+struct Row {
+    name: String,
+    manifest: Option<Manifest>,
+    version: Option<String>,
+    problems: Vec<String>,
+    hosts: Vec<String>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let flags = Overrides { plugins_dir: args.plugins, ..Overrides::default() };
+    let settings = context.settings_with(flags)?;
+    let (mut rows, others) = look(&settings);
+    match hosts(&settings).await {
+        Ok(hosts) => add_hosts(&mut rows, &hosts),
+        Err(_) => {
+            context.note(&format!("hosts were not asked: cannot reach Redis at `{}`", settings.redis.address))
+        }
+    }
+    let others: Vec<String> = others.list.iter().map(ToString::to_string).collect();
+    if context.out.is_json() {
+        let plugins: Vec<Value> = rows.values().map(document).collect();
+        return Ok(context.out.document(&json!({ "plugins": plugins, "problems": others }))?);
+    }
+    if rows.is_empty() && others.is_empty() {
+        context.note(&format!("no plugins in `{}`", settings.plugins_dir.display()));
+        return Ok(());
+    }
+    if !rows.is_empty() {
+        context.out.text(&table(&rows).render())?;
+    }
+    for problem in rows.values().flat_map(|row| &row.problems).chain(&others) {
+        context.out.line(&text::visible(problem.as_bytes(), 2000))?;
+    }
+    Ok(())
+}
+
+/// The plugins by name, and what is wrong with files that belong to none.
+fn look(settings: &Settings) -> (BTreeMap<String, Row>, Problems) {
+    let (pairs, others) = scan::scan(&settings.plugins_dir);
+    let mut rows = BTreeMap::new();
+    let mut sources = Vec::new();
+    for pair in pairs {
+        let name = pair.name.as_str().to_owned();
+        let mut row = Row {
+            name: name.clone(),
+            manifest: None,
+            version: None,
+            problems: Vec::new(),
+            hosts: Vec::new(),
+        };
+        match pair.read(&settings.ceilings) {
+            Ok(source) => {
+                row.version = Some(output::hex(&Sha256::digest(&source.component)));
+                row.manifest = Some(source.manifest.clone());
+                sources.push(source);
+            }
+            Err(problems) => row.problems = problems.list.iter().map(ToString::to_string).collect(),
+        }
+        rows.insert(name, row);
+    }
+    for (name, problem) in conflicts(&sources) {
+        if let Some(row) = rows.get_mut(name.as_str()) {
+            row.problems.push(problem);
+        }
+    }
+    (rows, others)
+}
+
+/// What is wrong between plugins, by the plugin it is charged to.
+pub(crate) fn conflicts(sources: &[Source]) -> Vec<(PluginName, String)> {
+    let seen: Vec<_> = sources.iter().map(|s| (&s.name, s.origin.as_str(), &s.manifest)).collect();
+    scan::conflicts(&seen).into_iter().map(|(name, problem)| (name, problem.to_string())).collect()
+}
+
+/// Living hosts, each with what it serves.
+async fn hosts(settings: &Settings) -> Outcome<Vec<(String, Vec<String>)>> {
+    let link = context::connect(settings).await?;
+    let rows = Leases::new(link).list().await?;
+    let living = rows.into_iter().filter(|row| row.expires_in_ms > 0);
+    Ok(living.map(|row| (row.id.as_str().to_owned(), row.info.plugins)).collect())
+}
+
+/// Hosts tell `name@version`; one whose version is another one than in the folder shows it.
+fn add_hosts(rows: &mut BTreeMap<String, Row>, hosts: &[(String, Vec<String>)]) {
+    for (host, plugins) in hosts {
+        for plugin in plugins {
+            let (name, version) = plugin.split_once('@').unwrap_or((plugin, ""));
+            let row = rows.entry(name.to_owned()).or_insert_with(|| Row {
+                name: name.to_owned(),
+                manifest: None,
+                version: None,
+                problems: vec![format!("{name}: served, but not in this folder")],
+                hosts: Vec::new(),
+            });
+            let same = row.version.as_ref().is_none_or(|v| v.starts_with(version));
+            row.hosts.push(if same { host.clone() } else { format!("{host} (version {version})") });
+        }
+    }
+}
+
+fn table(rows: &BTreeMap<String, Row>) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("plugin"),
+        Column::Text("kind"),
+        Column::Text("version"),
+        Column::Text("queues"),
+        Column::Number("hosts"),
+        Column::Text("state"),
+    ]);
+    for row in rows.values() {
+        let state = match row.problems.len() as u64 {
+            0 => "ok".to_owned(),
+            problems => text::counted(problems, "problem", "problems"),
+        };
+        table.row([
+            text::visible(row.name.as_bytes(), 64),
+            row.manifest.as_ref().map_or("-", |m| kind_name(m.kind)).to_owned(),
+            row.version.as_ref().map_or("-", |v| &v[..VERSION_DIGITS]).to_owned(),
+            text::visible(queues(row.manifest.as_ref()).join(" ").as_bytes(), 60),
+            row.hosts.len().to_string(),
+            state,
+        ]);
+    }
+    table
+}
+
+fn document(row: &Row) -> Value {
+    json!({
+        "plugin": row.name,
+        "kind": row.manifest.as_ref().map(|m| kind_name(m.kind)),
+        "version": row.version,
+        "queues": queues(row.manifest.as_ref()),
+        "hosts": row.hosts,
+        "problems": row.problems,
+    })
+}
+
+/// The queues a plugin serves.
+pub(crate) fn queues(manifest: Option<&Manifest>) -> Vec<String> {
+    let consume = manifest.map_or(&[][..], |m| &m.consume);
+    consume.iter().map(|c| c.queue.as_str().to_owned()).collect()
+}
+
+/// The word for a kind.
+pub(crate) fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Worker => "worker",
+        Kind::ConfigReader => "config-reader",
+    }
+}

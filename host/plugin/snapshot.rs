@@ -1,0 +1,227 @@
+//! What config readers computed, and what each worker sees of it. Snapshots are swapped whole: a run takes one
+//! and keeps it. When readers run is in `reader`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::name::PluginName;
+
+/// Names and values, whole and unchanging.
+pub type Settings = BTreeMap<String, String>;
+
+/// The answers of all config readers of a host, and the workers that look at them.
+#[derive(Debug, Default)]
+pub struct Snapshots {
+    state: Mutex<State>,
+}
+
+/// What one worker sees: its static settings by their names, those of readers as `<reader>.<name>`.
+#[derive(Debug)]
+pub struct SettingsView {
+    fixed: Settings,
+    readers: Vec<String>,
+    merged: ArcSwap<Settings>,
+}
+
+/// How a config reader stands, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReaderStatus {
+    /// The last good answer; none before the first.
+    pub settings: Option<Arc<Settings>>,
+    /// When that answer came first.
+    pub since: Option<SystemTime>,
+    /// Why there is no newer one; none while the last run was good.
+    pub failure: Option<String>,
+    /// Runs that ended, whether well or not.
+    pub runs: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    readers: BTreeMap<PluginName, watch::Sender<ReaderStatus>>,
+    views: Vec<Weak<SettingsView>>,
+}
+
+impl Snapshots {
+    /// What a worker with these static settings and granted readers sees, from now on.
+    pub fn view(&self, fixed: &Settings, readers: &[String]) -> Arc<SettingsView> {
+        let mut state = self.lock();
+        let merged = ArcSwap::from_pointee(state.merge(fixed, readers));
+        let view = Arc::new(SettingsView { fixed: fixed.clone(), readers: readers.to_vec(), merged });
+        state.views.retain(|view| view.strong_count() > 0);
+        state.views.push(Arc::downgrade(&view));
+        view
+    }
+
+    /// Takes a good answer; answers whether it differs from the last good one.
+    pub fn accept(&self, reader: &PluginName, settings: Settings) -> bool {
+        let mut state = self.lock();
+        let changed = change(state.status(reader), |status| {
+            status.runs += 1;
+            status.failure = None;
+            let changed = status.settings.as_deref() != Some(&settings);
+            if changed {
+                status.settings = Some(Arc::new(settings));
+                status.since = Some(SystemTime::now());
+            }
+            changed
+        });
+        if changed {
+            state.refresh(reader);
+        }
+        changed
+    }
+
+    /// Takes note of a failure; the last good answer stays. Answers whether it is another than the last one.
+    pub fn fail(&self, reader: &PluginName, reason: &str) -> bool {
+        change(self.lock().status(reader), |status| {
+            status.runs += 1;
+            let changed = status.failure.as_deref() != Some(reason);
+            status.failure = Some(reason.to_owned());
+            changed
+        })
+    }
+
+    /// Forgets a reader that is gone, and with it its settings.
+    pub fn forget(&self, reader: &PluginName) {
+        let mut state = self.lock();
+        state.readers.remove(reader);
+        state.refresh(reader);
+    }
+
+    /// How a reader stands, and a way to wait for its next run. A start waits here for the first one, whether
+    /// it ends well or not.
+    pub fn watch(&self, reader: &PluginName) -> watch::Receiver<ReaderStatus> {
+        self.lock().status(reader).subscribe()
+    }
+
+    /// How all readers stand.
+    pub fn all(&self) -> BTreeMap<PluginName, ReaderStatus> {
+        let state = self.lock();
+        state.readers.iter().map(|(name, status)| (name.clone(), status.borrow().clone())).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Whatever panicked left whole answers: each is swapped in one step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SettingsView {
+    /// The present snapshot. Takes no lock: every run asks.
+    pub fn current(&self) -> Arc<Settings> {
+        self.merged.load_full()
+    }
+}
+
+impl State {
+    fn status(&mut self, reader: &PluginName) -> &mut watch::Sender<ReaderStatus> {
+        self.readers.entry(reader.clone()).or_insert_with(|| watch::Sender::new(ReaderStatus::default()))
+    }
+
+    fn merge(&self, fixed: &Settings, readers: &[String]) -> Settings {
+        let mut merged = fixed.clone();
+        for (name, status) in
+            self.readers.iter().filter(|(name, _)| readers.iter().any(|r| r == name.as_str()))
+        {
+            for (setting, value) in status.borrow().settings.iter().flat_map(|settings| settings.iter()) {
+                merged.insert(format!("{name}.{setting}"), value.clone());
+            }
+        }
+        merged
+    }
+
+    /// Swaps what the workers see that were granted this reader. Under the lock, so a later answer is never
+    /// replaced by an earlier one.
+    fn refresh(&self, reader: &PluginName) {
+        for view in self.views.iter().filter_map(Weak::upgrade) {
+            if view.readers.iter().any(|name| name == reader.as_str()) {
+                view.merged.store(Arc::new(self.merge(&view.fixed, &view.readers)));
+            }
+        }
+    }
+}
+
+/// Changes a status and answers what the change answers.
+fn change<A>(status: &watch::Sender<ReaderStatus>, change: impl FnOnce(&mut ReaderStatus) -> A) -> A {
+    let mut answer = None;
+    status.send_modify(|status| answer = Some(change(status)));
+    answer.expect("`send_modify` calls what it is given")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(list: &[(&str, &str)]) -> Settings {
+        list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn name(text: &str) -> PluginName {
+        PluginName::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_worker_sees_its_own_settings_and_those_of_granted_readers() {
+        let snapshots = Snapshots::default();
+        let (site, ads) = (name("site"), name("ads"));
+        assert!(snapshots.accept(&site, settings(&[("title", "a")])));
+        let view = snapshots.view(&settings(&[("size", "320")]), &["site".to_owned(), "later".to_owned()]);
+        assert_eq!(*view.current(), settings(&[("size", "320"), ("site.title", "a")]));
+        let kept = view.current();
+        assert!(snapshots.accept(&site, settings(&[("colour", "red")])));
+        assert!(snapshots.accept(&ads, settings(&[("on", "1")])));
+        assert!(snapshots.accept(&name("later"), settings(&[("x", "y")])));
+        let expected = settings(&[("size", "320"), ("site.colour", "red"), ("later.x", "y")]);
+        assert_eq!(*view.current(), expected);
+        // A run keeps the snapshot it began with.
+        assert_eq!(*kept, settings(&[("size", "320"), ("site.title", "a")]));
+        snapshots.forget(&site);
+        assert_eq!(*view.current(), settings(&[("size", "320"), ("later.x", "y")]));
+    }
+
+    #[test]
+    fn a_failure_keeps_the_last_good_answer() {
+        let snapshots = Snapshots::default();
+        let site = name("site");
+        let view = snapshots.view(&Settings::new(), &["site".to_owned()]);
+        assert!(snapshots.fail(&site, "no title"));
+        assert!(view.current().is_empty());
+        assert!(snapshots.accept(&site, settings(&[("a", "1")])));
+        let before = view.current();
+        assert!(snapshots.fail(&site, "no title"));
+        assert!(!snapshots.fail(&site, "no title"));
+        assert!(Arc::ptr_eq(&before, &view.current()));
+        let status = snapshots.watch(&site).borrow().clone();
+        assert_eq!((status.failure.as_deref(), status.runs), (Some("no title"), 4));
+        assert_eq!(status.settings.as_deref(), Some(&settings(&[("a", "1")])));
+        // The same answer again clears the failure and swaps nothing.
+        assert!(!snapshots.accept(&site, settings(&[("a", "1")])));
+        assert!(Arc::ptr_eq(&before, &view.current()));
+        assert_eq!(snapshots.all()[&site].failure, None);
+    }
+
+    #[test]
+    fn views_that_nobody_holds_go() {
+        let snapshots = Snapshots::default();
+        for _ in 0..10 {
+            drop(snapshots.view(&Settings::new(), &[]));
+        }
+        assert_eq!(snapshots.lock().views.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_first_run_can_be_waited_for() {
+        let snapshots = Snapshots::default();
+        let site = name("site");
+        let mut watched = snapshots.watch(&site);
+        let (waited, _) = tokio::join!(watched.wait_for(|status| status.runs > 0), async {
+            snapshots.fail(&site, "x");
+        });
+        assert_eq!(waited.unwrap().runs, 1);
+    }
+}
