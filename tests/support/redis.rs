@@ -1,0 +1,98 @@
+//! A Redis of one's own for each test: on a unix socket in a folder that goes away, ended when it is dropped.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use sandhog::storage::address::{Address, TlsFiles};
+use sandhog::storage::link::{Link, Tracking};
+use tempfile::TempDir;
+
+/// How long a server may take to start on a busy machine.
+const START: Duration = Duration::from_secs(10);
+
+/// A running server.
+pub struct TestRedis {
+    child: Child,
+    folder: TempDir,
+}
+
+impl TestRedis {
+    /// Starts a server that keeps nothing on disk.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with more arguments, for example `["--appendonly", "yes"]`.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("sandhog-").tempdir().unwrap();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no"]);
+        command.arg("--dir").arg(folder.path());
+        command.arg("--unixsocket").arg(folder.path().join("redis.sock"));
+        command.arg("--logfile").arg(folder.path().join("redis.log"));
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().unwrap_or_else(|error| {
+            panic!("cannot start `redis-server`: {error}; install it: sudo apt-get install -y redis-server")
+        });
+        let redis = Self { child, folder };
+        let started = Instant::now();
+        let client = redis::Client::open(redis.url()).unwrap();
+        while !client.get_connection().and_then(|mut c| redis::cmd("PING").query::<String>(&mut c)).is_ok() {
+            assert!(started.elapsed() < START, "redis-server did not start:\n{}", redis.log());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        redis
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// Its address, as the host sees it.
+    pub fn address(&self) -> Address {
+        Address::parse(&self.url(), TlsFiles::default()).unwrap()
+    }
+
+    /// A connection of the host's kind.
+    pub fn link(&self) -> Link {
+        self.tracking_link(Tracking::Off)
+    }
+
+    /// A connection of the host's kind that reports changes.
+    pub fn tracking_link(&self, tracking: Tracking) -> Link {
+        Link::new(&self.address(), "test", Duration::from_secs(10), tracking).unwrap()
+    }
+
+    /// A connection as any other client has it.
+    pub async fn plain(&self) -> MultiplexedConnection {
+        redis::Client::open(self.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("redis.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for TestRedis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            println!("log of redis-server:\n{}", self.log());
+        }
+    }
+}
