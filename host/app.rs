@@ -139,10 +139,15 @@ impl Host {
         self.phase.send_replace(Phase::Leaving);
     }
 
-    /// Returns when the host has stopped.
-    pub async fn stopped(mut self) {
+    /// Returns when the host has come to its end, by order or by itself.
+    pub async fn ended(&self) {
         // Fails only when the thread is gone, which is what is waited for.
-        let _ = self.done.wait_for(|done| *done).await;
+        let _ = self.done.clone().wait_for(|done| *done).await;
+    }
+
+    /// Waits for the end and for the last thread.
+    pub async fn stopped(mut self) {
+        self.ended().await;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

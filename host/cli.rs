@@ -2,12 +2,15 @@
 //! part prints.
 
 mod argument;
+mod check;
 mod child;
 mod completions;
 mod componentize;
 mod context;
+mod dev;
 mod error;
 mod hosts;
+mod invoke;
 mod jobs;
 mod output;
 mod plugins;
@@ -15,6 +18,8 @@ mod private_redis;
 mod progress;
 mod push;
 mod queues;
+mod run;
+mod serve;
 mod table;
 mod text;
 
@@ -39,6 +44,10 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
+    Dev(dev::Args),
+    Check(check::Args),
+    Invoke(Box<invoke::Args>),
     Push(push::Args),
     Queues(queues::Args),
     Jobs(jobs::Args),
@@ -70,6 +79,10 @@ pub(crate) fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Outcome {
     let context = Context::new(cli.global);
     match cli.command {
+        Command::Run(args) => wait_for(run::run(args, &context)),
+        Command::Dev(args) => wait_for(dev::run(args, &context)),
+        Command::Check(args) => check::run(&args, &context),
+        Command::Invoke(args) => wait_for(invoke::run(*args, &context)),
         Command::Push(args) => wait_for(push::run(args, &context)),
         Command::Queues(args) => wait_for(queues::run(args, &context)),
         Command::Jobs(args) => wait_for(jobs::run(args, &context)),

@@ -20,6 +20,7 @@ use crate::config::seat::Seat;
 use crate::config::settings::Settings;
 use crate::job::lease::{HostInfo, Leases};
 use crate::job::store::DeadLimits;
+use crate::plugin::view::PluginView;
 use crate::storage::link::{Link, Tracking};
 use crate::storage::server;
 use crate::storage::wake::Wake;
@@ -34,6 +35,8 @@ pub(super) struct Orders {
     pub(super) requests: mpsc::Receiver<Command>,
 }
 
+/// Digits of a version's digest that the fleet is told.
+const VERSION_DIGITS: usize = 12;
 /// Longest time that stopping takes once everything was handed back.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
 
@@ -207,8 +210,8 @@ impl Parts {
 
     async fn describe(&self) {
         let queues = self.served.queues().borrow().clone();
-        let plugins: Vec<String> =
-            self.served.views().borrow().iter().map(|view| view.name.clone()).collect();
+        let named = |view: &PluginView| format!("{}@{}", view.name, &view.version[..VERSION_DIGITS]);
+        let plugins: Vec<String> = self.served.views().borrow().iter().map(named).collect();
         self.membership.describe(&queues, &plugins).await;
     }
 }

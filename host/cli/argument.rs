@@ -28,3 +28,11 @@ pub(crate) fn header(text: &str) -> Result<(String, String), String> {
     }
     Ok((key.to_owned(), value.to_owned()))
 }
+
+/// `key=value` with any key.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("not of the form `key=value`".to_owned()),
+    }
+}

@@ -11,6 +11,10 @@ use sandhog::telemetry::{self, Reader};
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::output::Output;
 
+/// What to do when Redis cannot be reached.
+pub(crate) const NO_REDIS: &str =
+    "start a Redis there, or name another one with `--redis URL` or `SANDHOG_REDIS_URL`";
+
 /// Flags of every subcommand.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Global {
@@ -76,10 +80,7 @@ impl Context {
 pub(crate) async fn connect(settings: &Settings) -> Outcome<Link> {
     let redis = &settings.redis;
     let link = Link::new(&redis.address, "cli", redis.timeout, Tracking::Off).refuse()?;
-    link.connect()
-        .await
-        .refuse()
-        .hint("start a Redis there, or name another one with `--redis URL` or `SANDHOG_REDIS_URL`")?;
+    link.connect().await.refuse().hint(NO_REDIS)?;
     Ok(link)
 }
 

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use sandhog::config::problem::Problems;
 use sandhog::config::settings::{Overrides, Settings};
 use sandhog::job::lease::Leases;
-use sandhog::plugin::manifest::{Kind, Manifest};
+use sandhog::plugin::load::kind_name;
+use sandhog::plugin::manifest::Manifest;
 use sandhog::plugin::name::PluginName;
 use sandhog::plugin::scan::{self, Source};
 use serde_json::{Value, json};
@@ -172,12 +173,4 @@ fn document(row: &Row) -> Value {
 pub(crate) fn queues(manifest: Option<&Manifest>) -> Vec<String> {
     let consume = manifest.map_or(&[][..], |m| &m.consume);
     consume.iter().map(|c| c.queue.as_str().to_owned()).collect()
-}
-
-/// The word for a kind.
-pub(crate) fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Worker => "worker",
-        Kind::ConfigReader => "config-reader",
-    }
 }

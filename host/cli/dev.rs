@@ -1,0 +1,105 @@
+//! `sandhog dev`: a host to write plugins with. Redis is started for it and thrown away after; a file that
+//! changes in the plugin folder is loaded at once; log lines are for eyes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use sandhog::app::Host;
+use sandhog::config::settings::Overrides;
+use sandhog::telemetry::Reader;
+use serde_json::json;
+
+use crate::cli::context::{self, Context};
+use crate::cli::error::Outcome;
+use crate::cli::private_redis::{PrivateRedis, Reach};
+use crate::cli::serve::{self, Signals};
+
+/// How often the folder is looked at. A change is taken once it has been still for one look, so that a file is
+/// not read while a compiler writes it.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Runs a host with a private Redis, and loads plugins anew when their files change.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The plugin folder.
+    #[arg(long, value_name = "DIR")]
+    plugins: Option<PathBuf>,
+    /// What is logged: a level, or a filter such as `info,guest=debug`.
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let state = tempfile::tempdir()?;
+    let redis = match &context.global.redis {
+        Some(_) => None,
+        None => Some(PrivateRedis::start(Reach::Port).await?),
+    };
+    let settings = context.settings_with(Overrides {
+        redis_url: redis.as_ref().map(PrivateRedis::url),
+        plugins_dir: args.plugins,
+        log_level: args.log,
+        host_name: Some("dev".to_owned()),
+        state_dir: Some(state.path().to_owned()),
+        ..Overrides::default()
+    })?;
+    context::start_logging(&settings, Reader::Watcher)?;
+    let mut signals = Signals::take()?;
+    let folder = settings.plugins_dir.clone();
+    let url = match redis.as_ref().and_then(PrivateRedis::port) {
+        Some(port) => format!("redis://127.0.0.1:{port}"),
+        None => settings.redis.address.to_string(),
+    };
+    let Some(host) = serve::start(settings, &mut signals).await? else { return Ok(()) };
+    announce(context, &host, &url, &folder)?;
+    tokio::select! {
+        served = serve::until_stopped(&host, &mut signals) => served?,
+        () = follow(&host, &folder) => {}
+    }
+    Ok(())
+}
+
+/// Tells how to talk to what was started.
+fn announce(context: &Context, host: &Host, url: &str, folder: &Path) -> Outcome {
+    let queues: Vec<String> = host.plugins().into_iter().flat_map(|plugin| plugin.queues).collect();
+    if context.out.is_json() {
+        let plugins = folder.display().to_string();
+        return Ok(context.out.document(&json!({ "redis": url, "plugins": plugins, "queues": queues }))?);
+    }
+    context.out.line(&format!("\x1b[1mredis\x1b[0m    {url}"))?;
+    context.out.line(&format!("\x1b[1mplugins\x1b[0m  {} (changes are loaded at once)", folder.display()))?;
+    if let Some(queue) = queues.first() {
+        context.out.line(&format!("\x1b[1mtry\x1b[0m      redis-cli -u {url} rpush {queue} '{{}}'"))?;
+        context.out.line(&format!("         sandhog --redis {url} jobs list {queue}"))?;
+    }
+    Ok(context.out.line("\x1b[1mstop\x1b[0m     Ctrl-C")?)
+}
+
+/// Reloads whenever the folder has changed and come to rest. Never ends.
+async fn follow(host: &Host, folder: &Path) {
+    let mut loaded = files(folder);
+    let mut before = loaded.clone();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let now = files(folder);
+        if now == before && now != loaded {
+            // What is refused is in the log, and the old version goes on.
+            drop(host.reload().await);
+            loaded.clone_from(&now);
+        }
+        before = now;
+    }
+}
+
+/// What tells one state of the folder from another.
+fn files(folder: &Path) -> BTreeMap<PathBuf, (u64, Option<SystemTime>)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let metadata = entry.metadata().ok()?;
+            Some((entry.path(), (metadata.len(), metadata.modified().ok())))
+        })
+        .collect()
+}

@@ -1,0 +1,91 @@
+//! A host in the foreground, for `run` and `dev`: started, told what the signals say, waited for. SIGTERM and
+//! SIGINT drain, a second one leaves at once, SIGHUP reads the plugin folder again.
+
+use anyhow::Context as _;
+use sandhog::app::{Host, Options, StartError};
+use sandhog::config::settings::Settings;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cli::context;
+use crate::cli::error::{Failure, Outcome, Shape};
+
+/// The signals a host obeys. Taken before the host starts: from then on none of them ends the process by itself.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+/// What a signal asks for.
+enum Wish {
+    Stop,
+    Reload,
+}
+
+impl Signals {
+    /// Takes the signals over.
+    pub(crate) fn take() -> Outcome<Self> {
+        let one = |kind| signal(kind).context("cannot take over signals").refuse();
+        Ok(Self {
+            terminate: one(SignalKind::terminate())?,
+            interrupt: one(SignalKind::interrupt())?,
+            hang_up: one(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.hang_up.recv() => Wish::Reload,
+        }
+    }
+
+    async fn stop(&mut self) {
+        while !matches!(self.next().await, Wish::Stop) {}
+    }
+}
+
+/// Starts a host; none if a signal came first.
+pub(crate) async fn start(settings: Settings, signals: &mut Signals) -> Outcome<Option<Host>> {
+    tokio::select! {
+        started = Host::start(Options { settings, observer: None }) => Ok(Some(started.map_err(refusal)?)),
+        () = signals.stop() => Ok(None),
+    }
+}
+
+/// Serves until a signal says otherwise, then stops in order.
+pub(crate) async fn until_stopped(host: &Host, signals: &mut Signals) -> Outcome {
+    loop {
+        let wish = tokio::select! {
+            wish = signals.next() => wish,
+            () = host.ended() => return Err(Failure::failed("the host ended by itself; its log tells why")),
+        };
+        match wish {
+            Wish::Stop => break,
+            // What is refused is in the log, and the old version goes on.
+            Wish::Reload => drop(host.reload().await),
+        }
+    }
+    host.drain();
+    tokio::select! {
+        () = host.ended() => {}
+        () = signals.stop() => {
+            tracing::warn!("second signal: leaving at once, jobs that run are handed back");
+            host.leave();
+            host.ended().await;
+        }
+    }
+    Ok(())
+}
+
+/// A host that does not start has refused to.
+pub(crate) fn refusal(error: StartError) -> Failure {
+    match error {
+        StartError::Plugins(problems) => context::refusal("no plugin could be loaded", &problems),
+        StartError::NoPlugins(_) => Failure::refused(error.to_string())
+            .with_hint("put `name.wasm` and `name.toml` there, or name another folder with `--plugins DIR`"),
+        StartError::Redis(_) => Failure::refused(error.to_string()).with_hint(context::NO_REDIS),
+        error => Failure::refused(error.to_string()),
+    }
+}
