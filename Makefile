@@ -1,0 +1,41 @@
+# Each target does its own set-up: on a fresh machine with Rust, `make demo` and `make test` are all it takes.
+# Where the Rust guests' toolchain comes from can be chosen: GUEST_RUST=auto|system|rustup|debian.
+
+CARGO ?= cargo
+BINARY = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug/sandhog
+
+.PHONY: help demo test bench guests lint build redis python
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: redis guests ## the guided tour: a private Redis, the example plugins, 10,000 orders, a killed host
+	@$(BINARY) demo
+
+test: redis guests python ## everything that is tested (arguments for `cargo test`: make test ARGS=...)
+	@scripts/guests.sh test
+	@$(CARGO) test $(ARGS)
+
+bench: redis guests ## the standard workload against a private Redis, release build
+	@$(CARGO) build --release
+	@$(subst /debug/,/release/,$(BINARY)) bench $(ARGS)
+
+guests: build ## the example plugins as components, in guest-examples/built
+	@scripts/guests.sh build $(BINARY)
+
+lint: ## formatting, lints of host and guests, documentation, all with warnings as errors
+	$(CARGO) fmt --check
+	cd guest-examples && $(CARGO) fmt --check
+	$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
+	scripts/guests.sh lint
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --no-deps --document-private-items
+
+build: ## the program, in target/debug
+	@$(CARGO) build --locked
+
+redis:
+	@scripts/install-redis.sh
+
+python:
+	@scripts/install-python-client.sh

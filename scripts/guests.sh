@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Builds the guests, or checks them:
+#
+#   scripts/guests.sh build SANDHOG   core modules, made into components by the program SANDHOG, in
+#                                     guest-examples/built/ (those with a manifest) and built/probes/ (the others)
+#   scripts/guests.sh test            unit tests of their pure parts, on this machine
+#   scripts/guests.sh lint            clippy with warnings as errors, with the toolchain of the host program
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+target=wasm32-unknown-unknown
+use_guest_toolchain() {
+  local toolchain
+  toolchain=$(scripts/guest-rust.sh)
+  eval "$toolchain"
+}
+# The guests' flags stand in guest-examples/.cargo/config.toml; the host's must not replace them.
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER
+export CARGO_TARGET_DIR=${GUEST_TARGET_DIR:-$PWD/guest-examples/target}
+
+# Replaces FILE with what comes in only if it differs: a host that watches the folder sees real changes only.
+replace() { # NEW FILE
+  if cmp -s "$1" "$2"; then rm "$1"; else mv "$1" "$2" && echo "built $2"; fi
+}
+
+build() { # SANDHOG
+  use_guest_toolchain
+  local sandhog=$1 built=guest-examples/built folder name core to said
+  (cd guest-examples && cargo build --quiet --release --locked --target "$target")
+  mkdir -p "$built/probes"
+  for folder in guest-examples/rust/*/; do
+    name=$(basename "$folder")
+    core=$CARGO_TARGET_DIR/$target/release/${name//-/_}.wasm
+    [ -e "$core" ] || continue # a library
+    to=$built/probes
+    if [ -e "$folder$name.toml" ]; then
+      to=$built
+      cp "$folder$name.toml" "$built/.$name.toml.$$"
+      replace "$built/.$name.toml.$$" "$built/$name.toml"
+    fi
+    said=$("$sandhog" componentize "$core" -o "$to/.$name.$$" 2>&1) || { echo "$said" >&2; exit 1; }
+    replace "$to/.$name.$$" "$to/$name.wasm"
+  done
+}
+
+unit_tests() {
+  use_guest_toolchain
+  # The profile of the build, so that the macros' own build is shared, without its slow optimisations.
+  export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+  cd guest-examples
+  cargo test --quiet --release --locked --lib --target "$(this_machine)" -p guest -p orders -p probe -p site-settings
+}
+
+lint() {
+  export CARGO_TARGET_DIR=$CARGO_TARGET_DIR/lint
+  cd guest-examples
+  cargo clippy --quiet --locked --all-targets --target "$(this_machine)" -- -D warnings
+}
+
+this_machine() { "${RUSTC:-rustc}" -vV | sed -n 's/^host: //p'; }
+
+case ${1:-} in
+build) build "${2:?the path of the program sandhog}" ;;
+test) unit_tests ;;
+lint) lint ;;
+*) echo "usage: scripts/guests.sh build SANDHOG | test | lint" >&2; exit 2 ;;
+esac
