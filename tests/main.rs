@@ -1,5 +1,7 @@
 //! Integration tests: a real Redis, real components, real processes.
 
+// Every change of a job's place: exact structures in Redis before and after.
+mod jobs;
 // Hostile guests, one test per attack; what became of each run.
 mod sandbox;
 // What the tests start and look through.

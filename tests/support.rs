@@ -1,4 +1,5 @@
 //! What the tests start and look through. No test lives here.
 
+pub mod dump;
 pub(crate) mod guest;
 pub mod redis;

@@ -116,7 +116,7 @@ pub struct TurnReply {
     pub next_seq: u64,
     /// Redis time.
     pub now_ms: u64,
-    /// When the earliest delayed job is due, if there is one.
+    /// When the earliest delayed job is due, if there is one; not told when all that was wanted was claimed.
     pub next_due_ms: Option<u64>,
     /// Whether the list or ready may still hold jobs. When not, Redis reports the next push (key tracking).
     pub more: bool,
@@ -184,23 +184,15 @@ impl JobStore {
     /// Acknowledges what completed and claims what may start, in one step.
     pub async fn turn(&self, turn: &Turn<'_>) -> Result<TurnReply, StoreError> {
         let keys = &self.keys;
-        let inflight = keys.inflight(turn.host);
-        let mut call = script::TURN.call(&[
-            &keys.list,
-            &keys.ready,
-            &keys.delayed,
-            &inflight,
-            &keys.stats,
-            &keys.paused,
-            HOSTS,
-        ]);
+        let watched = [&keys.list, &keys.ready, &keys.delayed, &keys.paused];
+        let mut call = script::TURN.call(&watched);
         let pop = match turn.order {
             Order::Fifo => "LPOP",
             Order::Lifo => "RPOP",
         };
         call.arg(turn.host.as_str()).arg(turn.host.epoch_ms()).arg(turn.claim.min(CLAIM_MAX));
         call.arg(turn.next_seq).arg(pop).arg(u8::from(turn.delivery == Delivery::AtMostOnce));
-        call.arg(keys.unique_prefix());
+        call.arg(keys.inflight(turn.host)).arg(&keys.stats).arg(HOSTS).arg(keys.unique_prefix());
         call.arg(turn.acks.iter().filter(|slot| slot.enveloped).count());
         for slot in turn.acks.iter().filter(|slot| slot.enveloped) {
             call.arg(slot.to_string());
