@@ -1,6 +1,9 @@
 //! Every change of a job's place: exact structures in Redis before and after, with the queue `q` and a host
 //! whose numbers are known. Companion keys are written without `{q}:sandhog`, so `:ready` is that of `q`.
 
+mod lease;
+mod reap;
+mod settle;
 mod turn;
 
 use std::collections::BTreeMap;

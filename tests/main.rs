@@ -1,5 +1,7 @@
 //! Integration tests: a real Redis, real components, real processes.
 
+#![expect(unreachable_pub, reason = "nothing outside this binary uses what the modules share")]
+
 // Every change of a job's place: exact structures in Redis before and after.
 mod jobs;
 // Hostile guests, one test per attack; what became of each run.
