@@ -6,6 +6,7 @@
 
 mod control;
 mod lanes;
+mod readers;
 mod served;
 
 use std::sync::Arc;

@@ -139,7 +139,7 @@ impl Parts {
         }
         roles.spawn(reaper.run(self.stop.subscribe()));
         roles.spawn(poll::run(self.claims.clone(), self.served.lanes(), self.stop.subscribe()));
-        self.served.begin();
+        self.served.begin().await;
         self.describe().await;
         let started = Started { lanes: self.served.lanes(), plugins: self.served.views() };
         if ready.send(Ok(started)).is_err() {
@@ -185,6 +185,7 @@ impl Parts {
         self.stop.send_replace(true);
         let goodbye = async {
             while roles.join_next().await.is_some() {}
+            self.served.end_readers().await;
             let host = self.membership.tenure().host.clone();
             if handed_back {
                 let _ = self.membership.leases().forget(&host, true).await;

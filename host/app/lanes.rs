@@ -1,6 +1,6 @@
 //! Opening and retiring lanes: from what a manifest says of a queue to a feeder that serves it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -14,6 +14,7 @@ use crate::job::name::QueueName;
 use crate::job::store::{DeadLimits, JobStore};
 use crate::plugin::load::Loaded;
 use crate::plugin::manifest::Consume;
+use crate::plugin::snapshot::SettingsView;
 use crate::sandbox::load::Version;
 use crate::storage::address::AddressError;
 use crate::storage::link::{Link, Tracking};
@@ -85,7 +86,7 @@ impl Lanes {
         loaded: &Loaded,
         consume: &Consume,
         version: &Arc<ArcSwap<Version>>,
-        settings: &Arc<ArcSwap<BTreeMap<String, String>>>,
+        settings: &Arc<ArcSwap<SettingsView>>,
     ) -> Serving {
         let lane = Arc::new(Lane::new(LaneParts {
             plugin: loaded.name.as_str().to_owned(),

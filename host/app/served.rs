@@ -8,12 +8,15 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::lanes::{Lanes, Serving};
+use super::readers::Readers;
 use super::{Options, StartError};
 use crate::config::problem::{Problem, Problems};
 use crate::config::settings::Settings;
 use crate::job::name::QueueName;
 use crate::plugin::load::{Loaded, kind_name, load};
+use crate::plugin::manifest::Kind;
 use crate::plugin::name::PluginName;
+use crate::plugin::snapshot::{SettingsView, Snapshots};
 use crate::plugin::scan::{Source, conflicts, scan};
 use crate::plugin::view::PluginView;
 use crate::sandbox::engine::{PoolSettings, Sandbox};
@@ -26,6 +29,7 @@ pub(super) struct Served {
     sandbox: Arc<Sandbox>,
     settings: Settings,
     lanes: Lanes,
+    readers: Readers,
     plugins: BTreeMap<PluginName, Plugin>,
     refusals: BTreeMap<PluginName, String>,
     views: watch::Sender<Vec<PluginView>>,
@@ -35,7 +39,7 @@ pub(super) struct Served {
 struct Plugin {
     loaded: Loaded,
     version: Arc<ArcSwap<Version>>,
-    snapshot: Arc<ArcSwap<BTreeMap<String, String>>>,
+    view: Arc<ArcSwap<SettingsView>>,
     serving: Vec<Serving>,
 }
 
@@ -49,10 +53,12 @@ impl Served {
         };
         let sandbox = Sandbox::new(&pool).map_err(|e| StartError::Sandbox(e.to_string()))?;
         let lanes = Lanes::new(&settings, feeders, options.observer)?;
+        let readers = Readers::new(&settings, lanes.guests().clone());
         let mut served = Self {
             sandbox: Arc::new(sandbox),
             settings,
             lanes,
+            readers,
             plugins: BTreeMap::new(),
             refusals: BTreeMap::new(),
             views: watch::Sender::new(Vec::new()),
@@ -71,17 +77,19 @@ impl Served {
     /// Reads the folder again and serves what it holds now.
     pub(super) async fn reload(&mut self) -> Result<(), Problems> {
         let problems = self.look().await;
-        self.begin();
+        self.begin().await;
         problems.list.iter().for_each(|problem| tracing::error!("{problem}"));
         problems.into_result(())
     }
 
-    /// Starts feeders for lanes that have none. The host must have joined.
-    pub(super) fn begin(&mut self) {
+    /// Starts feeders for lanes that have none, once every config reader has answered. The host must have
+    /// joined.
+    pub(super) async fn begin(&mut self) {
+        self.readers.first_answers().await;
         for plugin in self.plugins.values_mut() {
             for consume in &plugin.loaded.manifest.consume {
                 if !plugin.serving.iter().any(|serving| serving.is_for(consume)) {
-                    let serving = self.lanes.open(&plugin.loaded, consume, &plugin.version, &plugin.snapshot);
+                    let serving = self.lanes.open(&plugin.loaded, consume, &plugin.version, &plugin.view);
                     plugin.serving.push(serving);
                 }
             }
@@ -122,6 +130,7 @@ impl Served {
                     "plugin was removed; its queues are no longer claimed"
                 );
                 plugin.serving.into_iter().for_each(Serving::retire);
+                self.readers.close(&name);
             }
         }
         problems
@@ -146,12 +155,16 @@ impl Served {
             Some(plugin) if plugin.is_same(&loaded) => return Ok(()),
             Some(plugin) => {
                 tracing::info!(plugin = name.as_str(), version, "plugin was swapped");
-                plugin.become_(loaded);
+                let snapshots = self.readers.snapshots();
+                plugin.become_(loaded.clone(), snapshots);
             }
             None => {
                 tracing::info!(plugin = name.as_str(), version, "plugin was loaded");
-                self.plugins.insert(name, Plugin::new(loaded));
+                self.plugins.insert(name.clone(), Plugin::new(loaded.clone(), self.readers.snapshots()));
             }
+        }
+        if loaded.manifest.kind == Kind::ConfigReader {
+            self.readers.open(&loaded);
         }
         Ok(())
     }
@@ -188,17 +201,22 @@ impl Served {
         self.views.subscribe()
     }
 
-    /// Returns when every feeder has ended; true if no job is left in their hands.
+    /// Returns when every feeder has ended: no job is left in their hands.
     pub(super) async fn ended(&mut self) {
         self.lanes.ended().await;
+    }
+
+    /// Ends the config readers.
+    pub(super) async fn end_readers(&mut self) {
+        self.readers.end().await;
     }
 }
 
 impl Plugin {
-    fn new(loaded: Loaded) -> Self {
+    fn new(loaded: Loaded, snapshots: &Snapshots) -> Self {
         let version = Arc::new(ArcSwap::new(loaded.version.clone()));
-        let snapshot = Arc::new(ArcSwap::from_pointee(loaded.manifest.config.clone()));
-        Self { loaded, version, snapshot, serving: Vec::new() }
+        let view = Arc::new(ArcSwap::new(settings_view(&loaded, snapshots)));
+        Self { loaded, version, view, serving: Vec::new() }
     }
 
     fn is_same(&self, other: &Loaded) -> bool {
@@ -206,9 +224,9 @@ impl Plugin {
     }
 
     /// Takes another version and manifest. Runs that have begun keep theirs.
-    fn become_(&mut self, loaded: Loaded) {
+    fn become_(&mut self, loaded: Loaded, snapshots: &Snapshots) {
         self.version.store(loaded.version.clone());
-        self.snapshot.store(Arc::new(loaded.manifest.config.clone()));
+        self.view.store(settings_view(&loaded, snapshots));
         for serving in std::mem::take(&mut self.serving) {
             match loaded.manifest.consume.iter().find(|consume| serving.is_for(consume)) {
                 Some(consume) => {
@@ -220,4 +238,9 @@ impl Plugin {
         }
         self.loaded = loaded;
     }
+}
+
+/// What runs of a plugin see through `wasi:config`.
+fn settings_view(loaded: &Loaded, snapshots: &Snapshots) -> Arc<SettingsView> {
+    snapshots.view(&loaded.manifest.config, &loaded.manifest.grants.config)
 }

@@ -1,6 +1,5 @@
 //! One queue served by one plugin on this host: what its feeder and its runners share.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -13,11 +12,9 @@ use super::desk::Desk;
 use super::fate::Rules;
 use crate::job::name::QueueName;
 use crate::job::store::{Delivery, JobStore, Order};
+use crate::plugin::snapshot::SettingsView;
 use crate::sandbox::load::Version;
 use crate::storage::link::Link;
-
-/// Settings that workers see through `wasi:config`: one snapshot, replaced whole.
-pub type Settings = Arc<BTreeMap<String, String>>;
 
 /// How the operator wants a queue served.
 #[derive(Debug, Clone)]
@@ -54,7 +51,7 @@ pub struct Lane {
     /// The version new runs take; a run keeps the one it started with.
     pub version: Arc<ArcSwap<Version>>,
     /// The settings new runs see.
-    pub settings: Arc<ArcSwap<BTreeMap<String, String>>>,
+    pub settings: Arc<ArcSwap<SettingsView>>,
     /// How to serve the queue; may be replaced while it is served.
     pub policy: ArcSwap<Policy>,
     /// Whether a job survives its host; fixed for the life of the lane.
@@ -81,7 +78,7 @@ pub struct LaneParts {
     /// The version new runs take.
     pub version: Arc<ArcSwap<Version>>,
     /// The settings new runs see.
-    pub settings: Arc<ArcSwap<BTreeMap<String, String>>>,
+    pub settings: Arc<ArcSwap<SettingsView>>,
     /// How to serve the queue.
     pub policy: Policy,
     /// Whether a job survives its host.

@@ -18,7 +18,7 @@ const RUNS_PER_TURN: u32 = 16;
 
 /// Runs jobs until the desk is empty. Dropping the future in a run hands the job back, attempt not counted.
 pub(super) async fn run(lane: Arc<Lane>) {
-    let settings = lane.settings.load_full();
+    let settings = lane.settings.load().current();
     let context = RunContext { link: lane.guests.clone(), settings, timeout: lane.policy.load().timeout };
     let mut seat = Seat { lane: &lane, context, held: None, left: false };
     let mut ended = None;
@@ -91,10 +91,7 @@ impl Seat<'_> {
     fn context(&mut self) -> Rules {
         let policy = self.lane.policy.load();
         self.context.timeout = policy.timeout;
-        let settings = self.lane.settings.load();
-        if !Arc::ptr_eq(&settings, &self.context.settings) {
-            self.context.settings = settings.clone();
-        }
+        self.context.settings = self.lane.settings.load().current();
         policy.rules.clone()
     }
 }
