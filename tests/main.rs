@@ -4,6 +4,8 @@
 
 // Every change of a job's place: exact structures in Redis before and after.
 mod jobs;
+// A job's whole way: push, run, end.
+mod lifecycle;
 // Hostile guests, one test per attack; what became of each run.
 mod sandbox;
 // What the tests start and look through.

@@ -2,4 +2,6 @@
 
 pub mod dump;
 pub(crate) mod guest;
+pub mod faults;
+pub mod host;
 pub mod redis;
