@@ -5,6 +5,7 @@ pub mod componentize;
 pub mod load;
 pub mod manifest;
 pub mod name;
+pub mod reader;
 pub mod scan;
 pub mod snapshot;
 pub mod view;

@@ -22,9 +22,15 @@ pub struct Snapshots {
 /// What one worker sees: its static settings by their names, those of readers as `<reader>.<name>`.
 #[derive(Debug)]
 pub struct SettingsView {
+    /// Changed and read under the lock of `Snapshots` only.
+    terms: Mutex<Terms>,
+    merged: Arc<ArcSwap<Settings>>,
+}
+
+#[derive(Debug)]
+struct Terms {
     fixed: Settings,
     readers: Vec<String>,
-    merged: ArcSwap<Settings>,
 }
 
 /// How a config reader stands, for people.
@@ -36,6 +42,8 @@ pub struct ReaderStatus {
     pub since: Option<SystemTime>,
     /// Why there is no newer one; none while the last run was good.
     pub failure: Option<String>,
+    /// Why the last good answer is not published; none if it is, or is not to be.
+    pub unpublished: Option<String>,
     /// Runs that ended, whether well or not.
     pub runs: u64,
 }
@@ -50,11 +58,20 @@ impl Snapshots {
     /// What a worker with these static settings and granted readers sees, from now on.
     pub fn view(&self, fixed: &Settings, readers: &[String]) -> Arc<SettingsView> {
         let mut state = self.lock();
-        let merged = ArcSwap::from_pointee(state.merge(fixed, readers));
-        let view = Arc::new(SettingsView { fixed: fixed.clone(), readers: readers.to_vec(), merged });
+        let terms = Terms { fixed: fixed.clone(), readers: readers.to_vec() };
+        let merged = Arc::new(ArcSwap::from_pointee(state.merge(&terms)));
+        let view = Arc::new(SettingsView { terms: Mutex::new(terms), merged });
         state.views.retain(|view| view.strong_count() > 0);
         state.views.push(Arc::downgrade(&view));
         view
+    }
+
+    /// Gives a view the static settings and granted readers of another manifest.
+    pub fn change(&self, view: &SettingsView, fixed: &Settings, readers: &[String]) {
+        let state = self.lock();
+        let terms = Terms { fixed: fixed.clone(), readers: readers.to_vec() };
+        view.merged.store(Arc::new(state.merge(&terms)));
+        *view.terms() = terms;
     }
 
     /// Takes a good answer; answers whether it differs from the last good one.
@@ -82,6 +99,15 @@ impl Snapshots {
             status.runs += 1;
             let changed = status.failure.as_deref() != Some(reason);
             status.failure = Some(reason.to_owned());
+            changed
+        })
+    }
+
+    /// Takes note of how the publication of an answer went; answers whether that is another than the last time.
+    pub fn publication(&self, reader: &PluginName, problem: Option<&str>) -> bool {
+        change(self.lock().status(reader), |status| {
+            let changed = status.unpublished.as_deref() != problem;
+            status.unpublished = problem.map(str::to_owned);
             changed
         })
     }
@@ -116,6 +142,16 @@ impl SettingsView {
     pub fn current(&self) -> Arc<Settings> {
         self.merged.load_full()
     }
+
+    /// Where the present snapshot stands, for whoever asks often. It is swapped as long as this view is held.
+    pub fn cell(&self) -> &Arc<ArcSwap<Settings>> {
+        &self.merged
+    }
+
+    fn terms(&self) -> MutexGuard<'_, Terms> {
+        // Terms are replaced whole.
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl State {
@@ -123,11 +159,9 @@ impl State {
         self.readers.entry(reader.clone()).or_insert_with(|| watch::Sender::new(ReaderStatus::default()))
     }
 
-    fn merge(&self, fixed: &Settings, readers: &[String]) -> Settings {
-        let mut merged = fixed.clone();
-        for (name, status) in
-            self.readers.iter().filter(|(name, _)| readers.iter().any(|r| r == name.as_str()))
-        {
+    fn merge(&self, terms: &Terms) -> Settings {
+        let mut merged = terms.fixed.clone();
+        for (name, status) in self.readers.iter().filter(|(name, _)| terms.sees(name)) {
             for (setting, value) in status.borrow().settings.iter().flat_map(|settings| settings.iter()) {
                 merged.insert(format!("{name}.{setting}"), value.clone());
             }
@@ -139,10 +173,17 @@ impl State {
     /// replaced by an earlier one.
     fn refresh(&self, reader: &PluginName) {
         for view in self.views.iter().filter_map(Weak::upgrade) {
-            if view.readers.iter().any(|name| name == reader.as_str()) {
-                view.merged.store(Arc::new(self.merge(&view.fixed, &view.readers)));
+            let terms = view.terms();
+            if terms.sees(reader) {
+                view.merged.store(Arc::new(self.merge(&terms)));
             }
         }
+    }
+}
+
+impl Terms {
+    fn sees(&self, reader: &PluginName) -> bool {
+        self.readers.iter().any(|name| name == reader.as_str())
     }
 }
 
@@ -203,6 +244,18 @@ mod tests {
         assert!(!snapshots.accept(&site, settings(&[("a", "1")])));
         assert!(Arc::ptr_eq(&before, &view.current()));
         assert_eq!(snapshots.all()[&site].failure, None);
+    }
+
+    #[test]
+    fn another_manifest_changes_what_is_seen_in_the_same_place() {
+        let snapshots = Snapshots::default();
+        snapshots.accept(&name("site"), settings(&[("title", "a")]));
+        let view = snapshots.view(&settings(&[("size", "320")]), &[]);
+        let cell = view.cell().clone();
+        snapshots.change(&view, &settings(&[("size", "640")]), &["site".to_owned()]);
+        assert_eq!(**cell.load(), settings(&[("size", "640"), ("site.title", "a")]));
+        snapshots.accept(&name("site"), settings(&[("title", "b")]));
+        assert_eq!(**cell.load(), settings(&[("size", "640"), ("site.title", "b")]));
     }
 
     #[test]
