@@ -2,6 +2,7 @@
 //! part prints.
 
 mod argument;
+mod bench;
 mod check;
 mod child;
 mod completions;
@@ -54,6 +55,7 @@ enum Command {
     Plugins(plugins::Args),
     Hosts(hosts::Args),
     Componentize(componentize::Args),
+    Bench(bench::Args),
     Completions(completions::Args),
     #[command(hide = true)]
     Child(child::Args),
@@ -89,6 +91,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Plugins(args) => wait_for(plugins::run(args, &context)),
         Command::Hosts(args) => wait_for(hosts::run(args, &context)),
         Command::Componentize(args) => componentize::run(&args, &context),
+        Command::Bench(args) => wait_for(bench::run(args, &context)),
         Command::Completions(args) => completions::run(&args),
         Command::Child(args) => child::run(&args),
     }

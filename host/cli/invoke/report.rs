@@ -181,7 +181,7 @@ fn document(run: &Run) -> Value {
         _ => None,
     };
     let Usage { calls, effects, denied, .. } = run.cost.usage;
-    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let ms = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
     let changes = run.changes.as_ref().map(|changes| changes.iter().map(change_document).collect::<Vec<_>>());
     json!({
         "plugin": run.plugin,

@@ -1,0 +1,122 @@
+//! `sandhog bench`: the standard workloads, run through a real component in a real host against a real Redis.
+//! Each workload is a file in `bench/`; what they share is in `bench/stage` (host, queue, folder) and `bench/load`
+//! (what Redis did meanwhile).
+
+mod backlog;
+mod idle;
+mod latency;
+mod load;
+mod stage;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+use crate::cli::argument;
+use crate::cli::context::Context;
+use crate::cli::error::{Failure, Outcome};
+
+/// Where `make guests` puts the component that does nothing.
+const NOOP: &str = "guest-examples/built/noop.wasm";
+
+/// Measures a host on this machine.
+///
+/// Redis is a private one, thrown away after, unless `--redis` names another. Queues of the bench have names of
+/// their own, and their keys are deleted at the end.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What to measure.
+    #[arg(long, value_enum, default_value = "noop")]
+    workload: Workload,
+    /// Jobs to push; 100000 for `noop`, 500 for `idle-latency` when not given.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    jobs: Option<u64>,
+    /// Bytes of a payload.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(8..=1_048_576))]
+    payload: u64,
+    /// Runs at once.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    concurrency: u32,
+    /// Queues that idle, for `idle`.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    queues: u32,
+    /// How long they idle, for `idle`.
+    #[arg(long, default_value = "10s", value_parser = argument::duration)]
+    time: Duration,
+    /// The component that does the work.
+    #[arg(long, value_name = "FILE", default_value = NOOP)]
+    component: PathBuf,
+}
+
+/// The workloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Workload {
+    /// Jobs that do nothing, pushed first and then worked off: jobs per second.
+    Noop,
+    /// One job at a time into an idle queue: from the push to the handler's start.
+    IdleLatency,
+    /// Queues without jobs: what waiting costs.
+    Idle,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    if !args.component.is_file() {
+        return Err(Failure::refused(format!("there is no component `{}`", args.component.display()))
+            .with_hint("build the examples with `make guests`, or name one with `--component FILE`"));
+    }
+    let (document, text) = match args.workload {
+        Workload::Noop => backlog::run(&args, context).await?,
+        Workload::IdleLatency => latency::run(&args, context).await?,
+        Workload::Idle => idle::run(&args, context).await?,
+    };
+    if context.out.is_json() {
+        context.out.document(&document)?
+    } else {
+        context.out.text(&text)?
+    }
+    Ok(())
+}
+
+/// A histogram of microseconds up to an hour.
+fn micros() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("the bounds and the precision are legal")
+}
+
+/// Percentiles in milliseconds.
+fn percentiles(histogram: &Histogram<u64>) -> Value {
+    let ms = |quantile| round(micros_to_ms(histogram.value_at_quantile(quantile)));
+    json!({
+        "p50": ms(0.5), "p90": ms(0.9), "p99": ms(0.99), "p999": ms(0.999), "max": round(micros_to_ms(histogram.max())),
+    })
+}
+
+/// The same in words.
+fn percentiles_text(percentiles: &Value) -> String {
+    let of = |name: &str| percentiles[name].as_f64().unwrap_or(0.0);
+    format!("p50 {} ms, p90 {} ms, p99 {} ms, max {} ms", of("p50"), of("p90"), of("p99"), of("max"))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an hour in microseconds is far below 2^52")]
+fn micros_to_ms(micros: u64) -> f64 {
+    micros as f64 / 1e3
+}
+
+/// Three decimals: the rest is noise.
+fn round(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
+/// `amount` for each of `parts`.
+#[expect(clippy::cast_precision_loss, reason = "counts of a bench are far below 2^52")]
+fn per(amount: u64, parts: u64) -> f64 {
+    round(amount as f64 / parts.max(1) as f64)
+}
+
+/// One line of a report.
+fn line(name: &str, value: &str) -> String {
+    format!("\x1b[1m{name:<12}\x1b[0m{value}\n")
+}

@@ -1,0 +1,103 @@
+//! What a workload plays on: a Redis, queues of names nobody else uses, a folder with one plugin, and a host of
+//! this very process.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use redis::cmd;
+use sandhog::app::{Host, Options};
+use sandhog::config::settings::{Overrides, Settings};
+use sandhog::job::key::{QUEUES, QueueKeys};
+use sandhog::job::name::QueueName;
+use sandhog::storage::link::Link;
+use sandhog::telemetry::Reader;
+use sandhog::worker::lane::Observer;
+use tempfile::TempDir;
+
+use crate::cli::context::{self, Context};
+use crate::cli::error::{Outcome, Shape};
+use crate::cli::private_redis::{PrivateRedis, Reach};
+use crate::cli::serve;
+
+/// The stage; its folder and its Redis go away with it.
+pub(super) struct Stage {
+    /// A connection of the bench itself, not of the host.
+    pub(super) link: Link,
+    /// The queues, all of one plugin.
+    pub(super) queues: Vec<QueueName>,
+    settings: Settings,
+    _folder: TempDir,
+    _redis: Option<PrivateRedis>,
+}
+
+impl Stage {
+    /// Sets everything up but the host.
+    pub(super) async fn set(
+        context: &Context,
+        component: &Path,
+        queues: u32,
+        concurrency: u32,
+    ) -> Outcome<Self> {
+        let redis = match &context.global.redis {
+            Some(_) => None,
+            None => Some(PrivateRedis::start(Reach::Socket).await?),
+        };
+        let folder = tempfile::tempdir().context("cannot make a folder for the bench").refuse()?;
+        let settings = context.settings_with(Overrides {
+            redis_url: redis.as_ref().map(PrivateRedis::url),
+            host_name: Some("bench".to_owned()),
+            state_dir: Some(folder.path().join("state")),
+            plugins_dir: Some(folder.path().to_owned()),
+            // A log line per load or stop has no place among figures.
+            log_level: Some("error".to_owned()),
+            ..Overrides::default()
+        })?;
+        context::start_logging(&settings, Reader::Watcher)?;
+        let run = std::process::id();
+        let queues: Vec<QueueName> = (0..queues)
+            .map(|n| QueueName::new(format!("sandhog-bench-{run}-{n}")))
+            .collect::<Result<_, _>>()
+            .context("cannot name the queues")?;
+        std::fs::copy(component, folder.path().join("bench.wasm"))
+            .with_context(|| format!("cannot copy `{}`", component.display()))
+            .refuse()?;
+        std::fs::write(folder.path().join("bench.toml"), manifest(&queues, concurrency))
+            .context("cannot write a manifest")
+            .refuse()?;
+        let link = context::connect(&settings).await?;
+        Ok(Self { link, queues, settings, _folder: folder, _redis: redis })
+    }
+
+    /// Starts the host.
+    pub(super) async fn host(&self, observer: Observer) -> Outcome<Host> {
+        let options = Options { settings: self.settings.clone(), observer: Some(observer) };
+        Host::start(options).await.map_err(serve::refusal)
+    }
+
+    /// Threads that run guests.
+    pub(super) fn threads(&self) -> usize {
+        self.settings.host.threads
+    }
+
+    /// Stops the host and deletes what the queues left behind.
+    pub(super) async fn clear(self, host: Host) -> Outcome {
+        host.drain();
+        host.stopped().await;
+        for queue in &self.queues {
+            let keys = QueueKeys::new(queue);
+            let mut delete = cmd("DEL");
+            delete.arg(&[keys.list, keys.ready, keys.delayed, keys.dead, keys.stats, keys.paused]);
+            self.link.query::<u64>(&delete).await?;
+            self.link.query::<u64>(cmd("SREM").arg(QUEUES).arg(queue.as_str())).await?;
+        }
+        Ok(())
+    }
+}
+
+fn manifest(queues: &[QueueName], concurrency: u32) -> String {
+    let mut text = "kind = \"worker\"\n".to_owned();
+    for queue in queues {
+        text.push_str(&format!("[[consume]]\nqueue = \"{queue}\"\nconcurrency = {concurrency}\n"));
+    }
+    text
+}
