@@ -6,6 +6,8 @@
 mod jobs;
 // A job's whole way: push, run, end.
 mod lifecycle;
+// Config readers: following, last good answers, publication.
+mod config_reader;
 // Hostile guests, one test per attack; what became of each run.
 mod sandbox;
 // What the tests start and look through.

@@ -50,6 +50,7 @@ pub struct ReaderStatus {
 
 #[derive(Debug, Default)]
 struct State {
+    answers: BTreeMap<PluginName, Arc<Settings>>,
     readers: BTreeMap<PluginName, watch::Sender<ReaderStatus>>,
     views: Vec<Weak<SettingsView>>,
 }
@@ -77,19 +78,21 @@ impl Snapshots {
     /// Takes a good answer; answers whether it differs from the last good one.
     pub fn accept(&self, reader: &PluginName, settings: Settings) -> bool {
         let mut state = self.lock();
-        let changed = change(state.status(reader), |status| {
-            status.runs += 1;
-            status.failure = None;
-            let changed = status.settings.as_deref() != Some(&settings);
-            if changed {
-                status.settings = Some(Arc::new(settings));
-                status.since = Some(SystemTime::now());
-            }
-            changed
-        });
+        let changed = state.answers.get(reader).is_none_or(|last| **last != settings);
         if changed {
+            state.answers.insert(reader.clone(), Arc::new(settings));
+            // Before the status tells of it: who waits for an answer must then see it.
             state.refresh(reader);
         }
+        let answer = state.answers.get(reader).cloned();
+        state.status(reader).send_modify(|status| {
+            status.runs += 1;
+            status.failure = None;
+            if changed {
+                status.settings = answer;
+                status.since = Some(SystemTime::now());
+            }
+        });
         changed
     }
 
@@ -116,6 +119,7 @@ impl Snapshots {
     pub fn forget(&self, reader: &PluginName) {
         let mut state = self.lock();
         state.readers.remove(reader);
+        state.answers.remove(reader);
         state.refresh(reader);
     }
 
@@ -161,8 +165,8 @@ impl State {
 
     fn merge(&self, terms: &Terms) -> Settings {
         let mut merged = terms.fixed.clone();
-        for (name, status) in self.readers.iter().filter(|(name, _)| terms.sees(name)) {
-            for (setting, value) in status.borrow().settings.iter().flat_map(|settings| settings.iter()) {
+        for (name, settings) in self.answers.iter().filter(|(name, _)| terms.sees(name)) {
+            for (setting, value) in settings.iter() {
                 merged.insert(format!("{name}.{setting}"), value.clone());
             }
         }
