@@ -68,6 +68,7 @@ impl ConfigReader {
         // once it is known would leave a gap between the read and the watch.
         wake.watch_prefix("", &signal);
         let link = Link::new(address, "config", deadline, Tracking::Keys(wake))?;
+        snapshots.enter(&name);
         let generations = link.generations();
         let context =
             RunContext { link, settings: Arc::new(BTreeMap::new()), timeout: manifest.read_timeout };

@@ -75,9 +75,17 @@ impl Snapshots {
         *view.terms() = terms;
     }
 
+    /// Makes a reader known. Of one that is not, or was forgotten since, nothing is taken.
+    pub fn enter(&self, reader: &PluginName) {
+        self.lock().readers.entry(reader.clone()).or_default();
+    }
+
     /// Takes a good answer; answers whether it differs from the last good one.
     pub fn accept(&self, reader: &PluginName, settings: Settings) -> bool {
         let mut state = self.lock();
+        if !state.readers.contains_key(reader) {
+            return false;
+        }
         let changed = state.answers.get(reader).is_none_or(|last| **last != settings);
         if changed {
             state.answers.insert(reader.clone(), Arc::new(settings));
@@ -85,20 +93,20 @@ impl Snapshots {
             state.refresh(reader);
         }
         let answer = state.answers.get(reader).cloned();
-        state.status(reader).send_modify(|status| {
+        state.change(reader, |status| {
             status.runs += 1;
             status.failure = None;
             if changed {
                 status.settings = answer;
                 status.since = Some(SystemTime::now());
             }
-        });
-        changed
+            changed
+        })
     }
 
     /// Takes note of a failure; the last good answer stays. Answers whether it is another than the last one.
     pub fn fail(&self, reader: &PluginName, reason: &str) -> bool {
-        change(self.lock().status(reader), |status| {
+        self.lock().change(reader, |status| {
             status.runs += 1;
             let changed = status.failure.as_deref() != Some(reason);
             status.failure = Some(reason.to_owned());
@@ -108,7 +116,7 @@ impl Snapshots {
 
     /// Takes note of how the publication of an answer went; answers whether that is another than the last time.
     pub fn publication(&self, reader: &PluginName, problem: Option<&str>) -> bool {
-        change(self.lock().status(reader), |status| {
+        self.lock().change(reader, |status| {
             let changed = status.unpublished.as_deref() != problem;
             status.unpublished = problem.map(str::to_owned);
             changed
@@ -126,7 +134,7 @@ impl Snapshots {
     /// How a reader stands, and a way to wait for its next run. A start waits here for the first one, whether
     /// it ends well or not.
     pub fn watch(&self, reader: &PluginName) -> watch::Receiver<ReaderStatus> {
-        self.lock().status(reader).subscribe()
+        self.lock().readers.entry(reader.clone()).or_default().subscribe()
     }
 
     /// How all readers stand.
@@ -159,8 +167,13 @@ impl SettingsView {
 }
 
 impl State {
-    fn status(&mut self, reader: &PluginName) -> &mut watch::Sender<ReaderStatus> {
-        self.readers.entry(reader.clone()).or_insert_with(|| watch::Sender::new(ReaderStatus::default()))
+    /// Changes the status of a known reader; answers what the change answers, else false.
+    fn change(&self, reader: &PluginName, change: impl FnOnce(&mut ReaderStatus) -> bool) -> bool {
+        let mut answer = false;
+        if let Some(status) = self.readers.get(reader) {
+            status.send_modify(|status| answer = change(status));
+        }
+        answer
     }
 
     fn merge(&self, terms: &Terms) -> Settings {
@@ -191,13 +204,6 @@ impl Terms {
     }
 }
 
-/// Changes a status and answers what the change answers.
-fn change<A>(status: &watch::Sender<ReaderStatus>, change: impl FnOnce(&mut ReaderStatus) -> A) -> A {
-    let mut answer = None;
-    status.send_modify(|status| answer = Some(change(status)));
-    answer.expect("`send_modify` calls what it is given")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,13 +212,20 @@ mod tests {
         list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
+    /// Snapshots that know these readers.
+    fn of(readers: &[&str]) -> Snapshots {
+        let snapshots = Snapshots::default();
+        readers.iter().for_each(|reader| snapshots.enter(&name(reader)));
+        snapshots
+    }
+
     fn name(text: &str) -> PluginName {
         PluginName::new(text).unwrap()
     }
 
     #[test]
     fn a_worker_sees_its_own_settings_and_those_of_granted_readers() {
-        let snapshots = Snapshots::default();
+        let snapshots = of(&["site", "ads", "later"]);
         let (site, ads) = (name("site"), name("ads"));
         assert!(snapshots.accept(&site, settings(&[("title", "a")])));
         let view = snapshots.view(&settings(&[("size", "320")]), &["site".to_owned(), "later".to_owned()]);
@@ -227,11 +240,15 @@ mod tests {
         assert_eq!(*kept, settings(&[("size", "320"), ("site.title", "a")]));
         snapshots.forget(&site);
         assert_eq!(*view.current(), settings(&[("size", "320"), ("later.x", "y")]));
+        // A run that began before comes too late.
+        assert!(!snapshots.accept(&site, settings(&[("title", "z")])));
+        assert_eq!(*view.current(), settings(&[("size", "320"), ("later.x", "y")]));
+        assert!(!snapshots.all().contains_key(&site));
     }
 
     #[test]
     fn a_failure_keeps_the_last_good_answer() {
-        let snapshots = Snapshots::default();
+        let snapshots = of(&["site"]);
         let site = name("site");
         let view = snapshots.view(&Settings::new(), &["site".to_owned()]);
         assert!(snapshots.fail(&site, "no title"));
@@ -252,7 +269,7 @@ mod tests {
 
     #[test]
     fn another_manifest_changes_what_is_seen_in_the_same_place() {
-        let snapshots = Snapshots::default();
+        let snapshots = of(&["site"]);
         snapshots.accept(&name("site"), settings(&[("title", "a")]));
         let view = snapshots.view(&settings(&[("size", "320")]), &[]);
         let cell = view.cell().clone();
@@ -273,7 +290,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_run_can_be_waited_for() {
-        let snapshots = Snapshots::default();
+        let snapshots = of(&["site"]);
         let site = name("site");
         let mut watched = snapshots.watch(&site);
         let (waited, _) = tokio::join!(watched.wait_for(|status| status.runs > 0), async {
