@@ -8,6 +8,7 @@ mod child;
 mod completions;
 mod componentize;
 mod context;
+mod demo;
 mod dev;
 mod error;
 mod hosts;
@@ -47,6 +48,7 @@ pub(crate) struct Cli {
 enum Command {
     Run(run::Args),
     Dev(dev::Args),
+    Demo(demo::Args),
     Check(check::Args),
     Invoke(Box<invoke::Args>),
     Push(push::Args),
@@ -83,6 +85,7 @@ fn dispatch(cli: Cli) -> Outcome {
     match cli.command {
         Command::Run(args) => wait_for(run::run(args, &context)),
         Command::Dev(args) => wait_for(dev::run(args, &context)),
+        Command::Demo(args) => wait_for(demo::run(args, &context)),
         Command::Check(args) => check::run(&args, &context),
         Command::Invoke(args) => wait_for(invoke::run(*args, &context)),
         Command::Push(args) => wait_for(push::run(args, &context)),
