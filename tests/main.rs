@@ -2,6 +2,8 @@
 
 #![expect(unreachable_pub, reason = "nothing outside this binary uses what the modules share")]
 
+// The connection cut at every command in turn.
+mod anomaly;
 // Every change of a job's place: exact structures in Redis before and after.
 mod jobs;
 // A job's whole way: push, run, end.

@@ -4,4 +4,5 @@ pub mod dump;
 pub mod faults;
 pub(crate) mod guest;
 pub mod host;
+pub mod receipts;
 pub mod redis;
