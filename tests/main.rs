@@ -4,6 +4,8 @@
 
 // The connection cut at every command in turn.
 mod anomaly;
+// Hosts, connections and Redis itself killed under load.
+mod faults;
 // Every change of a job's place: exact structures in Redis before and after.
 mod jobs;
 // A job's whole way: push, run, end.

@@ -4,5 +4,6 @@ pub mod dump;
 pub mod faults;
 pub(crate) mod guest;
 pub mod host;
+pub mod process;
 pub mod receipts;
 pub mod redis;

@@ -16,6 +16,7 @@ const START: Duration = Duration::from_secs(10);
 pub struct TestRedis {
     child: Child,
     folder: TempDir,
+    arguments: Vec<String>,
 }
 
 impl TestRedis {
@@ -27,23 +28,32 @@ impl TestRedis {
     /// Starts a server with more arguments, for example `["--appendonly", "yes"]`.
     pub fn start_with(arguments: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("sandhog-").tempdir().unwrap();
-        let mut command = Command::new("redis-server");
-        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no"]);
-        command.arg("--dir").arg(folder.path());
-        command.arg("--unixsocket").arg(folder.path().join("redis.sock"));
-        command.arg("--logfile").arg(folder.path().join("redis.log"));
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().unwrap_or_else(|error| {
-            panic!("cannot start `redis-server`: {error}; install it: sudo apt-get install -y redis-server")
-        });
-        let redis = Self { child, folder };
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let child = launch(&folder, &arguments);
+        let redis = Self { child, folder, arguments };
+        redis.wait();
+        redis
+    }
+
+    /// Ends the server without a word, as a crash does.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again, on what it left on disk.
+    pub fn restart(&mut self) {
+        self.child = launch(&self.folder, &self.arguments);
+        self.wait();
+    }
+
+    fn wait(&self) {
         let started = Instant::now();
-        let client = redis::Client::open(redis.url()).unwrap();
+        let client = redis::Client::open(self.url()).unwrap();
         while !client.get_connection().and_then(|mut c| redis::cmd("PING").query::<String>(&mut c)).is_ok() {
-            assert!(started.elapsed() < START, "redis-server did not start:\n{}", redis.log());
+            assert!(started.elapsed() < START, "redis-server did not start:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(2));
         }
-        redis
     }
 
     /// Its socket.
@@ -85,6 +95,18 @@ impl TestRedis {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("redis.log")).unwrap_or_default()
     }
+}
+
+fn launch(folder: &TempDir, arguments: &Vec<String>) -> Child {
+    let mut command = Command::new("redis-server");
+    command.args(["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no"]);
+    command.arg("--dir").arg(folder.path());
+    command.arg("--unixsocket").arg(folder.path().join("redis.sock"));
+    command.arg("--logfile").arg(folder.path().join("redis.log"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap_or_else(|error| {
+        panic!("cannot start `redis-server`: {error}; install it: sudo apt-get install -y redis-server")
+    })
 }
 
 impl Drop for TestRedis {
