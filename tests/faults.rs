@@ -22,7 +22,8 @@ fn plugins() -> Plugins {
 }
 
 async fn done(plain: &mut redis::aio::MultiplexedConnection, count: usize) {
-    until("work is under way", async || plain.llen::<_, usize>("receipts").await.is_ok_and(|n| n >= count)).await;
+    until("work is under way", async || plain.llen::<_, usize>("receipts").await.is_ok_and(|n| n >= count))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,8 +48,7 @@ async fn a_host_restarted_under_its_name_takes_its_jobs_back_at_once() {
     // A lease no test waits for: what comes back comes back because of the seat.
     let settings = "[host]\nlease = \"10m\"\nthreads = 2\ncrashes_max = 1000\n[limits]\ninstances = 64\n";
     for _ in 0..3 {
-        let mut host =
-            HostProcess::start_with(&plugins, &redis.url(), "one", &mut plain, settings).await;
+        let mut host = HostProcess::start_with(&plugins, &redis.url(), "one", &mut plain, settings).await;
         let so_far: usize = plain.llen("receipts").await.unwrap();
         done(&mut plain, (so_far + 500).min(JOBS)).await;
         host.signal(Signal::KILL);

@@ -46,7 +46,8 @@ impl HostProcess {
         let state = plugins.path().join(".state");
         let own = settings.replace("[host]", &format!("[host]\nname = \"{name}\"\nstate_dir = {state:?}"));
         let dir = plugins.path();
-        std::fs::write(&config, format!("{own}\n[redis]\nurl = \"{url}\"\n[plugins]\ndir = {dir:?}\n")).unwrap();
+        std::fs::write(&config, format!("{own}\n[redis]\nurl = \"{url}\"\n[plugins]\ndir = {dir:?}\n"))
+            .unwrap();
         let log = plugins.path().join(format!(".{name}.log"));
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_sandhog"));
