@@ -12,7 +12,11 @@ mod jobs;
 mod lifecycle;
 // Config readers: following, last good answers, publication.
 mod config_reader;
+// The example guests, run as plugins with their own manifests.
+mod guests;
 // Hostile guests, one test per attack; what became of each run.
 mod sandbox;
 // What the tests start and look through.
 mod support;
+// The house style: sizes, heads, who imports whom.
+mod tidy;

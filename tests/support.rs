@@ -1,6 +1,7 @@
 //! What the tests start and look through. No test lives here.
 
 pub mod dump;
+pub(crate) mod example;
 pub mod faults;
 pub(crate) mod guest;
 pub mod host;
