@@ -2,6 +2,7 @@
 //! often than they may, and publish whole hashes.
 
 mod guests;
+mod host;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -63,3 +63,25 @@ pub(super) fn listing() -> Vec<u8> {
         (i32.const 0)"#;
     guest::reader(imports, items, body)
 }
+
+/// A worker that pushes the setting `site.title` to the queue `seen`, and `none` when there is none.
+pub(super) fn teller() -> Vec<u8> {
+    let imports = r#"
+        (import "wasi:config/store@0.2.0-rc.1" "get" (func $get (param i32 i32 i32)))
+        (import "sandhog:worker/queue@0.1.0" "push" (func $push (param i32 i32 i32 i32 i32)))"#;
+    let items = r#"
+        (data (i32.const 1024) "site.title")
+        (data (i32.const 1040) "seen")
+        (data (i32.const 1048) "none")"#;
+    // `get` answers at 64: error flag; 68: some; 72: address; 76: length. `push` answers at 96.
+    let body = r#"
+        (call $get (i32.const 1024) (i32.const 10) (i32.const 64))
+        (if (i32.load8_u (i32.const 64)) (then unreachable))
+        (if (i32.eqz (i32.load8_u (i32.const 68))) (then
+            (i32.store (i32.const 72) (i32.const 1048))
+            (i32.store (i32.const 76) (i32.const 4))))
+        (call $push (i32.const 1040) (i32.const 4) (i32.load (i32.const 72)) (i32.load (i32.const 76)) (i32.const 96))
+        (if (i32.load8_u (i32.const 96)) (then unreachable))
+        (i32.const 0)"#;
+    guest::worker(imports, items, body)
+}
