@@ -1,7 +1,11 @@
 //! Every change of a job's place: exact structures in Redis before and after, with the queue `q` and a host
 //! whose numbers are known. Companion keys are written without `{q}:sandhog`, so `:ready` is that of `q`.
 
+mod adverse;
+mod edit;
+mod inspect;
 mod lease;
+mod push;
 mod reap;
 mod settle;
 mod turn;
@@ -139,11 +143,11 @@ pub fn host(seat: u32) -> HostId {
     HostId::new("h", seat, EPOCH).unwrap()
 }
 
-pub fn bare(seq: u64) -> Slot {
+pub const fn bare(seq: u64) -> Slot {
     Slot { seq, enveloped: false }
 }
 
-pub fn enveloped(seq: u64) -> Slot {
+pub const fn enveloped(seq: u64) -> Slot {
     Slot { seq, enveloped: true }
 }
 

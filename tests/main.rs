@@ -1,6 +1,7 @@
 //! Integration tests: a real Redis, real components, real processes.
 
 #![expect(unreachable_pub, reason = "nothing outside this binary uses what the modules share")]
+#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 // The connection cut at every command in turn.
 mod anomaly;

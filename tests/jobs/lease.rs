@@ -92,7 +92,7 @@ async fn the_dead_are_told_from_the_living() {
     assert!(leases.list().await.unwrap().iter().any(|row| row.id == dead && row.expires_in_ms < 0));
     // Renewed after all, before anybody forgot it.
     assert_eq!(leases.renew(&dead, LEASE).await, Ok(true));
-    assert_eq!(leases.expired().await.unwrap(), [longer_dead.clone()]);
+    assert_eq!(leases.expired().await.unwrap(), std::slice::from_ref(&longer_dead));
     assert_eq!(leases.forget(&longer_dead, false).await, Ok(true));
     assert_eq!(leases.expired().await.unwrap(), []);
 }

@@ -1,6 +1,5 @@
 //! How runs end: each fate, the fence before it, the caps of the dead.
 
-use sandhog::job::envelope::Header;
 use sandhog::job::settle::{Fate, Settlement};
 use sandhog::job::store::{DeadLimits, JobStore, Order, Slot};
 
@@ -11,125 +10,119 @@ const ENVELOPE: &[&str] = &["HSET", ":inflight:HOST", "e7", "1 id 1 0 5 !reason=
 const UNIQUE: &[&str] = &["SET", ":unique:k", "id"];
 type Expected<'a> = &'a [(&'a str, &'a str)];
 
+/// What is there before, whether the job has a unique key, how it ends, what is there after.
+type Case = (&'static str, &'static [&'static [&'static str]], Slot, bool, Fate, Expected<'static>);
+
+const LIST: &[&str] = &["RPUSH", "q", "x"];
+const READY: &[&str] = &["RPUSH", ":ready", "1 r 0 0 5\n"];
+const LEFT: (&str, &str) = (":inflight:HOST", "hash 8=other");
+const FATES: &[Case] = &[
+    ("complete bare", &[BARE], bare(7), false, Fate::Complete, &[LEFT, (":stats", "hash completed=1")]),
+    ("discard", &[ENVELOPE], enveloped(7), false, Fate::Discard, &[LEFT, (":stats", "hash discarded=1")]),
+    (
+        "complete lets go of the unique key",
+        &[ENVELOPE, UNIQUE],
+        enveloped(7),
+        true,
+        Fate::Complete,
+        &[LEFT, (":stats", "hash completed=1")],
+    ),
+    (
+        "complete leaves another job's unique key",
+        &[ENVELOPE, &["SET", ":unique:k", "other"]],
+        enveloped(7),
+        true,
+        Fate::Complete,
+        &[LEFT, (":stats", "hash completed=1"), (":unique:k", "string other")],
+    ),
+    (
+        "complete survives a unique key of a wrong type",
+        &[ENVELOPE, &["RPUSH", ":unique:k", "id"]],
+        enveloped(7),
+        true,
+        Fate::Complete,
+        &[LEFT, (":stats", "hash completed=1"), (":unique:k", "list id")],
+    ),
+    (
+        "retry bare",
+        &[BARE],
+        bare(7),
+        false,
+        Fate::Retry { delay_ms: 60_000 },
+        &[LEFT, (":delayed", "zset 1 id 2 1 5 !reason=b%20m\\na\\nb@T+60"), (":stats", "hash retried=1")],
+    ),
+    (
+        "retry of an envelope replaces its header and keeps the unique key",
+        &[ENVELOPE, UNIQUE],
+        enveloped(7),
+        true,
+        Fate::Retry { delay_ms: 0 },
+        &[
+            LEFT,
+            (":delayed", "zset 1 id 2 1 5 !unique=k\\na\\nb@T"),
+            (":stats", "hash retried=1"),
+            (":unique:k", "string id"),
+        ],
+    ),
+    (
+        "bury",
+        &[ENVELOPE, UNIQUE],
+        enveloped(7),
+        true,
+        Fate::Bury,
+        &[LEFT, (":dead", "zset 1 id 2 1 5 !unique=k\\na\\nb@T"), (":stats", "hash buried=1, dead_bytes=24")],
+    ),
+    (
+        "release bare",
+        &[BARE, READY],
+        bare(7),
+        false,
+        Fate::Release,
+        &[
+            LEFT,
+            (":ready", "list 1 id 2 1 5 !reason=b%20m\\na\\nb, 1 r 0 0 5\\n"),
+            (":stats", "hash released=1"),
+        ],
+    ),
+    (
+        "give back bare, oldest first",
+        &[BARE, LIST],
+        bare(7),
+        false,
+        Fate::GiveBack(Order::Fifo),
+        &[LEFT, (":stats", "hash released=1"), ("q", "list a\\nb, x")],
+    ),
+    (
+        "give back bare, newest first",
+        &[BARE, LIST],
+        bare(7),
+        false,
+        Fate::GiveBack(Order::Lifo),
+        &[LEFT, (":stats", "hash released=1"), ("q", "list x, a\\nb")],
+    ),
+    (
+        "give back an envelope",
+        &[ENVELOPE, LIST],
+        enveloped(7),
+        false,
+        Fate::GiveBack(Order::Lifo),
+        &[
+            LEFT,
+            (":ready", "list 1 id 2 1 5 !reason=b%20m\\na\\nb"),
+            (":stats", "hash released=1"),
+            ("q", "list x"),
+        ],
+    ),
+];
+
 #[tokio::test]
 async fn each_fate_moves_the_job_to_its_place() {
     let mut scene = Scene::new().await;
     let plain = header("id", 2, 1, &[("!reason", "b m")]);
     let unique = header("id", 2, 1, &[("!unique", "k")]);
-    let list: &[&str] = &["RPUSH", "q", "x"];
-    let ready: &[&str] = &["RPUSH", ":ready", "1 r 0 0 5\n"];
-    let left = (":inflight:HOST", "hash 8=other");
-    let cases: &[(&str, &[&[&str]], Slot, &Header, Fate, Expected)] = &[
-        ("complete bare", &[BARE], bare(7), &plain, Fate::Complete, &[left, (":stats", "hash completed=1")]),
-        (
-            "discard",
-            &[ENVELOPE],
-            enveloped(7),
-            &plain,
-            Fate::Discard,
-            &[left, (":stats", "hash discarded=1")],
-        ),
-        (
-            "complete lets go of the unique key",
-            &[ENVELOPE, UNIQUE],
-            enveloped(7),
-            &unique,
-            Fate::Complete,
-            &[left, (":stats", "hash completed=1")],
-        ),
-        (
-            "complete leaves another job's unique key",
-            &[ENVELOPE, &["SET", ":unique:k", "other"]],
-            enveloped(7),
-            &unique,
-            Fate::Complete,
-            &[left, (":stats", "hash completed=1"), (":unique:k", "string other")],
-        ),
-        (
-            "complete survives a unique key of a wrong type",
-            &[ENVELOPE, &["RPUSH", ":unique:k", "id"]],
-            enveloped(7),
-            &unique,
-            Fate::Complete,
-            &[left, (":stats", "hash completed=1"), (":unique:k", "list id")],
-        ),
-        (
-            "retry bare",
-            &[BARE],
-            bare(7),
-            &plain,
-            Fate::Retry { delay_ms: 60_000 },
-            &[left, (":delayed", "zset 1 id 2 1 5 !reason=b%20m\\na\\nb@T+60"), (":stats", "hash retried=1")],
-        ),
-        (
-            "retry of an envelope replaces its header and keeps the unique key",
-            &[ENVELOPE, UNIQUE],
-            enveloped(7),
-            &unique,
-            Fate::Retry { delay_ms: 0 },
-            &[
-                left,
-                (":delayed", "zset 1 id 2 1 5 !unique=k\\na\\nb@T"),
-                (":stats", "hash retried=1"),
-                (":unique:k", "string id"),
-            ],
-        ),
-        (
-            "bury",
-            &[ENVELOPE, UNIQUE],
-            enveloped(7),
-            &unique,
-            Fate::Bury,
-            &[
-                left,
-                (":dead", "zset 1 id 2 1 5 !unique=k\\na\\nb@T"),
-                (":stats", "hash buried=1, dead_bytes=24"),
-            ],
-        ),
-        (
-            "release bare",
-            &[BARE, ready],
-            bare(7),
-            &plain,
-            Fate::Release,
-            &[
-                left,
-                (":ready", "list 1 id 2 1 5 !reason=b%20m\\na\\nb, 1 r 0 0 5\\n"),
-                (":stats", "hash released=1"),
-            ],
-        ),
-        (
-            "give back bare, oldest first",
-            &[BARE, list],
-            bare(7),
-            &plain,
-            Fate::GiveBack(Order::Fifo),
-            &[left, (":stats", "hash released=1"), ("q", "list a\\nb, x")],
-        ),
-        (
-            "give back bare, newest first",
-            &[BARE, list],
-            bare(7),
-            &plain,
-            Fate::GiveBack(Order::Lifo),
-            &[left, (":stats", "hash released=1"), ("q", "list x, a\\nb")],
-        ),
-        (
-            "give back an envelope",
-            &[ENVELOPE, list],
-            enveloped(7),
-            &plain,
-            Fate::GiveBack(Order::Lifo),
-            &[
-                left,
-                (":ready", "list 1 id 2 1 5 !reason=b%20m\\na\\nb"),
-                (":stats", "hash released=1"),
-                ("q", "list x"),
-            ],
-        ),
-    ];
-    for (case, seeds, slot, header, fate, after) in cases {
+    for (case, seeds, slot, has_unique, fate, after) in FATES {
         scene.begin(seeds).await;
+        let header = if *has_unique { &unique } else { &plain };
         assert_eq!(scene.settle(*slot, header, *fate).await, Ok(true), "{case}");
         scene.expect(case, after).await;
     }

@@ -12,100 +12,102 @@ use super::{EPOCH, ROOMY, Scene, bare, enveloped, header, payloads, queue};
 
 const FIFO: (Order, Delivery) = (Order::Fifo, Delivery::AtLeastOnce);
 
+type Expected = &'static [(&'static str, &'static str)];
+type Seeds = &'static [&'static [&'static str]];
+/// What is there before, how and how many are claimed, their payloads in order, what is there after.
+type Case = (&'static str, Seeds, (Order, Delivery), u32, &'static [&'static str], Expected);
+
+const FIVE: &[&str] = &["RPUSH", "q", "a", "b", "c", "d", "e"];
+const READY: &[&str] = &["RPUSH", ":ready", "1 r1 1 0 5\nx", "1 r2 0 1 5\ny", "1 r3 0 0 5\nz"];
+const DUE: &[&str] =
+    &["ZADD", ":delayed", "10", "1 d1 2 0 5\nu", "20", "1 d2 2 0 5\nv", "7e12", "1 d3 0 0 5\nw"];
+const CLAIMS: &[Case] = &[
+    ("nothing there", &[], FIFO, 4, &[], &[]),
+    (
+        "oldest first",
+        &[FIVE],
+        FIFO,
+        2,
+        &["a", "b"],
+        &[(":inflight:HOST", "hash 0=a, 1=b"), (":stats", "hash claimed=2"), ("q", "list c, d, e")],
+    ),
+    (
+        "newest first",
+        &[FIVE],
+        (Order::Lifo, Delivery::AtLeastOnce),
+        2,
+        &["e", "d"],
+        &[(":inflight:HOST", "hash 0=e, 1=d"), (":stats", "hash claimed=2"), ("q", "list a, b, c")],
+    ),
+    (
+        "more than there is",
+        &[FIVE],
+        FIFO,
+        512,
+        &["a", "b", "c", "d", "e"],
+        &[(":inflight:HOST", "hash 0=a, 1=b, 2=c, 3=d, 4=e"), (":stats", "hash claimed=5")],
+    ),
+    (
+        "at most once leaves no record",
+        &[FIVE],
+        (Order::Fifo, Delivery::AtMostOnce),
+        4,
+        &["a", "b", "c", "d"],
+        &[(":stats", "hash claimed=4"), ("q", "list e")],
+    ),
+    (
+        "half from ready while the list has jobs",
+        &[FIVE, READY],
+        FIFO,
+        4,
+        &["x", "y", "a", "b"],
+        &[
+            (":inflight:HOST", "hash 2=a, 3=b, e0=1 r1 1 0 5\\nx, e1=1 r2 0 1 5\\ny"),
+            (":ready", "list 1 r3 0 0 5\\nz"),
+            (":stats", "hash claimed=4"),
+            ("q", "list c, d, e"),
+        ],
+    ),
+    (
+        "all from ready and delayed when the list has few",
+        &[&["RPUSH", "q", "a"], READY, DUE],
+        FIFO,
+        6,
+        &["x", "y", "z", "u", "v", "a"],
+        &[
+            (":delayed", "zset 1 d3 0 0 5\\nw@7000000000000"),
+            (
+                ":inflight:HOST",
+                "hash 5=a, e0=1 r1 1 0 5\\nx, e1=1 r2 0 1 5\\ny, e2=1 r3 0 0 5\\nz, e3=1 d1 2 0 5\\nu, e4=1 d2 2 0 5\\nv",
+            ),
+            (":stats", "hash claimed=6"),
+        ],
+    ),
+    (
+        "due ones share the half with ready",
+        &[FIVE, DUE],
+        FIFO,
+        2,
+        &["u", "a"],
+        &[
+            (":delayed", "zset 1 d2 2 0 5\\nv@20, 1 d3 0 0 5\\nw@7000000000000"),
+            (":inflight:HOST", "hash 1=a, e0=1 d1 2 0 5\\nu"),
+            (":stats", "hash claimed=2"),
+            ("q", "list b, c, d, e"),
+        ],
+    ),
+    ("not even looked", &[FIVE], FIFO, 0, &[], &[("q", "list a, b, c, d, e")]),
+];
+
 #[tokio::test]
 async fn claims_take_from_the_right_place_in_the_right_order() {
     let mut scene = Scene::new().await;
-    let five: &[&str] = &["RPUSH", "q", "a", "b", "c", "d", "e"];
-    let ready: &[&str] = &["RPUSH", ":ready", "1 r1 1 0 5\nx", "1 r2 0 1 5\ny", "1 r3 0 0 5\nz"];
-    let due: &[&str] =
-        &["ZADD", ":delayed", "10", "1 d1 2 0 5\nu", "20", "1 d2 2 0 5\nv", "7e12", "1 d3 0 0 5\nw"];
-    type Expected<'a> = &'a [(&'a str, &'a str)];
-    let cases: &[(&str, &[&[&str]], (Order, Delivery), u32, &[&str], Expected)] = &[
-        ("nothing there", &[], FIFO, 4, &[], &[]),
-        (
-            "oldest first",
-            &[five],
-            FIFO,
-            2,
-            &["a", "b"],
-            &[(":inflight:HOST", "hash 0=a, 1=b"), (":stats", "hash claimed=2"), ("q", "list c, d, e")],
-        ),
-        (
-            "newest first",
-            &[five],
-            (Order::Lifo, Delivery::AtLeastOnce),
-            2,
-            &["e", "d"],
-            &[(":inflight:HOST", "hash 0=e, 1=d"), (":stats", "hash claimed=2"), ("q", "list a, b, c")],
-        ),
-        (
-            "more than there is",
-            &[five],
-            FIFO,
-            512,
-            &["a", "b", "c", "d", "e"],
-            &[(":inflight:HOST", "hash 0=a, 1=b, 2=c, 3=d, 4=e"), (":stats", "hash claimed=5")],
-        ),
-        (
-            "at most once leaves no record",
-            &[five],
-            (Order::Fifo, Delivery::AtMostOnce),
-            4,
-            &["a", "b", "c", "d"],
-            &[(":stats", "hash claimed=4"), ("q", "list e")],
-        ),
-        (
-            "half from ready while the list has jobs",
-            &[five, ready],
-            FIFO,
-            4,
-            &["x", "y", "a", "b"],
-            &[
-                (":inflight:HOST", "hash 2=a, 3=b, e0=1 r1 1 0 5\\nx, e1=1 r2 0 1 5\\ny"),
-                (":ready", "list 1 r3 0 0 5\\nz"),
-                (":stats", "hash claimed=4"),
-                ("q", "list c, d, e"),
-            ],
-        ),
-        (
-            "all from ready and delayed when the list has few",
-            &[&["RPUSH", "q", "a"], ready, due],
-            FIFO,
-            6,
-            &["x", "y", "z", "u", "v", "a"],
-            &[
-                (":delayed", "zset 1 d3 0 0 5\\nw@7000000000000"),
-                (
-                    ":inflight:HOST",
-                    "hash 5=a, e0=1 r1 1 0 5\\nx, e1=1 r2 0 1 5\\ny, e2=1 r3 0 0 5\\nz, e3=1 d1 2 0 5\\nu, e4=1 d2 2 0 5\\nv",
-                ),
-                (":stats", "hash claimed=6"),
-            ],
-        ),
-        (
-            "due ones share the half with ready",
-            &[five, due],
-            FIFO,
-            2,
-            &["u", "a"],
-            &[
-                (":delayed", "zset 1 d2 2 0 5\\nv@20, 1 d3 0 0 5\\nw@7000000000000"),
-                (":inflight:HOST", "hash 1=a, e0=1 d1 2 0 5\\nu"),
-                (":stats", "hash claimed=2"),
-                ("q", "list b, c, d, e"),
-            ],
-        ),
-        ("not even looked", &[five], FIFO, 0, &[], &[("q", "list a, b, c, d, e")]),
-    ];
-    for (case, seeds, (order, delivery), claim, jobs, after) in cases {
+    for (case, seeds, (order, delivery), claim, jobs, after) in CLAIMS {
         scene.begin(seeds).await;
-        let mut reply = scene.turn(&[], *claim, *order, *delivery).await.unwrap();
-        // Envelopes come before bare payloads.
-        let expected: Vec<String> = jobs.iter().map(|job| (*job).to_owned()).collect();
-        if *case == "all from ready and delayed when the list has few" {
-            reply.jobs.sort_by_key(|job| job.slot.seq);
-        }
-        assert_eq!(payloads(&reply.jobs), expected, "{case}");
+        let reply = scene.turn(&[], *claim, *order, *delivery).await.unwrap();
+        assert_eq!(payloads(&reply.jobs), *jobs, "{case}");
+        let seqs: Vec<u64> = reply.jobs.iter().map(|job| job.slot.seq).collect();
+        assert_eq!(seqs, (0..jobs.len() as u64).collect::<Vec<_>>(), "{case}");
         assert_eq!(reply.next_seq, jobs.len() as u64, "{case}");
         scene.expect(case, after).await;
     }
@@ -234,10 +236,13 @@ async fn without_a_lease_acks_are_taken_and_claims_refused() {
     }
 }
 
+/// What is there before, how many are claimed, and what the reply says: more, paused, next due.
+type Reply = (&'static str, Seeds, u32, bool, bool, Option<u64>);
+
 #[tokio::test]
 async fn the_reply_tells_what_to_wait_for() {
     let mut scene = Scene::new().await;
-    let cases: &[(&str, &[&[&str]], u32, bool, bool, Option<u64>)] = &[
+    let cases: &[Reply] = &[
         ("empty", &[], 2, false, false, None),
         ("list left", &[&["RPUSH", "q", "a", "b", "c"]], 2, true, false, None),
         ("exactly taken: nobody looked", &[&["RPUSH", "q", "a", "b"]], 2, true, false, None),

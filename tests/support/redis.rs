@@ -50,7 +50,7 @@ impl TestRedis {
     fn wait(&self) {
         let started = Instant::now();
         let client = redis::Client::open(self.url()).unwrap();
-        while !client.get_connection().and_then(|mut c| redis::cmd("PING").query::<String>(&mut c)).is_ok() {
+        while client.get_connection().and_then(|mut c| redis::cmd("PING").query::<String>(&mut c)).is_err() {
             assert!(started.elapsed() < START, "redis-server did not start:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -110,6 +110,7 @@ fn launch(folder: &TempDir, arguments: &Vec<String>) -> Child {
 }
 
 impl Drop for TestRedis {
+    #[expect(clippy::print_stdout, reason = "shown with the failed test")]
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
