@@ -15,6 +15,8 @@ mod lifecycle;
 mod config_reader;
 // The example guests, run as plugins with their own manifests.
 mod guests;
+// `kv` against a real Redis: what each call does, refuses, and never sends.
+mod kv;
 // Hostile guests, one test per attack; what became of each run.
 mod sandbox;
 // What the tests start and look through.

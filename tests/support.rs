@@ -8,3 +8,4 @@ pub mod host;
 pub mod process;
 pub mod receipts;
 pub mod redis;
+pub(crate) mod view;

@@ -1,0 +1,56 @@
+//! A guest's way to Redis without a guest: the very functions the linker calls.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sandhog::capability::grant::{Grants, Patterns};
+use sandhog::capability::limits::Limits;
+use sandhog::capability::refusal::Refusal;
+use sandhog::capability::view::{Scope, View};
+use sandhog::storage::link::Link;
+
+use super::guest::all_grants;
+
+/// What a version under test shares.
+pub(crate) fn scope(grants: Arc<Grants>, limits: Limits) -> Scope {
+    Scope {
+        plugin: "test".to_owned(),
+        version: "0123456789ab".to_owned(),
+        grants,
+        limits,
+        config: Arc::default(),
+        read_only: false,
+        complained_s: 0.into(),
+    }
+}
+
+/// A view that may do everything.
+pub(crate) fn view(link: Link) -> View {
+    limited(link, Limits::default())
+}
+
+/// A view that may do everything within `limits`.
+pub(crate) fn limited(link: Link, limits: Limits) -> View {
+    View::new(Arc::new(scope(all_grants(), limits)), Some(link), Arc::new(BTreeMap::new()), None)
+}
+
+/// A view with these grants.
+pub(crate) fn granted(link: Link, grants: Grants) -> View {
+    View::new(Arc::new(scope(Arc::new(grants), Limits::default())), Some(link), Arc::default(), None)
+}
+
+/// Patterns from a text with spaces between them.
+pub(crate) fn patterns(text: &str) -> Patterns {
+    Patterns::new(&text.split_whitespace().collect::<Vec<_>>())
+}
+
+/// The error a guest would get, in one line.
+pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Refusal>) -> String {
+    use sandhog::capability::binding::sandhog::worker::types::Error;
+    match answer.expect_err("must be refused").for_guest() {
+        Error::Denied(name) => format!("denied {name}"),
+        Error::WrongType(name) => format!("wrong-type {name}"),
+        Error::Quota(bound) => format!("quota {bound}"),
+        Error::Unavailable(reason) => format!("unavailable {reason}"),
+    }
+}
