@@ -17,6 +17,10 @@ mod config_reader;
 mod guests;
 // `kv` against a real Redis: what each call does, refuses, and never sends.
 mod kv;
+// What loading refuses, in the exact words.
+mod load;
+// `queue` against a real Redis.
+mod queue;
 // Hostile guests, one test per attack; what became of each run.
 mod sandbox;
 // What the tests start and look through.

@@ -1,6 +1,8 @@
 //! Hostile guests, one test per attack, and what every kind of run is reported as.
 
+mod config;
 mod measure;
+mod wasi;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -152,19 +154,14 @@ async fn busy_guests_share_one_thread_with_others() {
     let mut hogs = tokio::task::JoinSet::new();
     for _ in 0..4 {
         let busy = busy.clone();
-        hogs.spawn(async move { run_within(&busy, Duration::from_secs(3)).await.outcome });
+        hogs.spawn(async move { run_within(&busy, Duration::from_secs(60)).await.outcome });
     }
-    // This test has one thread: without yielding not one of these would run before the hogs end.
-    tokio::task::yield_now().await;
-    let started = Instant::now();
-    for _ in 0..20 {
-        assert_eq!(run(&quick).await.outcome, Outcome::Done);
+    // This test has one thread: without yielding none of these would run before a hog ends.
+    for _ in 0..10 {
         tokio::task::yield_now().await;
+        assert_eq!(run(&quick).await.outcome, Outcome::Done);
     }
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
-    while let Some(outcome) = hogs.join_next().await {
-        assert_eq!(outcome.unwrap(), Outcome::TimedOut);
-    }
+    assert!(hogs.try_join_next().is_none(), "all hogs are still busy");
 }
 
 #[tokio::test]

@@ -3,9 +3,10 @@
 pub mod dump;
 pub(crate) mod example;
 pub mod faults;
-pub(crate) mod guest;
+pub mod guest;
 pub mod host;
 pub mod process;
 pub mod receipts;
+pub mod log;
 pub mod redis;
-pub(crate) mod view;
+pub mod view;

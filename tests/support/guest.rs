@@ -14,21 +14,24 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{PackageId, Resolve};
 
 /// The engine all tests share: each would reserve its own address space.
-pub(crate) fn sandbox() -> &'static Sandbox {
+pub fn sandbox() -> &'static Sandbox {
     static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
     let pool = PoolSettings { instances: 64, memory_bytes_max: 256 << 20 };
     SANDBOX.get_or_init(|| Sandbox::new(&pool).unwrap())
 }
 
-/// A component for `world` made of the core module `text`.
-pub(crate) fn component(world: &str, text: &str) -> Vec<u8> {
-    static CONTRACT: OnceLock<(Resolve, PackageId)> = OnceLock::new();
-    let (resolve, package) = CONTRACT.get_or_init(|| {
+/// A component for `world` made of the core module `text`. Worlds are those of `wit/`, and one of
+/// `wasi.wit` that imports parts of WASI.
+pub fn component(world: &str, text: &str) -> Vec<u8> {
+    static CONTRACT: OnceLock<(Resolve, [PackageId; 2])> = OnceLock::new();
+    let (resolve, [contract, wasi]) = CONTRACT.get_or_init(|| {
         let mut resolve = Resolve::default();
-        let (package, _) = resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("wit")).unwrap();
-        (resolve, package)
+        let (contract, _) = resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("wit")).unwrap();
+        let wasi = resolve.push_str("wasi.wit", include_str!("wasi.wit")).unwrap();
+        (resolve, [contract, wasi])
     });
-    let world = resolve.select_world(&[*package], Some(world)).unwrap();
+    let package = if world == "wasi-worker" { *wasi } else { *contract };
+    let world = resolve.select_world(&[package], Some(world)).unwrap();
     let mut module = wat::parse_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8).unwrap();
     ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()
@@ -50,7 +53,7 @@ const PRELUDE: &str = r#"
 
 /// The core module of a worker: `imports`, then `items` (functions, data), then the body of `handle`, which
 /// leaves the address of its answer on the stack. A job's payload is at `$payload`, `$length` bytes.
-pub(crate) fn worker_text(imports: &str, items: &str, body: &str) -> String {
+pub fn worker_text(imports: &str, items: &str, body: &str) -> String {
     format!(
         r#"(module $guest {imports} (memory (export "memory") 4) {PRELUDE} {items}
         (func $handle (export "sandhog:worker/handler@0.1.0#handle")
@@ -62,12 +65,17 @@ pub(crate) fn worker_text(imports: &str, items: &str, body: &str) -> String {
 }
 
 /// A worker.
-pub(crate) fn worker(imports: &str, items: &str, body: &str) -> Vec<u8> {
+pub fn worker(imports: &str, items: &str, body: &str) -> Vec<u8> {
     component("queue-worker", &worker_text(imports, items, body))
 }
 
+/// A worker that imports WASI.
+pub fn wasi_worker(imports: &str, items: &str, body: &str) -> Vec<u8> {
+    component("wasi-worker", &worker_text(imports, items, body))
+}
+
 /// A config reader; `body` leaves the address of its answer on the stack.
-pub(crate) fn reader(imports: &str, items: &str, body: &str) -> Vec<u8> {
+pub fn reader(imports: &str, items: &str, body: &str) -> Vec<u8> {
     let text = format!(
         r#"(module $guest {imports} (memory (export "memory") 4) {PRELUDE} {items}
         (func (export "sandhog:worker/config-source@0.1.0#read") (result i32) {body}))"#
@@ -76,7 +84,7 @@ pub(crate) fn reader(imports: &str, items: &str, body: &str) -> Vec<u8> {
 }
 
 /// Terms of a worker that may do nothing.
-pub(crate) fn terms() -> Terms {
+pub fn terms() -> Terms {
     Terms {
         plugin: "test".to_owned(),
         kind: Kind::Worker,
@@ -87,7 +95,7 @@ pub(crate) fn terms() -> Terms {
 }
 
 /// Grants for everything.
-pub(crate) fn all_grants() -> Arc<Grants> {
+pub fn all_grants() -> Arc<Grants> {
     let all = || Patterns::new(&["*"]);
     Arc::new(Grants {
         kv_read: all(),
@@ -99,23 +107,23 @@ pub(crate) fn all_grants() -> Arc<Grants> {
 }
 
 /// A version under the terms of `terms`.
-pub(crate) fn load(component: &[u8]) -> Version {
+pub fn load(component: &[u8]) -> Version {
     sandbox().load(terms(), component).unwrap()
 }
 
 /// A connection to a Redis that is not there.
-pub(crate) fn no_redis() -> Link {
+pub fn no_redis() -> Link {
     let address = Address::parse("unix:///nonexistent/redis.sock", TlsFiles::default()).unwrap();
     Link::new(&address, "test", Duration::from_secs(1), Tracking::Off).unwrap()
 }
 
 /// What runs share, with a generous timeout.
-pub(crate) fn context(link: Link) -> RunContext {
+pub fn context(link: Link) -> RunContext {
     RunContext { link, settings: Arc::new(BTreeMap::new()), timeout: Duration::from_secs(20) }
 }
 
 /// Some job.
-pub(crate) fn job(payload: &[u8]) -> JobCall<'_> {
+pub fn job(payload: &[u8]) -> JobCall<'_> {
     JobCall {
         id: "job-1",
         queue: "orders",
@@ -128,11 +136,11 @@ pub(crate) fn job(payload: &[u8]) -> JobCall<'_> {
 }
 
 /// Runs an empty job without Redis, within `timeout`.
-pub(crate) async fn run_within(version: &Version, timeout: Duration) -> RunReport {
+pub async fn run_within(version: &Version, timeout: Duration) -> RunReport {
     version.run_job(job(b""), &RunContext { timeout, ..context(no_redis()) }).await
 }
 
 /// Runs an empty job without Redis.
-pub(crate) async fn run(version: &Version) -> RunReport {
+pub async fn run(version: &Version) -> RunReport {
     version.run_job(job(b""), &context(no_redis())).await
 }

@@ -12,7 +12,7 @@ use sandhog::storage::link::Link;
 use super::guest::all_grants;
 
 /// What a version under test shares.
-pub(crate) fn scope(grants: Arc<Grants>, limits: Limits) -> Scope {
+pub fn scope(grants: Arc<Grants>, limits: Limits) -> Scope {
     Scope {
         plugin: "test".to_owned(),
         version: "0123456789ab".to_owned(),
@@ -25,27 +25,27 @@ pub(crate) fn scope(grants: Arc<Grants>, limits: Limits) -> Scope {
 }
 
 /// A view that may do everything.
-pub(crate) fn view(link: Link) -> View {
+pub fn view(link: Link) -> View {
     limited(link, Limits::default())
 }
 
 /// A view that may do everything within `limits`.
-pub(crate) fn limited(link: Link, limits: Limits) -> View {
+pub fn limited(link: Link, limits: Limits) -> View {
     View::new(Arc::new(scope(all_grants(), limits)), Some(link), Arc::new(BTreeMap::new()), None)
 }
 
 /// A view with these grants.
-pub(crate) fn granted(link: Link, grants: Grants) -> View {
+pub fn granted(link: Link, grants: Grants) -> View {
     View::new(Arc::new(scope(Arc::new(grants), Limits::default())), Some(link), Arc::default(), None)
 }
 
 /// Patterns from a text with spaces between them.
-pub(crate) fn patterns(text: &str) -> Patterns {
+pub fn patterns(text: &str) -> Patterns {
     Patterns::new(&text.split_whitespace().collect::<Vec<_>>())
 }
 
 /// The error a guest would get, in one line.
-pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Refusal>) -> String {
+pub fn refusal<T: std::fmt::Debug>(answer: Result<T, Refusal>) -> String {
     use sandhog::capability::binding::sandhog::worker::types::Error;
     match answer.expect_err("must be refused").for_guest() {
         Error::Denied(name) => format!("denied {name}"),
