@@ -1,5 +1,6 @@
 //! Integration tests: a real Redis, real components, real processes.
 
+#![expect(clippy::unwrap_used, reason = "the setting that allows it in tests does not see helper functions")]
 #![expect(unreachable_pub, reason = "nothing outside this binary uses what the modules share")]
 #![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 

@@ -1,7 +1,6 @@
 //! Config readers beside workers in a whole host: what jobs see, through reloads and broken versions.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Instant;
 
 use redis::AsyncCommands;
@@ -9,6 +8,7 @@ use redis::aio::MultiplexedConnection;
 use sandhog::app::Host;
 
 use super::{SOON, guests};
+use crate::support::example;
 use crate::support::host::{Plugins, stop, until};
 use crate::support::redis::TestRedis;
 
@@ -104,12 +104,12 @@ async fn a_reader_that_is_removed_takes_its_settings_with_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_reader_follows_keys_and_listings_and_publishes() {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/built");
-    let component = std::fs::read(built.join("site-settings.wasm"))
-        .unwrap_or_else(|error| panic!("the example guests are not built ({error}); run `make guests`"));
-    let manifest = std::fs::read_to_string(built.join("site-settings.toml")).unwrap();
     let redis = TestRedis::start();
-    let plugins = Plugins::new().with("site-settings", &component, &manifest);
+    let plugins = Plugins::new().with(
+        "site-settings",
+        &example::component("site-settings"),
+        &example::manifest("site-settings"),
+    );
     // A host serves queues; this one has nothing to do.
     let idle = TELLER.replace("config = [\"site\"]\n", "");
     let plugins = plugins.with("teller", &guests::teller(), &idle);
