@@ -218,3 +218,23 @@ fn a_file_that_was_named_must_be_there() {
     let found = Settings::resolve(&flags, Some(&path)).unwrap_err().to_string();
     assert!(found.ends_with("cannot read the settings file: it is larger than 256KiB"), "{found}");
 }
+
+#[test]
+fn the_example_file_shows_the_defaults() {
+    let none = Overrides::default();
+    let text = include_str!("../../../sandhog.example.toml");
+    let shown = file::resolve(&none, &none, Some((Path::new("sandhog.toml"), text)), &machine()).unwrap();
+    let default = file::resolve(&none, &none, None, &machine()).unwrap();
+    let of = |settings: Settings| format!("{:?}", Settings { file: None, ..settings });
+    assert_eq!(of(shown), of(default));
+    for name in
+        [env::REDIS_URL, env::HOST_NAME, env::STATE_DIR, env::PLUGINS_DIR, env::LOG_LEVEL, env::LOG_FORMAT]
+    {
+        assert!(text.contains(&format!("`{name}`")), "{name} is not explained");
+    }
+    // What is commented out is known as well.
+    let all = text.replace("# ca =", "ca =").replace("# cert =", "cert =").replace("# key =", "key =");
+    let all = all.replace("# name =", "name =").replace("# state_dir =", "state_dir =");
+    let problems = from_file(&all.replace("# threads =", "threads =")).unwrap_err();
+    assert!(!problems.contains("unknown field"), "{problems}");
+}

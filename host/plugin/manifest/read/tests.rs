@@ -161,3 +161,14 @@ fn no_text_makes_the_reader_panic() {
         assert!(!problems(text).is_empty(), "{text}");
     }
 }
+
+#[test]
+fn the_example_manifest_shows_the_defaults() {
+    let text = include_str!("../../../../plugin.example.toml");
+    let shown = parse(text).unwrap();
+    let default = parse("kind = \"worker\"\nconsume = [{ queue = \"thumbnails\" }]\n").unwrap();
+    assert_eq!(shown.consume, default.consume);
+    assert_eq!((shown.effects, shown.limits), (default.effects, default.limits));
+    assert_eq!(shown.read_timeout, default.read_timeout);
+    assert!(text.contains("# timeout = \"10s\"") && default.read_timeout == Duration::from_secs(10));
+}
