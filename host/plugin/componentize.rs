@@ -42,6 +42,7 @@ pub enum ComponentizeError {
 /// its component imports only what it uses.
 pub fn componentize(core: &[u8]) -> Result<Vec<u8>, ComponentizeError> {
     expect_core_module(core)?;
+    expect_whole_sections(&core[8..])?;
     let (stripped, _) = metadata::decode(core).map_err(|error| unfit(&error))?;
     if stripped.is_none() {
         return Err(ComponentizeError::NoWit);
@@ -66,6 +67,28 @@ fn expect_core_module(bytes: &[u8]) -> Result<(), ComponentizeError> {
         None if std::str::from_utf8(bytes).is_ok() => Err(ComponentizeError::Text),
         None => Err(ComponentizeError::Foreign),
     }
+}
+
+/// Refuses a module whose last section is cut off: the library that reads it would panic.
+fn expect_whole_sections(mut rest: &[u8]) -> Result<(), ComponentizeError> {
+    while let Some((_id, after)) = rest.split_first() {
+        rest = leb128(after)
+            .and_then(|(length, content)| content.get(length..))
+            .ok_or_else(|| ComponentizeError::Unfit("its last section is cut off".to_owned()))?;
+    }
+    Ok(())
+}
+
+/// An unsigned number of up to 32 bits and what follows it.
+fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let mut number = 0_u64;
+    for (at, byte) in bytes.iter().enumerate().take(5) {
+        number |= u64::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Some((usize::try_from(number).ok()?, &bytes[at + 1..]));
+        }
+    }
+    None
 }
 
 /// The whole chain of causes in one line.
@@ -100,10 +123,16 @@ mod tests {
 
     #[test]
     fn a_damaged_module_is_refused_in_one_line() {
-        let mut module = wat::parse_str("(module (func (export \"a\")))").unwrap();
-        module.truncate(module.len() - 1);
-        let text = refusal(&module);
-        assert!(text.starts_with("the module cannot be made into a component: "), "{text}");
-        assert!(!text.contains('\n'), "{text}");
+        let module = wat::parse_str("(module (func (export \"a\")))").unwrap();
+        let sections = |length: usize| expect_whole_sections(&module[8..length]).is_ok();
+        let whole = (8..=module.len()).filter(|length| sections(*length)).count();
+        for length in 8..module.len() {
+            let text = refusal(&module[..length]);
+            // Cut between two sections a module is whole again, but has no WIT.
+            let expected = if sections(length) { "" } else { "the module cannot be made into a component: " };
+            assert!(text.starts_with(expected) && !text.contains('\n'), "{length} bytes: {text}");
+        }
+        // Nothing, and after each of: types, functions, exports, code; the names of the text may follow.
+        assert!(whole >= 5, "{whole}");
     }
 }
