@@ -17,10 +17,13 @@ const LINE_COST: u64 = 64;
 
 /// The log of one run; clones share its bound.
 #[derive(Debug, Clone)]
-pub struct GuestLog {
+pub struct GuestLog(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     scope: Arc<Scope>,
-    job: Arc<str>,
-    budget: Arc<Mutex<Budget>>,
+    job: Box<str>,
+    budget: Mutex<Budget>,
 }
 
 #[derive(Debug)]
@@ -33,7 +36,7 @@ impl GuestLog {
     /// An empty log for the run of `job`.
     pub fn new(scope: &Arc<Scope>, job: &str) -> Self {
         let budget = Budget { left: scope.limits.log_bytes, dropped: 0 };
-        Self { scope: scope.clone(), job: job.into(), budget: Arc::new(Mutex::new(budget)) }
+        Self(Arc::new(Inner { scope: scope.clone(), job: job.into(), budget: Mutex::new(budget) }))
     }
 
     /// Writes one line, or what the bounds leave of it.
@@ -41,7 +44,7 @@ impl GuestLog {
         let Some(allowed) = self.take(text.len() as u64) else { return };
         let text = escape(cut(text, allowed));
         let context = escape(cut(context, CONTEXT_BYTES_MAX));
-        let (plugin, version, job) = (&self.scope.plugin, &self.scope.version, &self.job);
+        let (plugin, version, job) = (&self.0.scope.plugin, &self.0.scope.version, &self.0.job);
         macro_rules! event {
             ($level:ident) => {
                 tracing::$level!(target: "guest", %plugin, %version, %job, %context, "{text}")
@@ -58,10 +61,10 @@ impl GuestLog {
 
     /// Ends the log: tells once what was dropped, and answers how much.
     pub fn finish(&self) -> u64 {
-        let dropped = self.budget.lock().unwrap_or_else(PoisonError::into_inner).dropped;
+        let dropped = self.0.budget.lock().unwrap_or_else(PoisonError::into_inner).dropped;
         if dropped > 0 {
-            let (plugin, version, job) = (&self.scope.plugin, &self.scope.version, &self.job);
-            let limit = self.scope.limits.log_bytes;
+            let (plugin, version, job) = (&self.0.scope.plugin, &self.0.scope.version, &self.0.job);
+            let limit = self.0.scope.limits.log_bytes;
             tracing::warn!(
                 target: "guest", %plugin, %version, %job,
                 "dropped {dropped} bytes of log beyond `limits.log_bytes` ({limit})"
@@ -72,7 +75,7 @@ impl GuestLog {
 
     /// How many bytes of a line may be written; none if nothing of it.
     fn take(&self, bytes: u64) -> Option<usize> {
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut budget = self.0.budget.lock().unwrap_or_else(PoisonError::into_inner);
         let allowed = bytes.min(LINE_BYTES_MAX as u64).min(budget.left.saturating_sub(LINE_COST));
         let whole_line_fits = budget.left >= LINE_COST;
         budget.dropped = budget.dropped.saturating_add(bytes - allowed);

@@ -62,8 +62,6 @@ pub struct Version {
     pub(super) core: Arc<Core>,
     pub(super) scope: Arc<Scope>,
     pub(super) entry: Entry,
-    /// Its runs need a WASI context.
-    pub(super) wasi: bool,
     /// Its runs need a log.
     pub(super) logs: bool,
     digest: String,
@@ -89,7 +87,7 @@ impl Sandbox {
         let compiled = Component::from_binary(&self.core.engine, component)
             .map_err(|error| problem(format!("cannot be compiled: {error:#}")))?;
         let mut problems = Vec::new();
-        let needs = offer::examine(&self.core.engine, &compiled, terms.kind, &mut problems);
+        let logs = offer::examine(&self.core.engine, &compiled, terms.kind, &mut problems);
         if !problems.is_empty() {
             return Err(LoadError { problems, hint: None });
         }
@@ -105,8 +103,7 @@ impl Sandbox {
             complained_s: 0.into(),
         };
         let core = self.core.clone();
-        let version =
-            Version { core, scope: Arc::new(scope), entry, wasi: needs.wasi, logs: needs.logs, digest };
+        let version = Version { core, scope: Arc::new(scope), entry, logs, digest };
         version.start_once()?;
         Ok(version)
     }

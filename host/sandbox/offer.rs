@@ -52,32 +52,22 @@ const WASI: &[&str] = &[
     "wasi:sockets/udp-create-socket",
 ];
 
-/// What loading needs to know of a component's interfaces.
-pub(super) struct Needs {
-    /// It imports WASI, so its runs get a context.
-    pub(super) wasi: bool,
-    /// It can say something, so its runs get a log.
-    pub(super) logs: bool,
-}
-
-/// Looks at all imports and exports; appends whatever does not fit to `problems`.
+/// Looks at all imports and exports; appends whatever does not fit to `problems`. Answers whether the component
+/// can say something (through WASI or `wasi:logging`), so that its runs need a log.
 pub(super) fn examine(
     engine: &Engine,
     component: &Component,
     kind: Kind,
     problems: &mut Vec<String>,
-) -> Needs {
+) -> bool {
     let ty = component.component_type();
     examine_exports(engine, &ty, kind, problems);
-    let mut needs = Needs { wasi: false, logs: false };
+    let mut logs = false;
     for (name, _) in ty.imports(engine) {
-        if name.starts_with("wasi:") && WASI.contains(&split(name).0) {
-            needs = Needs { wasi: true, logs: true };
-        }
-        needs.logs |= name.starts_with("wasi:logging/");
+        logs |= name.starts_with("wasi:logging/") || WASI.contains(&split(name).0);
         problems.extend(import_problem(name, kind));
     }
-    needs
+    logs
 }
 
 fn examine_exports(engine: &Engine, ty: &ComponentType, kind: Kind, problems: &mut Vec<String>) {

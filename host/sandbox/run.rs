@@ -12,7 +12,6 @@ use super::limits::RunLimiter;
 use super::load::{Entry, Version};
 use super::outcome::{Outcome, tidy};
 use super::store::RunState;
-use super::wasi::Wasi;
 use crate::capability::log::GuestLog;
 use crate::capability::view::{ReadSet, Usage, View};
 use crate::storage::link::Link;
@@ -146,11 +145,10 @@ impl Version {
         job: &str,
     ) -> Store<RunState> {
         let log = self.logs.then(|| GuestLog::new(&self.scope, job));
-        let wasi = log.as_ref().filter(|_| self.wasi).map(|log| Box::new(Wasi::new(log)));
         let view = View::new(self.scope.clone(), link, settings.clone(), log);
         let memory_bytes_max = self.scope.limits.memory_bytes;
         let limiter = RunLimiter::new(memory_bytes_max);
-        let mut store = Store::new(&self.core.engine, RunState { view, limiter, wasi });
+        let mut store = Store::new(&self.core.engine, RunState { view, limiter, wasi: None });
         store.limiter(|state| &mut state.limiter);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);

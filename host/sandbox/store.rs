@@ -11,13 +11,14 @@ use crate::capability::view::View;
 pub(super) struct RunState {
     pub(super) view: View,
     pub(super) limiter: RunLimiter,
-    /// Made only for components that import WASI: it costs more than the rest of the run.
+    /// Made at the first call of WASI, which most runs never make: it costs more than the rest of the run.
     pub(super) wasi: Option<Box<Wasi>>,
 }
 
 impl WasiView for RunState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        self.wasi.as_mut().expect("a component that imports WASI has its context").view()
+        let log = self.view.log().expect("a component that imports WASI has a log");
+        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(log))).view()
     }
 }
 

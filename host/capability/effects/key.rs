@@ -41,14 +41,14 @@ pub struct KeyPage {
 
 impl Effects {
     /// The value of `key`.
-    pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+    pub async fn get(&mut self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
         let mut call = GET.call(&[key]);
         call.arg(self.value_bytes_max);
         value_or_too_long(self.run(&GET, &call, key).await?)
     }
 
     /// The values of `keys`, of which there is at least one.
-    pub async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, Refusal> {
+    pub async fn get_many(&mut self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, Refusal> {
         let mut call = GET_MANY.call(keys);
         call.arg(self.value_bytes_max);
         let values = values_or_too_long(self.run(&GET_MANY, &call, &keys[0]).await?)?;
@@ -57,7 +57,7 @@ impl Effects {
 
     /// Sets `key` if the condition holds; tells whether it did.
     pub async fn set(
-        &self,
+        &mut self,
         key: &str,
         value: &[u8],
         ttl_ms: Option<u64>,
@@ -77,7 +77,7 @@ impl Effects {
     }
 
     /// Sets all `entries`, of which there is at least one, in one step.
-    pub async fn set_many(&self, entries: &[(String, Vec<u8>)]) -> Result<(), Refusal> {
+    pub async fn set_many(&mut self, entries: &[(String, Vec<u8>)]) -> Result<(), Refusal> {
         let mut mset = cmd("MSET");
         for (key, value) in entries {
             mset.arg(key).arg(value);
@@ -86,28 +86,28 @@ impl Effects {
     }
 
     /// Deletes `key`; tells whether it was there.
-    pub async fn delete(&self, key: &str) -> Result<bool, Refusal> {
+    pub async fn delete(&mut self, key: &str) -> Result<bool, Refusal> {
         self.query(cmd("UNLINK").arg(key), key).await
     }
 
     /// Whether there is such a key.
-    pub async fn exists(&self, key: &str) -> Result<bool, Refusal> {
+    pub async fn exists(&mut self, key: &str) -> Result<bool, Refusal> {
         self.query(cmd("EXISTS").arg(key), key).await
     }
 
     /// Adds `delta`, without telling the sum: in the atomic mode this one never conflicts.
-    pub async fn add(&self, key: &str, delta: i64) -> Result<(), Refusal> {
+    pub async fn add(&mut self, key: &str, delta: i64) -> Result<(), Refusal> {
         self.increment(key, delta).await.map(drop)
     }
 
     /// Adds `delta` and tells the sum.
-    pub async fn increment(&self, key: &str, delta: i64) -> Result<i64, Refusal> {
+    pub async fn increment(&mut self, key: &str, delta: i64) -> Result<i64, Refusal> {
         self.query(cmd("INCRBY").arg(key).arg(delta), key).await
     }
 
     /// Replaces (none: deletes) the value if it is still the expected one (none: absent); tells whether it did.
     pub async fn compare_and_swap(
-        &self,
+        &mut self,
         key: &str,
         expected: Option<&[u8]>,
         replacement: Option<&[u8]>,
@@ -120,7 +120,7 @@ impl Effects {
     }
 
     /// Lets `key` expire (none: never); tells whether it was there. 0 deletes it.
-    pub async fn expire(&self, key: &str, ttl_ms: Option<u64>) -> Result<bool, Refusal> {
+    pub async fn expire(&mut self, key: &str, ttl_ms: Option<u64>) -> Result<bool, Refusal> {
         match ttl_ms {
             Some(ttl_ms) => self.query(cmd("PEXPIRE").arg(key).arg(ttl_ms), key).await,
             None => self.run(&PERSIST, &PERSIST.call(&[key]), key).await,
@@ -128,14 +128,14 @@ impl Effects {
     }
 
     /// Milliseconds until `key` expires; none if it does not, or is absent.
-    pub async fn ttl(&self, key: &str) -> Result<Option<u64>, Refusal> {
+    pub async fn ttl(&mut self, key: &str) -> Result<Option<u64>, Refusal> {
         let left: i64 = self.query(cmd("PTTL").arg(key), key).await?;
         Ok(u64::try_from(left).ok())
     }
 
     /// A page of the keys that start with `prefix`.
     pub async fn list_keys(
-        &self,
+        &mut self,
         prefix: &str,
         cursor: u64,
         key_bytes_max: usize,

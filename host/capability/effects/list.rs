@@ -26,7 +26,7 @@ pub enum End {
 
 impl Effects {
     /// Pushes all `payloads`, of which there is at least one, in one step; tells how many entries wait then.
-    pub async fn push(&self, queue: &QueueName, payloads: &[Vec<u8>], end: End) -> Result<u64, Refusal> {
+    pub async fn push(&mut self, queue: &QueueName, payloads: &[Vec<u8>], end: End) -> Result<u64, Refusal> {
         let mut push = cmd(if end == End::Front { "LPUSH" } else { "RPUSH" });
         push.arg(queue.as_str());
         for payload in payloads {
@@ -37,7 +37,7 @@ impl Effects {
 
     /// Pushes a job with a delay or a unique key.
     pub async fn push_job(
-        &self,
+        &mut self,
         queue: &QueueName,
         payload: &[u8],
         options: &PushOptions,
@@ -52,19 +52,19 @@ impl Effects {
     }
 
     /// Takes one entry.
-    pub async fn pop(&self, queue: &QueueName, end: End) -> Result<Option<Vec<u8>>, Refusal> {
+    pub async fn pop(&mut self, queue: &QueueName, end: End) -> Result<Option<Vec<u8>>, Refusal> {
         let mut call = POP.call(&[queue.as_str()]);
         call.arg(if end == End::Front { "front" } else { "back" }).arg(self.value_bytes_max);
         value_or_too_long(self.run(&POP, &call, queue.as_str()).await?)
     }
 
     /// Number of entries.
-    pub async fn length(&self, queue: &QueueName) -> Result<u64, Refusal> {
+    pub async fn length(&mut self, queue: &QueueName) -> Result<u64, Refusal> {
         self.query(cmd("LLEN").arg(queue.as_str()), queue.as_str()).await
     }
 
     /// Up to `count` entries from the front.
-    pub async fn peek(&self, queue: &QueueName, count: u32) -> Result<Vec<Vec<u8>>, Refusal> {
+    pub async fn peek(&mut self, queue: &QueueName, count: u32) -> Result<Vec<Vec<u8>>, Refusal> {
         let mut call = PEEK.call(&[queue.as_str()]);
         call.arg(count).arg(self.value_bytes_max);
         let entries = values_or_too_long(self.run(&PEEK, &call, queue.as_str()).await?)?;
