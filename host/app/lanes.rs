@@ -150,7 +150,7 @@ fn policy(consume: &Consume, crashes_max: u32) -> Policy {
         order: consume.order,
         concurrency: usize::try_from(consume.concurrency).unwrap_or(usize::MAX),
         timeout: consume.timeout,
-        rules: Rules { max_attempts: consume.max_attempts, backoff: consume.backoff.clone() },
+        rules: Rules { max_attempts: consume.max_attempts, backoff: consume.backoff },
         crashes_max,
     }
 }

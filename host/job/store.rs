@@ -148,7 +148,7 @@ pub enum StoreError {
     #[error("the host holds no lease")]
     NoLease,
     /// A key of ours, or the queue, holds another type. Nothing was taken. A turn's acknowledgements were
-    /// carried out, unless the key is the very hash of records (they are lost then) or of counters.
+    /// carried out (or are without object, if the key is the very hash of records).
     #[error("the key `{0}` holds another type than Sandhog keeps there")]
     WrongType(String),
     /// What is to be remembered about a job does not fit into a header.

@@ -95,7 +95,18 @@ impl Feeder {
         let tenure = self.tenure.clone();
         let next_seq = self.next_seq;
         let turn = Turn { host: &tenure.host, acks: &acks, claim, next_seq, order, delivery };
-        let reply = self.lane.store.turn(&turn).await?;
+        let reply = match self.lane.store.turn(&turn).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                if matches!(error, StoreError::NoLease | StoreError::WrongType(_)) {
+                    // Only the claim was refused. How many of the others were late is not told then.
+                    for ended in std::mem::take(&mut self.batch) {
+                        self.accepted(Fate::Complete, &ended);
+                    }
+                }
+                return Err(error);
+            }
+        };
         Counters::add(&self.lane.counters.turns, 1);
         let late = acks.len().saturating_sub(usize::try_from(reply.settled).unwrap_or(usize::MAX));
         for (nth, ended) in std::mem::take(&mut self.batch).into_iter().enumerate() {
@@ -166,6 +177,9 @@ impl Feeder {
             );
             Counters::add(&self.lane.counters.adopted, jobs.len());
             self.lay_out(jobs, Instant::now());
+        }
+        if let Err(error) = self.lane.store.trim().await {
+            tracing::debug!(queue = self.lane.queue.as_str(), %error, "dead jobs were not trimmed");
         }
         self.sweep_former().await
     }

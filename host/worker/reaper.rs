@@ -60,23 +60,34 @@ impl Reaper {
 
     async fn look(&self) -> Result<(), StoreError> {
         let own = self.membership.tenure();
+        let mut failure = None;
         for host in self.membership.leases().expired().await? {
-            if host != own.host {
-                self.reap(&host, false).await?;
+            if host != own.host
+                && let Err(error) = self.reap(&host, false).await
+            {
+                // What is wrong with one host's queue keeps no other host's jobs waiting.
+                failure = Some(error);
             }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     async fn reap(&self, host: &HostId, by_force: bool) -> Result<(), StoreError> {
         let leases = self.membership.leases();
         let mut queues: BTreeSet<QueueName> = leases.queues_of(host).await?.into_iter().collect();
         queues.extend(self.own_queues.borrow().iter().cloned());
-        let (mut moved, mut buried) = (0, 0);
+        let (mut moved, mut buried, mut failure) = (0, 0, None);
         for queue in queues {
             let store = JobStore::new(self.link.clone(), queue, self.dead);
             loop {
-                let reaped = store.reap(host, by_force, self.crashes_max).await?;
+                let reaped = match store.reap(host, by_force, self.crashes_max).await {
+                    Ok(reaped) => reaped,
+                    Err(error @ StoreError::WrongType(_)) => {
+                        failure = Some(error);
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                };
                 moved += reaped.moved;
                 buried += reaped.buried;
                 if reaped.alive {
@@ -86,6 +97,10 @@ impl Reaper {
                     break;
                 }
             }
+        }
+        if let Some(error) = failure {
+            // Not forgotten: its records in that queue wait until an operator moves the key away.
+            return Err(error);
         }
         if leases.forget(host, by_force).await? {
             tracing::warn!(host = host.as_str(), moved, buried, "a host is gone; its jobs were taken back");

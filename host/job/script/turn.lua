@@ -8,7 +8,7 @@
 -- Reply  {0, settled, now, next due or false, more, paused, first seq, {envelopes}, {payloads}}; the next due
 --        is not looked for when all that was wanted was claimed
 --        {1, settled} no living lease, nothing claimed
---        {2, settled, key} `key` is of a wrong type, nothing claimed (nor settled, if it is inflight or stats)
+--        {2, settled, key} `key` is of a wrong type, nothing claimed
 --
 -- acknowledged  inflight -> gone; its unique key is let go
 -- claimed       ready, due of delayed, list -> inflight (or gone, at most once). Half of the claim at most
@@ -25,7 +25,6 @@ local wanted = tonumber(ARGV[3])
 local function failed(answer) return type(answer) == 'table' and answer.err end
 
 if failed(try('HDEL', inflight, '')) then return {2, 0, inflight} end
-if failed(try('HDEL', stats, '')) then return {2, 0, stats} end
 
 local settled = 0
 local sent = #ARGV - 11
@@ -44,6 +43,7 @@ if wanted == 0 then return {0, settled, now, false, 0, 0, 0, {}, {}} end
 
 local lease = try('ZADD', hosts, 'XX', 'INCR', 0, ARGV[1])
 if failed(lease) then return {2, settled, hosts} end
+if failed(try('HDEL', stats, '')) then return {2, settled, stats} end
 if not lease or tonumber(lease) <= now then return {1, settled} end
 local due = try('ZCOUNT', delayed, '-inf', now)
 if failed(due) then return {2, settled, delayed} end
