@@ -7,6 +7,8 @@
 mod anomaly;
 // Hosts, connections and Redis itself killed under load.
 mod faults;
+// The program from outside: texts, exit codes, signals.
+mod cli;
 // Every change of a job's place: exact structures in Redis before and after.
 mod jobs;
 // A job's whole way: push, run, end.

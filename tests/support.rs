@@ -7,6 +7,7 @@ pub mod guest;
 pub mod host;
 pub mod log;
 pub mod process;
+pub mod program;
 pub mod receipts;
 pub mod redis;
 pub mod view;

@@ -14,6 +14,8 @@ pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// A SIGHUP came while nobody could obey it.
+    reload_wanted: bool,
 }
 
 /// What a signal asks for.
@@ -30,10 +32,18 @@ impl Signals {
             terminate: one(SignalKind::terminate())?,
             interrupt: one(SignalKind::interrupt())?,
             hang_up: one(SignalKind::hangup())?,
+            reload_wanted: false,
         })
     }
 
     async fn next(&mut self) -> Wish {
+        if std::mem::take(&mut self.reload_wanted) {
+            return Wish::Reload;
+        }
+        self.receive().await
+    }
+
+    async fn receive(&mut self) -> Wish {
         tokio::select! {
             _ = self.terminate.recv() => Wish::Stop,
             _ = self.interrupt.recv() => Wish::Stop,
@@ -42,7 +52,9 @@ impl Signals {
     }
 
     async fn stop(&mut self) {
-        while !matches!(self.next().await, Wish::Stop) {}
+        while matches!(self.receive().await, Wish::Reload) {
+            self.reload_wanted = true;
+        }
     }
 }
 

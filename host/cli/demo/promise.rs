@@ -14,7 +14,7 @@ use crate::cli::table::{Column, Table};
 use crate::cli::text;
 
 /// A change of settings must reach a worker in this time.
-const FOLLOW_MAX: Duration = Duration::from_secs(1);
+const FOLLOW_MAX: Duration = Duration::from_secs(2);
 
 /// What was seen on the way.
 pub(super) struct Seen {

@@ -22,10 +22,10 @@ use crate::cli::error::{Failure, Outcome};
 use crate::cli::private_redis::PrivateRedis;
 use crate::cli::{progress, text};
 
-/// Orders pushed with one `RPUSH`.
-const BATCH: usize = 100;
-/// Between two of them, so that there is something to watch.
-const BATCH_EVERY: Duration = Duration::from_millis(8);
+/// Pushes into which the orders are divided.
+const BATCHES: usize = 100;
+/// Between two of them, so that there is something to watch, and orders still come when a setting changes.
+const BATCH_EVERY: Duration = Duration::from_millis(10);
 /// How often Redis is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(3);
 /// How long any step may take.
@@ -237,7 +237,7 @@ impl<'t> Tour<'t> {
 
 /// Pushes as any producer would, a little at a time.
 async fn push(link: &Link, orders: &Orders) -> Outcome {
-    for batch in orders.payloads.chunks(BATCH) {
+    for batch in orders.payloads.chunks(orders.payloads.len().div_ceil(BATCHES)) {
         link.query::<u64>(cmd("RPUSH").arg("orders").arg(batch)).await?;
         tokio::time::sleep(BATCH_EVERY).await;
     }

@@ -83,6 +83,9 @@ pub(super) fn tell(run: &Run, context: &Context) -> Outcome {
     }
     match run.verdict() {
         (_, None) => Ok(()),
+        (kind, Some(reason)) if reason.starts_with(&kind.replace('-', " ")) => {
+            Err(Failure::failed(format!("the run ended: {reason}")))
+        }
         (kind, Some(reason)) => Err(Failure::failed(format!("the run ended as `{kind}`: {reason}"))),
     }
 }

@@ -1,0 +1,11 @@
+//! The program from outside: what it prints, where, and its exit codes. Texts are part of the product, so they are
+//! snapshots; what a command does to Redis is asserted beside them.
+
+// Flags, settings and a Redis that is not there.
+mod refusal;
+// push, queues, jobs, hosts.
+mod job;
+// check, plugins, invoke, componentize.
+mod plugin;
+// run, dev, bench and demo: whole hosts.
+mod serve;

@@ -1,0 +1,258 @@
+//! Whole hosts in a process of their own: signals, the private Redis, and that nothing is left behind.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use insta::assert_snapshot;
+use redis::Commands as _;
+use rustix::process::Signal;
+
+use crate::support::guest;
+use crate::support::program::Program;
+use crate::support::redis::TestRedis;
+
+const MANIFEST: &str = "kind = \"worker\"\n\n[[consume]]\nqueue = \"orders\"\n";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A file of the example plugins, which `make guests` builds.
+pub(super) fn example(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/built").join(name);
+    assert!(path.is_file(), "there is no `{}`; build it with `make guests`", path.display());
+    path.display().to_string()
+}
+
+fn with_a_plugin(program: &Program) {
+    program.file("plugins/noop.wasm", guest::worker("", "", "(i32.const 0)"));
+    program.file("plugins/noop.toml", MANIFEST);
+}
+
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn done(program: &Program) -> u64 {
+    program.json(&["queues", "orders"])["queues"][0]["stats"]["completed"].as_u64().unwrap_or(0)
+}
+
+#[test]
+fn run_serves_until_a_signal_and_leaves_nothing_behind() {
+    let redis = TestRedis::start();
+    let program = Program::with(&redis);
+    with_a_plugin(&program);
+    for signal in [Signal::TERM, Signal::INT] {
+        let before = done(&program);
+        let mut host = program.start(&["run", "--name", "web"]);
+        host.wait_for("joined");
+        program.output(&["push", "orders", "x"]);
+        until("the job is not done", || done(&program) == before + 1);
+        let hosts = program.json(&["hosts"]);
+        assert_eq!(hosts["hosts"][0]["queues"][0], "orders");
+        let plugins = program.json(&["plugins"]);
+        assert_eq!(plugins["plugins"][0]["hosts"], serde_json::json!([hosts["hosts"][0]["host"]]));
+        host.signal(signal);
+        assert_eq!(host.wait(), Some(0), "{}", host.stderr());
+        assert_eq!(host.stdout(), "", "logs go to standard error");
+        assert_eq!(program.json(&["hosts"]), serde_json::json!({ "hosts": [] }));
+    }
+}
+
+#[test]
+fn run_reloads_on_hang_up_and_keeps_what_works() {
+    let redis = TestRedis::start();
+    let program = Program::with(&redis);
+    with_a_plugin(&program);
+    let mut host = program.start(&["run", "--log-format", "json"]);
+    host.wait_for("joined");
+    program.file("plugins/noop.wasm", "broken");
+    program.file("plugins/second.wasm", guest::worker("", "", "(i32.const 0)"));
+    program.file("plugins/second.toml", MANIFEST.replace("orders", "others"));
+    host.signal(Signal::HUP);
+    host.wait_for("is a text file, not a WebAssembly component");
+    until("the new plugin is not served", || {
+        program.json(&["hosts"])["hosts"][0]["queues"] == serde_json::json!(["orders", "others"])
+    });
+    program.output(&["push", "orders", "x"]);
+    until("the old version does not go on", || done(&program) == 1);
+    for line in host.stderr().lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+    host.signal(Signal::TERM);
+    assert_eq!(host.wait(), Some(0));
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_jobs() {
+    let redis = TestRedis::start();
+    let program = Program::with(&redis);
+    program.file("plugins/spin.wasm", guest::worker("", "", "(loop $again (br $again)) (i32.const 0)"));
+    program.file("plugins/spin.toml", MANIFEST);
+    let mut host = program.start(&["run"]);
+    host.wait_for("joined");
+    program.output(&["push", "orders", "x"]);
+    until("the job does not run", || program.json(&["queues", "orders"])["queues"][0]["inflight"] == 1);
+    host.signal(Signal::TERM);
+    host.wait_for("draining");
+    host.signal(Signal::TERM);
+    assert_eq!(host.wait(), Some(0), "{}", host.stderr());
+    let queue = &program.json(&["queues", "orders"])["queues"][0];
+    assert_eq!(queue["inflight"], 0);
+    assert_eq!(queue["waiting"].as_u64().unwrap() + queue["ready"].as_u64().unwrap(), 1, "{queue}");
+}
+
+#[test]
+fn run_refuses_what_it_cannot_serve() {
+    let redis = TestRedis::start();
+    let program = Program::with(&redis);
+    std::fs::create_dir(program.folder().join("empty")).unwrap();
+    program.file("bad/noop.toml", MANIFEST);
+    program.file("bad/noop.wasm", "text");
+    program.file("bad/other.toml", "kind = 1\n");
+    program.file("bad/other.wasm", "");
+    assert_snapshot!(program.session(&[
+        &["run", "--plugins", "empty", "--log", "error"],
+        &["run", "--plugins", "missing", "--log", "error"],
+        &["run", "--plugins", "bad", "--log", "error"],
+        &["run", "--plugins", "bad", "--log", "sandhog=loud"],
+        &["run", "--plugins", "bad", "--redis", "redis://127.0.0.1:1", "--log", "error"],
+        &["bench"],
+        &["demo"],
+    ]), @r#"
+    $ sandhog run --plugins empty --log error
+    --- stderr
+    sandhog: no plugins in `empty`
+    hint: put `name.wasm` and `name.toml` there, or name another folder with `--plugins DIR`
+    --- exit code 2
+
+    $ sandhog run --plugins missing --log error
+    --- stderr
+    sandhog: missing: cannot read the plugin folder: No such file or directory (os error 2)
+    --- exit code 2
+
+    $ sandhog run --plugins bad --log error
+    --- stderr
+    sandhog: no plugin could be loaded: 2 problems
+      bad/other.toml:1: `kind` must be "worker" or "config-reader"; found the number 1
+      bad/noop.wasm: is a text file, not a WebAssembly component
+    --- exit code 2
+
+    $ sandhog run --plugins bad --log sandhog=loud
+    --- stderr
+    sandhog: --log: is "sandhog=loud"; it must be `error`, `warn`, `info`, `debug`, `trace`, or one per target: `info,guest=debug`
+    --- exit code 2
+
+    $ sandhog run --plugins bad --redis redis://127.0.0.1:1 --log error
+    --- stderr
+    sandhog: cannot reach Redis at `redis://127.0.0.1:1/0`: Connection refused (os error 111)
+    hint: start a Redis there, or name another one with `--redis URL` or `SANDHOG_REDIS_URL`
+    --- exit code 2
+
+    $ sandhog bench
+    --- stderr
+    sandhog: there is no component `guest-examples/built/noop.wasm`
+    hint: build the examples with `make guests`, or name one with `--component FILE`
+    --- exit code 2
+
+    $ sandhog demo
+    --- stderr
+    sandhog: there is no plugin `orders` in `guest-examples/built`
+    hint: build the examples with `make guests`, or name their folder with `--plugins DIR`
+    --- exit code 2
+    "#);
+}
+
+#[test]
+fn dev_brings_its_own_redis_and_follows_the_folder() {
+    let program = Program::alone();
+    with_a_plugin(&program);
+    let mut host = program.start(&["dev"]);
+    host.wait_for("Ctrl-C");
+    let told = host.stdout();
+    let url = told.split_whitespace().find(|word| word.starts_with("redis://")).unwrap().to_owned();
+    let mut redis = redis::Client::open(url.as_str()).unwrap().get_connection().unwrap();
+    let () = redis.rpush("orders", "x").unwrap();
+    let mut completed = |queue: &str| {
+        let stats = format!("{{{queue}}}:sandhog:stats");
+        redis.hget::<_, _, Option<u64>>(stats, "completed").unwrap().unwrap_or(0)
+    };
+    until("the job is not done", || completed("orders") == 1);
+    program.file("plugins/second.wasm", guest::worker("", "", "(i32.const 0)"));
+    program.file("plugins/second.toml", MANIFEST.replace("orders", "others"));
+    host.wait_for("second");
+    let () = redis.rpush("others", "x").unwrap();
+    let mut completed = |queue: &str| {
+        let stats = format!("{{{queue}}}:sandhog:stats");
+        redis.hget::<_, _, Option<u64>>(stats, "completed").unwrap().unwrap_or(0)
+    };
+    until("the new plugin does not serve", || completed("others") == 1);
+    host.signal(Signal::INT);
+    assert_eq!(host.wait(), Some(0), "{}", host.stderr());
+    assert!(redis::Client::open(url).unwrap().get_connection().is_err(), "its Redis still runs");
+}
+
+#[test]
+fn a_killed_dev_leaves_no_redis_behind() {
+    let program = Program::alone();
+    with_a_plugin(&program);
+    let mut host = program.start(&["dev", "--json"]);
+    host.wait_for("\"redis\"");
+    until("the document is not whole", || serde_json::from_str::<serde_json::Value>(&host.stdout()).is_ok());
+    let told: serde_json::Value = serde_json::from_str(&host.stdout()).unwrap();
+    let client = redis::Client::open(told["redis"].as_str().unwrap()).unwrap();
+    assert!(client.get_connection().is_ok());
+    host.signal(Signal::KILL);
+    assert_eq!(host.wait(), None);
+    until("its Redis still runs", || client.get_connection().is_err());
+}
+
+#[test]
+fn bench_measures_a_real_host() {
+    let program = Program::alone();
+    let component = program.file("noop.wasm", guest::worker("", "", "(i32.const 0)")).display().to_string();
+    let noop = program.json(&["bench", "--jobs", "2000", "--component", &component]);
+    assert!(noop["jobs_per_s"].as_f64().unwrap() > 100.0, "{noop}");
+    assert!(noop["latency_ms"]["p50"].as_f64().unwrap() > 0.0, "{noop}");
+    assert!(noop["commands_per_job"].as_f64().unwrap() < 4.0, "{noop}");
+    let latency =
+        program.json(&["bench", "--workload", "idle-latency", "--jobs", "20", "--component", &component]);
+    assert!(latency["latency_ms"]["p50"].as_f64().unwrap() < 250.0, "{latency}");
+    let idle = program.json(&[
+        "bench",
+        "--workload",
+        "idle",
+        "--queues",
+        "20",
+        "--time",
+        "1s",
+        "--component",
+        &component,
+    ]);
+    assert!(idle["commands_per_queue_per_s"].as_f64().unwrap() < 2.0, "{idle}");
+}
+
+#[test]
+fn bench_cleans_up_on_a_redis_that_is_not_its_own() {
+    let redis = TestRedis::start();
+    let program = Program::alone();
+    let component = program.file("noop.wasm", guest::worker("", "", "(i32.const 0)")).display().to_string();
+    program.json(&["bench", "--jobs", "500", "--component", &component, "--redis", &redis.url()]);
+    let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    let left: Vec<String> = connection.keys("*").unwrap();
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[test]
+fn the_demo_holds_what_it_promises() {
+    let program = Program::alone();
+    let plugins = Path::new(&example("orders.wasm")).parent().unwrap().display().to_string();
+    let demo = program.json(&["demo", "--plugins", &plugins, "--orders", "2000"]);
+    assert_eq!(demo["held"], true, "{demo}");
+    assert_eq!(demo["promises"].as_array().unwrap().len(), 9);
+    assert_eq!(
+        demo["dead"].as_object().unwrap().values().filter_map(serde_json::Value::as_u64).sum::<u64>(),
+        12
+    );
+}
