@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "the setting that allows it in tests does not see helper functions")]
 #![expect(unreachable_pub, reason = "nothing outside this binary uses what the modules share")]
 
+// TCP, TLS, users, databases.
+mod access;
 // The connection cut at every command in turn.
 mod anomaly;
 // Hosts, connections and Redis itself killed under load.
@@ -25,6 +27,8 @@ mod load;
 mod queue;
 // Hostile guests, one test per attack; what became of each run.
 mod sandbox;
+// Stopping a host in every way.
+mod shutdown;
 // What the tests start and look through.
 mod support;
 // The house style: sizes, heads, who imports whom.

@@ -27,7 +27,7 @@ impl Feeder {
         if self.lane.delivery == Delivery::AtMostOnce {
             // Nothing was recorded at the claim, so there is nothing to end.
             for ended in std::mem::take(&mut self.batch) {
-                let fate = ended.settlement.as_ref().map_or(Fate::Complete, |(_, fate)| *fate);
+                let fate = if ended.settlement.is_none() { Fate::Complete } else { Fate::Discard };
                 self.count(fate, &ended);
             }
         }

@@ -1,0 +1,133 @@
+//! Stopping a host: idle, in the middle of work, past its deadline, in a hurry, and with Redis gone.
+
+use std::time::Duration;
+
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use rustix::process::Signal;
+use sandhog::app::Host;
+
+use crate::support::example;
+use crate::support::host::{Plugins, count, serve, stop, until};
+use crate::support::process::HostProcess;
+use crate::support::redis::TestRedis;
+
+/// The probe, patient, on a queue that runs two jobs at once.
+const PROBE: &str = r#"
+kind = "worker"
+[[consume]]
+queue = "jobs"
+concurrency = 2
+timeout = "60s"
+[grants]
+kv.read = ["*"]
+kv.write = ["*"]
+[limits]
+kv_calls = 10000000
+"#;
+/// Waits for the key `gate`.
+const GATED: &str = "report none\nkv.increment started 1\nwait gate";
+
+fn plugins() -> Plugins {
+    Plugins::new().with("probe", &example::component("probe"), PROBE)
+}
+
+async fn started(plain: &mut MultiplexedConnection, number: u64) {
+    until("jobs run", async || plain.get::<_, Option<u64>>("started").await.unwrap().unwrap_or(0) == number)
+        .await;
+}
+
+/// Two gated jobs run, two wait behind them.
+async fn busy(redis: &TestRedis, plugins: &Plugins, drain: Duration) -> (Host, MultiplexedConnection) {
+    let mut plain = redis.plain().await;
+    for n in 0..4 {
+        let _: u64 = plain.rpush("jobs", format!("{GATED}\n# {n}")).await.unwrap();
+    }
+    let mut settings = plugins.settings(&redis.url(), "h");
+    settings.host.drain = drain;
+    let host = serve(settings).await;
+    started(&mut plain, 2).await;
+    (host, plain)
+}
+
+/// Every envelope that is ready, as text.
+async fn ready(plain: &mut MultiplexedConnection) -> Vec<String> {
+    plain.lrange("{jobs}:sandhog:ready", 0, -1).await.unwrap()
+}
+
+async fn nothing_in_flight(plain: &mut MultiplexedConnection) {
+    let records: Vec<String> = plain.keys("*inflight*").await.unwrap();
+    assert!(records.is_empty(), "{records:?}");
+    assert_eq!(plain.zcard::<_, u64>("sandhog:hosts").await.unwrap(), 0, "the host said goodbye");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_host_stops_at_once() {
+    let (redis, plugins) = (TestRedis::start(), plugins());
+    let host = plugins.serve(&redis.url(), "h").await;
+    stop(host).await;
+    nothing_in_flight(&mut redis.plain().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_jobs_finish_and_waiting_ones_stay() {
+    let (redis, plugins) = (TestRedis::start(), plugins());
+    let (host, mut plain) = busy(&redis, &plugins, Duration::from_secs(60)).await;
+    let lane = host.lanes()[0].clone();
+    host.drain();
+    let _: () = plain.set("gate", "open").await.unwrap();
+    host.stopped().await;
+    let done = sandhog::worker::counters::Counters::read(&lane.counters.completed);
+    let waiting: usize = plain.llen("jobs").await.unwrap();
+    assert_eq!((done, waiting), (2, 2), "what ran is done, what waited is where it was");
+    assert!(ready(&mut plain).await.is_empty());
+    nothing_in_flight(&mut plain).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn past_the_deadline_jobs_go_back_with_their_attempt_not_counted() {
+    let (redis, plugins) = (TestRedis::start(), plugins());
+    let (host, mut plain) = busy(&redis, &plugins, Duration::from_millis(100)).await;
+    stop(host).await;
+    let back = ready(&mut plain).await;
+    assert_eq!((back.len(), plain.llen::<_, usize>("jobs").await.unwrap()), (2, 2));
+    for envelope in back {
+        let words: Vec<&str> = envelope.split(' ').collect();
+        assert_eq!(words[2..4], ["0", "0"], "neither an attempt nor a crash: {envelope}");
+    }
+    nothing_in_flight(&mut plain).await;
+
+    // The next host runs all four.
+    let _: () = plain.set("gate", "open").await.unwrap();
+    let host = plugins.serve(&redis.url(), "h").await;
+    until("all are completed", async || count(&host, "jobs", |c| &c.completed) == 4).await;
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_leaves_at_once() {
+    let (redis, plugins) = (TestRedis::start(), plugins());
+    let mut plain = redis.plain().await;
+    for _ in 0..2 {
+        let _: u64 = plain.rpush("jobs", GATED).await.unwrap();
+    }
+    let mut host = HostProcess::start(&plugins, &redis.url(), "h", &mut plain).await;
+    started(&mut plain, 2).await;
+    host.signal(Signal::TERM);
+    until("it drains", async || host.log().contains("draining")).await;
+    host.signal(Signal::TERM);
+    assert!(host.ended().await.success(), "{}", host.log());
+    assert_eq!(ready(&mut plain).await.len(), 2, "what ran went back");
+    nothing_in_flight(&mut plain).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_stops_though_redis_is_gone() {
+    let plugins = plugins();
+    let mut redis = TestRedis::start();
+    let (host, _) = busy(&redis, &plugins, Duration::from_millis(100)).await;
+    redis.kill();
+    let begun = std::time::Instant::now();
+    stop(host).await;
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
