@@ -265,3 +265,20 @@ fn every_example_guest_is_tested() {
     }
     report(&problems, "run it in tests/guests/ (`support::example::plugin`)");
 }
+
+#[test]
+fn the_handler_in_the_readme_is_the_one_that_is_built() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let shown = |language: &str| {
+        let fence = format!("```{language}\n");
+        readme.split(&fence).nth(1).and_then(|rest| rest.split("```").next()).unwrap_or_default().to_owned()
+    };
+    let built =
+        |file: &str| fs::read_to_string(root().join("guest-examples/rust/greeter").join(file)).unwrap();
+    let handler = shown("rust").replace("path: \"wit\"", "path: \"../../../wit\"");
+    assert!(handler.lines().count() <= 20, "the README promises a handler in 20 lines");
+    for (shown, file) in [(handler, "src/lib.rs"), (shown("toml"), "greeter.toml")] {
+        assert!(!shown.is_empty(), "the README shows no {file} any more");
+        assert!(built(file).ends_with(&shown), "the README and guest-examples/rust/greeter/{file} differ");
+    }
+}
