@@ -11,7 +11,7 @@ use crate::support::guest::{context, job, no_redis};
 use crate::support::redis::TestRedis;
 
 /// What the guests start with, see guest-examples/.cargo/config.toml.
-const INITIAL_MEMORY: u64 = 17 * 65_536;
+const INITIAL_MEMORY: u64 = 4 * 65_536;
 
 #[tokio::test]
 async fn noop_is_done_within_its_initial_memory() {

@@ -3,6 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use sandhog::sandbox::Version;
+
+use crate::support::example;
 use crate::support::guest::{component, context, job, load, no_redis, worker_text};
 
 const RUNS: u32 = 100_000;
@@ -16,17 +19,20 @@ fn processor_time() -> Duration {
 #[tokio::test]
 #[ignore = "a measurement"]
 async fn a_fresh_run_is_measured() {
-    let context = context(no_redis());
-    let payload = [b'x'; 100];
     for pages in [2, 3, 4, 5, 8, 17] {
         let text = worker_text("", "", "i32.const 0");
         let text = text.replace("(export \"memory\") 4)", &format!("(export \"memory\") {pages})"));
-        let version = load(&component("queue-worker", &text));
-        let (started, processor) = (Instant::now(), processor_time());
-        for _ in 0..RUNS {
-            std::hint::black_box(version.run_job(job(&payload), &context).await);
-        }
-        let (passed, used) = (started.elapsed() / RUNS, (processor_time() - processor) / RUNS);
-        println!("{} KiB: {passed:?} a run, {used:?} of a processor", pages * 64);
+        measure(&format!("{} KiB", pages * 64), &load(&component("queue-worker", &text))).await;
     }
+    measure("example `noop`", &example::plugin("noop").version).await;
+}
+
+async fn measure(what: &str, version: &Version) {
+    let context = context(no_redis());
+    let (started, processor) = (Instant::now(), processor_time());
+    for _ in 0..RUNS {
+        std::hint::black_box(version.run_job(job(&[b'x'; 100]), &context).await);
+    }
+    let (passed, used) = (started.elapsed() / RUNS, (processor_time() - processor) / RUNS);
+    println!("{what}: {passed:?} a run, {used:?} of a processor");
 }
