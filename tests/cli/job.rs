@@ -20,6 +20,14 @@ fn bury(redis: &mut Connection, id: &str, reason: &str, payload: &[u8]) {
     let () = redis.zadd("{orders}:sandhog:dead", envelope, at_ms).unwrap();
 }
 
+/// Three jobs that wait, one that is delayed, one that is dead.
+fn seed(redis: &TestRedis, program: &Program) {
+    let mut connection = plain(redis);
+    let () = connection.rpush("orders", &["one", "two", "three"]).unwrap();
+    bury(&mut connection, "job-1", "malformed%20order", b"\xff\x00bad");
+    program.output(&["push", "orders", "later", "--delay", "1d", "--header", "trace=abc"]);
+}
+
 #[test]
 fn a_push_without_options_is_a_plain_entry_of_the_list() {
     let redis = TestRedis::start();
@@ -150,25 +158,16 @@ fn a_key_of_another_type_is_named() {
 }
 
 #[test]
-fn queues_and_jobs_are_shown_where_they_are() {
+fn queues_are_counted_held_and_resumed() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
-    let mut connection = plain(&redis);
-    let () = connection.rpush("orders", &["one", "two", "three"]).unwrap();
-    bury(&mut connection, "job-1", "malformed%20order", b"\xff\x00bad");
-    program.output(&["push", "orders", "later", "--delay", "1d", "--header", "trace=abc"]);
+    seed(&redis, &program);
     program.filters().bind(|| {
         assert_snapshot!(program.session(&[
             &["queues"],
             &["queues", "orders", "empty"],
             &["queues", "orders", "--pause"],
             &["queues", "orders", "--resume"],
-            &["jobs", "list", "orders", "--limit", "2"],
-            &["jobs", "list", "orders", "--place", "waiting", "--limit", "2", "--cursor", "2"],
-            &["jobs", "list", "orders", "--cursor", "2"],
-            &["jobs", "list", "empty"],
-            &["jobs", "show", "orders", "job-1"],
-            &["jobs", "show", "orders", "job-2"],
             &["hosts"],
         ]), @r#"
         $ sandhog queues
@@ -192,6 +191,28 @@ fn queues_and_jobs_are_shown_where_they_are() {
         orders        3      0          0        1     1     0        0
         --- exit code 0
 
+        $ sandhog hosts
+        --- stderr
+        no host is registered on this Redis
+        --- exit code 0
+        "#);
+    });
+}
+
+#[test]
+fn jobs_are_shown_where_they_are() {
+    let redis = TestRedis::start();
+    let program = Program::with(&redis);
+    seed(&redis, &program);
+    program.filters().bind(|| {
+        assert_snapshot!(program.session(&[
+            &["jobs", "list", "orders", "--limit", "2"],
+            &["jobs", "list", "orders", "--place", "waiting", "--limit", "2", "--cursor", "2"],
+            &["jobs", "list", "orders", "--cursor", "2"],
+            &["jobs", "list", "empty"],
+            &["jobs", "show", "orders", "job-1"],
+            &["jobs", "show", "orders", "job-2"],
+        ]), @r#"
         $ sandhog jobs list orders --limit 2
         place    id                                     attempts  crashes  when          size  payload       reason
         waiting  -                                             0        0                 3 B  one
@@ -234,11 +255,6 @@ fn queues_and_jobs_are_shown_where_they_are() {
         sandhog: there is no job `job-2` in queue `orders`
         hint: it may be done; jobs that wait in the plain list have no id yet
         --- exit code 1
-
-        $ sandhog hosts
-        --- stderr
-        no host is registered on this Redis
-        --- exit code 0
         "#);
     });
     assert_eq!(program.output(&["jobs", "show", "orders", "job-1", "--payload"]).stdout, b"\xff\x00bad");

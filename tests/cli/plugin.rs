@@ -3,9 +3,9 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::support::guest;
 use crate::support::program::Program;
 use crate::support::redis::TestRedis;
+use crate::support::{example, guest};
 
 const MANIFEST: &str = "kind = \"worker\"\n\n[[consume]]\nqueue = \"orders\"\ntimeout = \"200ms\"\n";
 
@@ -249,14 +249,14 @@ fn invoke_writes_to_a_real_redis_only_when_told_to() {
 #[test]
 fn invoke_shows_what_the_example_changed() {
     let program = Program::alone();
-    let orders = super::serve::example("orders.wasm");
+    let orders = example::path("orders").display().to_string();
     let order = r#"{"id":"A-1","customer":"ada","amount_cents":5}"#;
     let done = program.json(&["invoke", &orders, "--payload", order]);
     assert_eq!(done["outcome"], "done");
     let keys: Vec<&str> =
         done["changes"].as_array().unwrap().iter().map(|change| change["key"].as_str().unwrap()).collect();
     assert_eq!(keys, ["order:seen:A-1", "orders:count", "receipts", "total:ada", "total:all"]);
-    let reader = super::serve::example("site-settings.wasm");
+    let reader = example::path("site-settings").display().to_string();
     let read = program.json(&["invoke", &reader, "--set", "keyname=bob"]);
     assert_eq!(read["settings"]["greeting"], "hello, bob");
     let bad = program.output(&["invoke", &reader, "--set", "config:currency=euro"]);

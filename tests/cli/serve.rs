@@ -1,25 +1,17 @@
 //! Whole hosts in a process of their own: signals, the private Redis, and that nothing is left behind.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use insta::assert_snapshot;
 use redis::Commands as _;
 use rustix::process::Signal;
 
-use crate::support::guest;
 use crate::support::program::Program;
 use crate::support::redis::TestRedis;
+use crate::support::{example, guest};
 
 const MANIFEST: &str = "kind = \"worker\"\n\n[[consume]]\nqueue = \"orders\"\n";
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A file of the example plugins, which `make guests` builds.
-pub(super) fn example(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/built").join(name);
-    assert!(path.is_file(), "there is no `{}`; build it with `make guests`", path.display());
-    path.display().to_string()
-}
 
 fn with_a_plugin(program: &Program) {
     program.file("plugins/noop.wasm", guest::worker("", "", "(i32.const 0)"));
@@ -247,7 +239,7 @@ fn bench_cleans_up_on_a_redis_that_is_not_its_own() {
 #[test]
 fn the_demo_holds_what_it_promises() {
     let program = Program::alone();
-    let plugins = Path::new(&example("orders.wasm")).parent().unwrap().display().to_string();
+    let plugins = example::path("orders").parent().unwrap().display().to_string();
     let demo = program.json(&["demo", "--plugins", &plugins, "--orders", "2000"]);
     assert_eq!(demo["held"], true, "{demo}");
     assert_eq!(demo["promises"].as_array().unwrap().len(), 9);
