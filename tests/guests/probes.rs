@@ -56,7 +56,7 @@ async fn a_script_reports_each_call() {
             "queue.push-with: ok pushed 1",
             "queue.push-with: ok duplicate",
             "echo-to: ok",
-            "memory: ok 17",
+            "memory: ok 4",
             "counter: ok 1",
         ]
     );
@@ -76,7 +76,7 @@ async fn a_script_ends_as_it_says() {
     let redis = TestRedis::start();
     for (script, expected) in [
         ("done\ntrap", Outcome::Done),
-        ("report none\nmemory\nbury $results", Outcome::Buried("memory: ok 17".into())),
+        ("report none\nmemory\nbury $results", Outcome::Buried("memory: ok 4".into())),
         ("discard enough", Outcome::Discarded("enough".into())),
         (
             "retry busy 1500",
