@@ -23,6 +23,8 @@ mod guests;
 mod kv;
 // What loading refuses, in the exact words.
 mod load;
+// Plain Redis clients on the same lists and keys.
+mod plain_client;
 // `queue` against a real Redis.
 mod queue;
 // Hostile guests, one test per attack; what became of each run.
