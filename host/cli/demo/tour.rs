@@ -201,7 +201,6 @@ impl<'t> Tour<'t> {
                 jobs.delayed,
                 jobs.dead
             ));
-            self.line.tick();
         }
         Ok(())
     }
