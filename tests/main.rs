@@ -1,5 +1,6 @@
 //! Integration tests: a real Redis, real components, real processes.
 
+#![expect(clippy::print_stdout, reason = "what servers and hosts logged is printed when a test fails")]
 #![expect(clippy::unwrap_used, reason = "the setting that allows it in tests does not see helper functions")]
 #![expect(unreachable_pub, reason = "nothing outside this binary uses what the modules share")]
 

@@ -65,11 +65,6 @@ impl Proxy {
     pub fn has_cut(&self) -> bool {
         self.plan.done.load(SeqCst)
     }
-
-    /// Commands seen so far.
-    pub fn seen(&self) -> u64 {
-        self.plan.seen.load(SeqCst)
-    }
 }
 
 /// Carries one connection until either side ends it or the plan does.
