@@ -22,17 +22,17 @@ async fn a_fresh_run_is_measured() {
     for pages in [2, 3, 4, 5, 8, 17] {
         let text = worker_text("", "", "i32.const 0");
         let text = text.replace("(export \"memory\") 4)", &format!("(export \"memory\") {pages})"));
-        measure(&format!("{} KiB", pages * 64), &load(&component("queue-worker", &text))).await;
+        println!("{} KiB: {}", pages * 64, measure(&load(&component("queue-worker", &text))).await);
     }
-    measure("example `noop`", &example::plugin("noop").version).await;
+    println!("example `noop`: {}", measure(&example::plugin("noop").version).await);
 }
 
-async fn measure(what: &str, version: &Version) {
+async fn measure(version: &Version) -> String {
     let context = context(no_redis());
     let (started, processor) = (Instant::now(), processor_time());
     for _ in 0..RUNS {
         std::hint::black_box(version.run_job(job(&[b'x'; 100]), &context).await);
     }
     let (passed, used) = (started.elapsed() / RUNS, (processor_time() - processor) / RUNS);
-    println!("{what}: {passed:?} a run, {used:?} of a processor");
+    format!("{passed:?} a run, {used:?} of a processor")
 }
