@@ -51,6 +51,24 @@ async fn a_user_with_a_password_and_another_database() {
 }
 
 #[tokio::test]
+async fn where_tracking_is_refused_idle_queues_are_looked_at() {
+    let redis = TestRedis::start();
+    let mut acl = cmd("ACL");
+    acl.arg("SETUSER").arg("anna").arg(&["on", ">s3cret", "~*", "&*", "+@all", "-client|tracking"]);
+    let _: () = acl.query_async(&mut redis.plain().await).await.unwrap();
+    let url = format!("{}?user=anna&pass=s3cret", redis.url());
+    let plugins = Plugins::new().with("noop", &worker("", "", "(i32.const 0)"), NOOP);
+    let host = plugins.serve(&url, "h").await;
+    let mut plain = redis.plain().await;
+    // The second push comes when the queue has been found empty and nobody will be told of it.
+    for number in 1..=2 {
+        let _: u64 = cmd("RPUSH").arg("jobs").arg("x").query_async(&mut plain).await.unwrap();
+        until("the job is completed", async || count(&host, "jobs", |c| &c.completed) == number).await;
+    }
+    stop(host).await;
+}
+
+#[tokio::test]
 async fn tls_with_our_own_authority_and_client_certificates() {
     let server = TlsRedis::start();
     let files = server.files();

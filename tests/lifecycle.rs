@@ -7,6 +7,7 @@ use sandhog::app::Host;
 use crate::support::example;
 use crate::support::guest::worker;
 use crate::support::host::{Plugins, count, lane, stop, until};
+use crate::support::process::HostProcess;
 use crate::support::redis::TestRedis;
 
 /// The probe, which does what a payload says, on a queue with short waits.
@@ -168,6 +169,29 @@ async fn jobs_that_cannot_be_done_are_dead_with_reason_version_and_backtrace() {
     assert_eq!(find("not-yet").split(' ').nth(2), Some("3"));
     until("the discarded job is counted", async || count(&stage.host, "jobs", |c| &c.discarded) == 1).await;
     stage.end().await;
+}
+
+#[tokio::test]
+async fn a_trap_is_logged_with_its_reason_and_the_guests_functions() {
+    let redis = TestRedis::start();
+    let mut plain = redis.plain().await;
+    // The text guest keeps the names of its functions.
+    let trap =
+        worker("", "(func $divide_by_nothing (unreachable))", "(call $divide_by_nothing) (i32.const 0)");
+    let manifest = "kind = \"worker\"\n[[consume]]\nqueue = \"jobs\"\nmax_attempts = 1\n";
+    let plugins = Plugins::new().with("trap", &trap, manifest);
+    let host = HostProcess::start(&plugins, &redis.url(), "h", &mut plain).await;
+    let _: u64 = plain.rpush("jobs", "x").await.unwrap();
+    until("the job is dead", async || plain.zcard::<_, usize>("{jobs}:sandhog:dead").await.unwrap() == 1)
+        .await;
+    until("the trap is logged", async || host.log().contains("guest trapped")).await;
+    let log = host.log();
+    let line = log.lines().find(|line| line.contains("guest trapped")).unwrap();
+    for part in ["unreachable", "divide_by_nothing", "trap", "jobs"] {
+        assert!(line.contains(part), "`{part}` is not in {line}");
+    }
+    let dead: Vec<String> = plain.zrange("{jobs}:sandhog:dead", 0, -1).await.unwrap();
+    assert!(dead[0].contains("divide_by_nothing") && dead[0].contains("unreachable"), "{dead:?}");
 }
 
 #[tokio::test]

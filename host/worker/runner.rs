@@ -128,7 +128,7 @@ fn report(lane: &Lane, version: &str, outcome: &Outcome, header: &Header, fate: 
     let reason = outcome.reason();
     let (reason, attempt) = (reason.as_ref(), header.attempts);
     if let Outcome::Trapped { backtrace, .. } = outcome {
-        tracing::debug!(plugin, version, queue, job, backtrace, "guest backtrace");
+        tracing::warn!(plugin, version, queue, job, reason, backtrace, "guest trapped");
     }
     let lost = lane.delivery == Delivery::AtMostOnce;
     match fate {
