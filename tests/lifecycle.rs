@@ -6,7 +6,7 @@ use sandhog::app::Host;
 
 use crate::support::example;
 use crate::support::guest::worker;
-use crate::support::host::{Plugins, count, lane, stop, until};
+use crate::support::host::{Plugins, count, lane, serve, stop, until};
 use crate::support::process::HostProcess;
 use crate::support::redis::TestRedis;
 
@@ -169,6 +169,30 @@ async fn jobs_that_cannot_be_done_are_dead_with_reason_version_and_backtrace() {
     assert_eq!(find("not-yet").split(' ').nth(2), Some("3"));
     until("the discarded job is counted", async || count(&stage.host, "jobs", |c| &c.discarded) == 1).await;
     stage.end().await;
+}
+
+#[tokio::test]
+async fn runs_wait_for_a_sandbox_where_all_are_taken() {
+    let redis = TestRedis::start();
+    let mut plain = redis.plain().await;
+    let manifest = PROBE.replace("300ms", "20s") + "[limits]\nkv_calls = 1000000\n";
+    let plugins = Plugins::new().with("probe", &example::component("probe"), &manifest);
+    let mut settings = plugins.settings(&redis.url(), "h");
+    settings.ceilings.instances = 2;
+    let host = serve(settings).await;
+    for _ in 0..8 {
+        let _: u64 = plain.rpush("jobs", "report none\nkv.increment started 1\nwait gate").await.unwrap();
+    }
+    let started =
+        async |plain: &mut MultiplexedConnection| plain.get::<_, Option<u64>>("started").await.unwrap();
+    until("two jobs run", async || started(&mut plain).await == Some(2)).await;
+    let before = calls(&mut plain, "exists").await;
+    until("they have gone on for a while", async || calls(&mut plain, "exists").await > before + 100).await;
+    assert_eq!(started(&mut plain).await, Some(2), "the others wait");
+    let _: () = plain.set("gate", "open").await.unwrap();
+    until("all are completed", async || count(&host, "jobs", |c| &c.completed) == 8).await;
+    assert_eq!(count(&host, "jobs", |c| &c.retried), 0, "nobody failed for want of a sandbox");
+    stop(host).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::control::dead_limits;
@@ -26,6 +26,7 @@ use crate::worker::lane::{Lane, LaneParts, Observer, Policy};
 pub(super) struct Lanes {
     feeders: FeederParts,
     guests: Link,
+    sandboxes: Arc<Semaphore>,
     observer: Option<Observer>,
     dead: DeadLimits,
     crashes_max: u32,
@@ -69,6 +70,7 @@ impl Lanes {
         let redis = &settings.redis;
         Ok(Self {
             guests: Link::new(&redis.address, "guests", redis.timeout, Tracking::Off)?,
+            sandboxes: Arc::new(Semaphore::new(usize::try_from(settings.ceilings.instances).unwrap_or(1))),
             feeders,
             observer,
             dead: dead_limits(settings),
@@ -96,6 +98,7 @@ impl Lanes {
             delivery: consume.delivery,
             store: JobStore::new(self.feeders.link.clone(), consume.queue.clone(), self.dead),
             guests: self.guests.clone(),
+            sandboxes: self.sandboxes.clone(),
             observer: self.observer.clone(),
         }));
         let retired = watch::Sender::new(false);

@@ -24,6 +24,9 @@ use crate::sandbox::load::Version;
 use crate::worker::feeder::FeederParts;
 use crate::worker::lane::Lane;
 
+/// Sandboxes beyond those of jobs: for config readers and for trying out what is loaded.
+const SPARE_INSTANCES: u32 = 16;
+
 /// The plugins and lanes of a host.
 pub(super) struct Served {
     sandbox: Arc<Sandbox>,
@@ -48,7 +51,7 @@ impl Served {
     pub(super) async fn load(options: Options, feeders: FeederParts) -> Result<Self, StartError> {
         let settings = options.settings;
         let pool = PoolSettings {
-            instances: settings.ceilings.instances,
+            instances: settings.ceilings.instances.saturating_add(SPARE_INSTANCES),
             memory_bytes_max: settings.ceilings.memory_bytes,
         };
         let sandbox = Sandbox::new(&pool).map_err(|e| StartError::Sandbox(e.to_string()))?;

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::counters::Counters;
 use super::desk::Desk;
@@ -60,6 +60,8 @@ pub struct Lane {
     pub store: JobStore,
     /// The connection of guests' calls.
     pub guests: Link,
+    /// Sandboxes of the whole host: a run waits for one rather than fail.
+    pub sandboxes: Arc<Semaphore>,
     /// What happened.
     pub counters: Arc<Counters>,
     /// Who measures, if anybody.
@@ -87,6 +89,8 @@ pub struct LaneParts {
     pub store: JobStore,
     /// The connection of guests' calls.
     pub guests: Link,
+    /// Sandboxes of the whole host.
+    pub sandboxes: Arc<Semaphore>,
     /// Who measures, if anybody.
     pub observer: Option<Observer>,
 }
@@ -103,6 +107,7 @@ impl Lane {
             delivery: parts.delivery,
             store: parts.store,
             guests: parts.guests,
+            sandboxes: parts.sandboxes,
             counters: Arc::new(Counters::default()),
             observer: parts.observer,
             desk: Desk::new(),

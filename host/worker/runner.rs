@@ -23,17 +23,22 @@ pub(super) async fn run(lane: Arc<Lane>) {
     let mut seat = Seat { lane: &lane, context, held: None, left: false };
     let mut ended = None;
     let mut runs = 0;
+    let mut sandbox = lane.sandboxes.acquire().await;
     while let Some(job) = lane.desk.next(ended.take()) {
         let end = seat.run(job).await;
         runs += 1;
         if runs % RUNS_PER_TURN == 0 {
             // Handed in before the pause: a runner stopped there would forget the end it holds.
             lane.desk.hand_in(end);
+            drop(sandbox);
             tokio::task::yield_now().await;
+            // Behind whoever waits: a lane with a backlog must not keep its sandboxes for ever.
+            sandbox = lane.sandboxes.acquire().await;
         } else {
             ended = Some(end);
         }
     }
+    drop(sandbox);
     seat.left = true;
 }
 
