@@ -1,7 +1,6 @@
 //! Hostile guests, one test per attack, and what every kind of run is reported as.
 
 mod config;
-mod measure;
 mod wasi;
 
 use std::sync::Arc;
