@@ -63,6 +63,23 @@ impl Header {
         line
     }
 
+    /// Shortens the host's own notes, the longest first, until the header can be read back: what a producer
+    /// attached may leave little room for a backtrace. `!unique` stays, it is needed to the letter.
+    pub fn fit(&mut self) {
+        while self.encode().len() > HEADER_BYTES_MAX {
+            let own = |note: &&mut (String, String)| note.0.starts_with('!') && note.0 != "!unique";
+            let Some((_, value)) = self.notes.iter_mut().filter(own).max_by_key(|(_, value)| value.len())
+            else {
+                return;
+            };
+            if value.is_empty() {
+                self.notes.retain(|(key, _)| !key.starts_with('!') || key == "!unique");
+                return;
+            }
+            value.truncate(value.floor_char_boundary(value.len() / 2));
+        }
+    }
+
     /// Splits an envelope into its header and the payload, which stays where it is.
     pub fn decode(envelope: &[u8]) -> Result<(Self, &[u8]), EnvelopeError> {
         let window = &envelope[..envelope.len().min(HEADER_BYTES_MAX)];
@@ -158,6 +175,23 @@ mod tests {
         ] {
             assert!(Header::decode(bad.as_bytes()).is_err(), "{bad:.40}");
         }
+    }
+
+    #[test]
+    fn notes_give_way_where_the_producer_left_little_room() {
+        let theirs = "h".repeat(HEADER_BYTES_MAX - 200);
+        let mut header = header(&[("theirs", &theirs), ("!unique", "k")]);
+        header.set_note("!reason", "\u{e9}".repeat(512));
+        header.set_note("!trace", "\n".repeat(4096));
+        assert!(header.encode().len() > HEADER_BYTES_MAX);
+        header.fit();
+        let bytes = header.encode().into_bytes();
+        let (read, payload) = Header::decode(&bytes).unwrap();
+        assert_eq!((&read, payload), (&header, &b""[..]));
+        assert_eq!((read.note("theirs"), read.note("!unique")), (Some(theirs.as_str()), Some("k")));
+        let mut roomy = self::header(&[("!trace", "at f")]);
+        roomy.fit();
+        assert_eq!(roomy.note("!trace"), Some("at f"), "nothing is cut without need");
     }
 
     #[test]

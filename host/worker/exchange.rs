@@ -216,7 +216,8 @@ impl Feeder {
                 tracing::warn!(queue, cause = %fault, "Redis refuses; trying again every second");
                 self.pause(REFUSED_WAIT).await;
             }
-            StoreError::HeaderTooLong(_) => unreachable!("notes are cut where they are made"),
+            // Settling never says this: `fate` makes headers fit. Were it said, a pause keeps the job safe.
+            StoreError::HeaderTooLong(_) => self.pause(REFUSED_WAIT).await,
             StoreError::WrongType(key) => {
                 let hint = "nothing was taken; move the key away and the queue goes on";
                 tracing::error!(queue, key, hint, "a key of this queue holds another type");

@@ -49,6 +49,7 @@ pub fn decide(outcome: &Outcome, header: &mut Header, rules: &Rules, ran: Ran<'_
     if let Outcome::Trapped { backtrace, .. } = outcome {
         header.set_note("!trace", backtrace.clone());
     }
+    header.fit();
     if !may_retry || header.attempts >= rules.max_attempts {
         return Fate::Bury;
     }
