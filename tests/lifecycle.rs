@@ -175,23 +175,32 @@ async fn jobs_that_cannot_be_done_are_dead_with_reason_version_and_backtrace() {
 async fn runs_wait_for_a_sandbox_where_all_are_taken() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
-    let manifest = PROBE.replace("300ms", "20s") + "[limits]\nkv_calls = 1000000\n";
-    let plugins = Plugins::new().with("probe", &example::component("probe"), &manifest);
+    // Two queues of two runs each, on a host with two sandboxes.
+    let manifest = PROBE.replace("concurrency = 8", "concurrency = 2").replace("300ms", "20s")
+        + "[limits]\nkv_calls = 1000000\n";
+    let more = manifest.replace("\"jobs\"", "\"more\"");
+    let probe = example::component("probe");
+    let plugins = Plugins::new().with("one", &probe, &manifest).with("two", &probe, &more);
     let mut settings = plugins.settings(&redis.url(), "h");
     settings.ceilings.instances = 2;
     let host = serve(settings).await;
-    for _ in 0..8 {
-        let _: u64 = plain.rpush("jobs", "report none\nkv.increment started 1\nwait gate").await.unwrap();
+    for n in 0..8 {
+        let queue = if n % 2 == 0 { "jobs" } else { "more" };
+        let _: u64 = plain.rpush(queue, "report none\nkv.increment started 1\nwait gate").await.unwrap();
     }
     let started =
         async |plain: &mut MultiplexedConnection| plain.get::<_, Option<u64>>("started").await.unwrap();
     until("two jobs run", async || started(&mut plain).await == Some(2)).await;
+    let claimed = |queue| count(&host, queue, |c| &c.claimed);
+    until("others are claimed", async || claimed("jobs") + claimed("more") > 2).await;
     let before = calls(&mut plain, "exists").await;
     until("they have gone on for a while", async || calls(&mut plain, "exists").await > before + 100).await;
     assert_eq!(started(&mut plain).await, Some(2), "the others wait");
     let _: () = plain.set("gate", "open").await.unwrap();
-    until("all are completed", async || count(&host, "jobs", |c| &c.completed) == 8).await;
-    assert_eq!(count(&host, "jobs", |c| &c.retried), 0, "nobody failed for want of a sandbox");
+    for queue in ["jobs", "more"] {
+        until("all are completed", async || count(&host, queue, |c| &c.completed) == 4).await;
+        assert_eq!(count(&host, queue, |c| &c.retried), 0, "nobody failed for want of a sandbox");
+    }
     stop(host).await;
 }
 

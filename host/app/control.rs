@@ -176,7 +176,7 @@ impl Parts {
             tokio::time::sleep(FAREWELL_MAX).await;
         };
         let handed_back = tokio::select! {
-            () = self.served.ended() => true,
+            empty_handed = self.served.ended() => empty_handed,
             () = impatient => false,
         };
         if !handed_back {

@@ -30,7 +30,7 @@ pub(super) struct Lanes {
     observer: Option<Observer>,
     dead: DeadLimits,
     crashes_max: u32,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<bool>,
     /// Ends when the last feeder of a queue does.
     last: HashMap<QueueName, oneshot::Receiver<()>>,
     lanes: watch::Sender<Vec<Arc<Lane>>>,
@@ -110,8 +110,9 @@ impl Lanes {
             if let Some(former) = former {
                 let _ = former.await;
             }
-            Feeder::new(fed, parts, stop).run().await;
+            let is_empty_handed = Feeder::new(fed, parts, stop).run().await;
             drop(ended);
+            is_empty_handed
         });
         Serving { lane, retired }
     }
@@ -138,13 +139,16 @@ impl Lanes {
         self.queues.subscribe()
     }
 
-    /// Returns when every feeder has ended.
-    pub(super) async fn ended(&mut self) {
+    /// Returns when every feeder has ended: whether nothing is left in their hands.
+    pub(super) async fn ended(&mut self) -> bool {
+        let mut empty_handed = true;
         while let Some(ended) = self.tasks.join_next().await {
-            if let Err(error) = ended {
+            empty_handed &= ended.unwrap_or_else(|error| {
                 tracing::error!(%error, "a feeder failed; its jobs come back when this host's lease ends");
-            }
+                false
+            });
         }
+        empty_handed
     }
 }
 

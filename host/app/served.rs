@@ -204,9 +204,9 @@ impl Served {
         self.views.subscribe()
     }
 
-    /// Returns when every feeder has ended: no job is left in their hands.
-    pub(super) async fn ended(&mut self) {
-        self.lanes.ended().await;
+    /// Returns when every feeder has ended: whether no job is left in their hands.
+    pub(super) async fn ended(&mut self) -> bool {
+        self.lanes.ended().await
     }
 
     /// Ends the config readers.

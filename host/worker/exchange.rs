@@ -166,6 +166,8 @@ impl Feeder {
         }
         let tenure = self.tenure.clone();
         let recorded = self.lane.store.inflight(&tenure.host).await?;
+        let given = recorded.iter().map(|slot| slot.seq + 1).max();
+        self.next_seq = self.next_seq.max(given.unwrap_or(0));
         let unknown = |slot: &Slot| !self.held.contains(&(tenure.number, *slot));
         let lost: Vec<Slot> = recorded.into_iter().filter(unknown).collect();
         if !lost.is_empty() {

@@ -81,6 +81,7 @@ pub struct Feeder {
     pub(super) window: Window,
     runners: JoinSet<()>,
     generations: watch::Receiver<u64>,
+    estranged: bool,
     pub(super) audit_at: Instant,
     pub(super) audit_gap: Duration,
 }
@@ -91,8 +92,6 @@ enum Call {
     Look,
     /// The queue may have something.
     Wake,
-    /// Another connection: pushes may have been missed and replies lost.
-    Reconnected,
 }
 
 impl Feeder {
@@ -115,6 +114,7 @@ impl Feeder {
             window: Window::new(now),
             runners: JoinSet::new(),
             generations: parts.link.generations(),
+            estranged: false,
             audit_at: now + AUDIT_MAX,
             audit_gap: AUDIT_MAX,
             lane,
@@ -123,21 +123,29 @@ impl Feeder {
         }
     }
 
-    /// Feeds until it is told to leave and nothing is left in its hands.
-    pub async fn run(mut self) {
-        loop {
+    /// Feeds until it is told to leave and nothing is left in its hands. False: something may be left, as far as
+    /// Redis knows; it comes back when the lease ends.
+    pub async fn run(mut self) -> bool {
+        let is_empty_handed = loop {
             let phase = self.phase();
             let load = self.tidy(phase);
             let still = load.running == 0 && load.waiting == 0;
-            if phase != Phase::Serving && still && load.runners == 0 && self.batch.is_empty() {
-                break;
+            let estranged = self.is_estranged();
+            let done = still && load.runners == 0 && self.batch.is_empty();
+            if done && (phase == Phase::Leaving || (phase == Phase::Draining && !estranged)) {
+                break !estranged;
+            }
+            // No claim before: it could be given the sequence numbers of one whose reply was lost.
+            if estranged && phase != Phase::Leaving {
+                self.audit().await;
+                continue;
             }
             let claim = self.appetite(load, phase);
             let now = Instant::now();
             if claim > 0 || self.is_batch_due(still, now) {
                 self.batch_since = None;
                 if !self.exchange(claim).await && phase == Phase::Leaving {
-                    break;
+                    break false;
                 }
             } else if now >= self.audit_at {
                 self.audit().await;
@@ -145,11 +153,11 @@ impl Feeder {
                 match self.wait().await {
                     Call::Look => {}
                     Call::Wake => self.hungry = true,
-                    Call::Reconnected => self.reconnected().await,
                 }
             }
-        }
+        };
         self.parts.wake.forget(&self.lane.wake);
+        is_empty_handed && self.former.is_empty()
     }
 
     /// How much to do: what the host does, or less if the lane is retired.
@@ -229,24 +237,34 @@ impl Feeder {
                 }
                 Call::Look
             }
-            changed = self.generations.changed() => {
-                if changed.is_ok() { Call::Reconnected } else { Call::Look }
+            Ok(()) = self.generations.changed() => {
+                self.estrange();
+                Call::Look
             }
             _ = self.parts.phase.changed() => Call::Look,
             Ok(()) = self.retired.changed() => Call::Look,
         }
     }
 
-    async fn reconnected(&mut self) {
-        self.generations.mark_unchanged();
-        (self.hungry, self.due) = (true, None);
+    /// Whether Redis may know of jobs in our hands that we do not: the connection is another one, so pushes may
+    /// have been missed and replies lost.
+    fn is_estranged(&mut self) -> bool {
+        if self.generations.has_changed().unwrap_or(false) {
+            self.generations.mark_unchanged();
+            self.estrange();
+        }
+        self.estranged
+    }
+
+    fn estrange(&mut self) {
+        (self.estranged, self.hungry, self.due) = (true, true, None);
         self.audit_gap = AUDIT_FIRST;
-        self.audit().await;
     }
 
     /// Compares records with what runs; looks ever more seldom while all is quiet.
     async fn audit(&mut self) {
         if self.adopt().await {
+            self.estranged = false;
             self.audit_gap = (self.audit_gap * 4).min(AUDIT_MAX);
         }
         self.audit_at = Instant::now() + self.audit_gap;
