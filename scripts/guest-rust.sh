@@ -11,6 +11,7 @@
 # GUEST_RUST=rustup  only rustup
 # GUEST_RUST=debian  only Debian packages (never talks to rustup's server; use this in CI without it)
 # GUEST_RUST_CACHE   where the Debian toolchain is unpacked (default ${XDG_CACHE_HOME:-~/.cache}/guest-rust)
+# GUEST_RUST_MIRROR  Debian mirror (default: the one apt uses here)
 # GUEST_RUST_SUITE   Debian suite (default trixie: rustc 1.85.1 for the life of Debian 13)
 set -euo pipefail
 
@@ -40,9 +41,12 @@ debian_unpack() { # DIR
   command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
     die "no rustc with $target and no apt to get one; run \`rustup target add $target\`"
   [ -r "$keyring" ] || die "$keyring is missing; install the package debian-archive-keyring"
+  # The mirror this machine uses already: whoever set it up knows which one it reaches.
+  local mirror=${GUEST_RUST_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep -m1 '/debian/*$' || true)}
+  [ -n "$mirror" ] || die "apt knows no Debian mirror; name one in GUEST_RUST_MIRROR"
   mkdir -p "$apt"/{lists/partial,cache/archives/partial,debs}
   : >"$apt/status"
-  echo "deb [signed-by=$keyring] $GUEST_RUST_MIRROR $suite main" >"$apt/sources.list"
+  echo "deb [signed-by=$keyring] $mirror $suite main" >"$apt/sources.list"
   cat >"$apt/apt.conf" <<CONF
 Dir::Etc::sourcelist "$apt/sources.list";
 Dir::Etc::sourceparts "/dev/null";
