@@ -157,10 +157,7 @@ impl Link {
                 Ok((generation, connection))
             }
             Err(fault) => {
-                // Said once; `broken` has said it when a connection was lost.
-                if slot.failed.is_none() && *self.inner.generation.borrow() == 0 {
-                    tracing::warn!(role = self.inner.role, cause = %fault, "no connection to Redis");
-                }
+                // Not logged: `broken` has said that a connection was lost, and who never had one is told.
                 slot.failed = Some((Instant::now(), fault.clone()));
                 Err(fault)
             }
