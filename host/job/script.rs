@@ -17,19 +17,37 @@ macro_rules! script {
 }
 
 script!(TURN, " flags=allow-oom", "part/now", "part/count", "part/unique", "turn");
-script!(COMPLETE, " flags=allow-oom", "part/wrong_type", "part/count", "complete");
-script!(RETRY, " flags=allow-oom", "part/now", "part/wrong_type", "part/count", "part/envelope", "retry");
+script!(COMPLETE, " flags=allow-oom", "part/wrong_type", "part/count", "part/fence", "complete");
+script!(
+    RETRY,
+    " flags=allow-oom",
+    "part/now",
+    "part/wrong_type",
+    "part/count",
+    "part/fence",
+    "part/envelope",
+    "retry"
+);
 script!(
     BURY,
     " flags=allow-oom",
     "part/now",
     "part/wrong_type",
     "part/count",
+    "part/fence",
     "part/envelope",
     "part/dead",
     "bury"
 );
-script!(RELEASE, " flags=allow-oom", "part/wrong_type", "part/count", "part/envelope", "release");
+script!(
+    RELEASE,
+    " flags=allow-oom",
+    "part/wrong_type",
+    "part/count",
+    "part/fence",
+    "part/envelope",
+    "release"
+);
 script!(
     REAP,
     " flags=allow-oom",

@@ -8,11 +8,8 @@
 -- inflight -> dead, at Redis time; its unique key is let go. The oldest of dead -> gone while a cap is passed
 local wrong = wrong_type(KEYS[1], 'hash', KEYS[2], 'hash', KEYS[3], 'zset')
 if wrong then return wrong end
-local record = redis.call('HGET', KEYS[1], ARGV[1])
-if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then
-  count(KEYS[2], 'late', 1)
-  return 0
-end
+local record = take_record(KEYS[1], KEYS[2], ARGV[1])
+if not record then return 0 end
 if KEYS[4] and redis.pcall('GET', KEYS[4]) == ARGV[3] then redis.call('DEL', KEYS[4]) end
 add_dead(KEYS[3], KEYS[2], now, ARGV[2] .. payload_of(ARGV[1], record))
 count(KEYS[2], 'buried', 1)

@@ -7,11 +7,8 @@
 -- inflight -> delayed, due at Redis time plus the delay; the payload is the record's own
 local wrong = wrong_type(KEYS[1], 'hash', KEYS[2], 'hash', KEYS[3], 'zset')
 if wrong then return wrong end
-local record = redis.call('HGET', KEYS[1], ARGV[1])
-if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then
-  count(KEYS[2], 'late', 1)
-  return 0
-end
+local record = take_record(KEYS[1], KEYS[2], ARGV[1])
+if not record then return 0 end
 redis.call('ZADD', KEYS[3], now + ARGV[3], ARGV[2] .. payload_of(ARGV[1], record))
 count(KEYS[2], 'retried', 1)
 return 1
