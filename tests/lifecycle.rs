@@ -290,6 +290,38 @@ async fn a_key_of_another_type_holds_the_queue_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_key_of_another_type_keeps_no_other_queue_from_being_reaped() {
+    let mut stage = Stage::new(PROBE).await;
+    let dead = "gone.00000001.000000000001";
+    let mut seed = redis::pipe();
+    seed.hset(format!("sandhog:host:{dead}"), "queues", r#"["first","second"]"#);
+    for queue in ["first", "second"] {
+        seed.hset(format!("{{{queue}}}:sandhog:inflight:{dead}"), "7", "payload");
+    }
+    seed.set("{first}:sandhog:ready", "in the way").zadd("sandhog:hosts", dead, 1);
+    let _: () = seed.query_async(&mut stage.plain).await.unwrap();
+    let plain = &mut stage.plain;
+    until("the other queue's job is ready again", async || {
+        plain.llen::<_, u64>("{second}:sandhog:ready").await.unwrap() == 1
+    })
+    .await;
+    assert!(
+        plain.zscore::<_, _, Option<f64>>("sandhog:hosts", dead).await.unwrap().is_some(),
+        "not forgotten"
+    );
+    let _: () = plain.del("{first}:sandhog:ready").await.unwrap();
+    until("the first is ready too", async || {
+        plain.llen::<_, u64>("{first}:sandhog:ready").await.unwrap() == 1
+    })
+    .await;
+    until("the host is forgotten", async || {
+        plain.zscore::<_, _, Option<f64>>("sandhog:hosts", dead).await.unwrap().is_none()
+    })
+    .await;
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn a_reload_swaps_what_changed_adds_what_is_new_and_keeps_what_is_broken() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;

@@ -39,14 +39,20 @@ async fn host(plugins: &Plugins, redis: &TestRedis) -> (Host, MultiplexedConnect
     (plugins.serve(&redis.url(), "h").await, redis.plain().await)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_first_job_already_sees_the_settings_and_later_ones_their_changes() {
+/// A host whose jobs see the title that a reader takes from `config:title`: "first".
+async fn titled() -> (TestRedis, Plugins, Host, MultiplexedConnection) {
     let redis = TestRedis::start();
     let _: () = redis.plain().await.set("config:title", "first").await.unwrap();
     let plugins =
         Plugins::new().with("site", &guests::title(), SITE).with("teller", &guests::teller(), TELLER);
     let (host, mut plain) = host(&plugins, &redis).await;
     assert_eq!(seen(&mut plain).await, "first");
+    (redis, plugins, host, plain)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_job_already_sees_the_settings_and_later_ones_their_changes() {
+    let (_redis, _plugins, host, mut plain) = titled().await;
     for title in ["second", "third"] {
         let _: () = plain.set("config:title", title).await.unwrap();
         until_seen(&mut plain, title).await;
@@ -62,12 +68,7 @@ async fn the_first_job_already_sees_the_settings_and_later_ones_their_changes() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_reader_and_a_changed_one_come_by_reload() {
-    let redis = TestRedis::start();
-    let _: () = redis.plain().await.set("config:title", "first").await.unwrap();
-    let plugins =
-        Plugins::new().with("site", &guests::title(), SITE).with("teller", &guests::teller(), TELLER);
-    let (host, mut plain) = host(&plugins, &redis).await;
-    assert_eq!(seen(&mut plain).await, "first");
+    let (_redis, plugins, host, mut plain) = titled().await;
 
     plugins.put("site", b"not a component", SITE);
     let problems = host.reload().await.unwrap_err().to_string();
@@ -89,12 +90,7 @@ async fn a_broken_reader_and_a_changed_one_come_by_reload() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_is_removed_takes_its_settings_with_it() {
-    let redis = TestRedis::start();
-    let _: () = redis.plain().await.set("config:title", "first").await.unwrap();
-    let plugins =
-        Plugins::new().with("site", &guests::title(), SITE).with("teller", &guests::teller(), TELLER);
-    let (host, mut plain) = host(&plugins, &redis).await;
-    assert_eq!(seen(&mut plain).await, "first");
+    let (_redis, plugins, host, mut plain) = titled().await;
     plugins.remove("site");
     // The grant names nobody now, which is told; the worker goes on.
     let _ = host.reload().await;
