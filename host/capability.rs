@@ -8,6 +8,7 @@ pub mod grant;
 pub mod kv;
 pub mod limits;
 pub mod log;
+pub mod plan;
 pub mod queue;
 pub mod refusal;
 pub mod view;

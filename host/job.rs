@@ -2,6 +2,7 @@
 //! change of its place. Knows plugins only by name, and nothing of sandboxes.
 
 pub mod backoff;
+pub mod change;
 pub mod edit;
 pub mod envelope;
 pub mod inspect;
