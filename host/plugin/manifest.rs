@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::capability::grant::Grants;
+use crate::capability::plan::Isolation;
 use crate::config::document::Lines;
 use crate::config::problem::Problems;
 use crate::config::settings::Ceilings;
@@ -24,7 +25,7 @@ pub struct Manifest {
     pub kind: Kind,
     /// The queues a worker serves; empty for a config reader.
     pub consume: Vec<Consume>,
-    /// When a job's writes take place.
+    /// When a job's writes take place, as far as its queue allows: `effects_of`.
     pub effects: EffectsMode,
     /// What it may touch.
     pub grants: Grants,
@@ -64,6 +65,14 @@ pub struct Consume {
 pub enum EffectsMode {
     /// Each at once.
     Immediate,
+    /// All together with the job's completion, or not at all.
+    Atomic(Isolation),
+}
+
+impl Default for EffectsMode {
+    fn default() -> Self {
+        Self::Atomic(Isolation::default())
+    }
 }
 
 impl Manifest {
@@ -71,5 +80,14 @@ impl Manifest {
     /// at the most.
     pub fn parse(origin: &str, text: &str, ceilings: &Ceilings) -> Result<Self, Problems> {
         read::manifest(origin, text, ceilings)
+    }
+
+    /// When the writes of this queue's jobs take place. A job that is forgotten as it is taken has no completion
+    /// for them to wait for.
+    pub fn effects_of(&self, consume: &Consume) -> EffectsMode {
+        match consume.delivery {
+            Delivery::AtLeastOnce => self.effects,
+            Delivery::AtMostOnce => EffectsMode::Immediate,
+        }
     }
 }

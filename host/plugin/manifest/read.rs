@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Consume, EffectsMode, Kind, Limits, Manifest};
 use crate::capability::grant::{Grants, Patterns};
+use crate::capability::plan::Isolation;
 use crate::config::document::Document;
 use crate::config::problem::Problems;
 use crate::config::settings::Ceilings;
@@ -19,6 +20,8 @@ const KINDS: [(&str, Kind); 2] = [("worker", Kind::Worker), ("config-reader", Ki
 const ORDERS: [(&str, Order); 2] = [("fifo", Order::Fifo), ("lifo", Order::Lifo)];
 const DELIVERIES: [(&str, Delivery); 2] =
     [("at-least-once", Delivery::AtLeastOnce), ("at-most-once", Delivery::AtMostOnce)];
+const ISOLATIONS: [(&str, Isolation); 2] =
+    [("read-committed", Isolation::ReadCommitted), ("serializable", Isolation::Serializable)];
 
 /// Most queues one plugin serves.
 const CONSUME_MAX: usize = 256;
@@ -197,15 +200,14 @@ fn effects(root: &mut Table<'_>, reader: bool) -> EffectsMode {
         return EffectsMode::Immediate;
     }
     let mut table = root.table("effects");
-    if table.choice("mode", &[("immediate", false), ("atomic", true)]) == Some(true) {
+    let is_atomic = table.choice("mode", &[("atomic", true), ("immediate", false)]).unwrap_or(true);
+    let isolation = table.choice("isolation", &ISOLATIONS).unwrap_or_default();
+    if !is_atomic && table.has("isolation") {
         table
-            .refuse("mode", "is \"atomic\", which is not yet supported; write \"immediate\" or leave it out");
-    }
-    if table.choice("isolation", &[("read-committed", false), ("serializable", true)]) == Some(true) {
-        table.refuse("isolation", "is \"serializable\", which is not yet supported; leave it out");
+            .refuse("isolation", "is for the atomic mode; in the immediate one no two calls belong together");
     }
     table.finish();
-    EffectsMode::Immediate
+    if is_atomic { EffectsMode::Atomic(isolation) } else { EffectsMode::Immediate }
 }
 
 fn grants(mut table: Table<'_>, reader: bool) -> Grants {

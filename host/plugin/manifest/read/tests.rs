@@ -33,6 +33,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(found.kind, Kind::Worker);
     assert_eq!(found.grants, Grants::default());
     assert_eq!((found.publish, found.config.len()), (None, 0));
+    assert_eq!(found.effects, EffectsMode::Atomic(Isolation::ReadCommitted));
     let limits = Limits {
         memory_bytes: 64 << 20,
         kv_calls: 10_000,
@@ -58,8 +59,8 @@ fn every_field_is_read() {
         max_attempts = 0x0a
         backoff = { base = "10ms", factor = 3, max = "1s", jitter = 0 }
         [effects]
-        mode = "immediate"
-        isolation = "read-committed"
+        mode = "atomic"
+        isolation = "serializable"
         [grants]
         kv.read = ["config:*", "keyname"]
         kv.write = ["thumb:*"]
@@ -88,6 +89,9 @@ fn every_field_is_read() {
     assert_eq!((a.timeout, b.max_attempts), (Duration::from_secs(90), 10));
     let backoff = (b.backoff.base, b.backoff.factor, b.backoff.max, b.backoff.jitter);
     assert_eq!(backoff, (Duration::from_millis(10), 3.0, Duration::from_secs(1), 0.0));
+    assert_eq!(found.effects, EffectsMode::Atomic(Isolation::Serializable));
+    assert_eq!(found.effects_of(a), EffectsMode::Immediate, "taken and forgotten: there is no completion");
+    assert_eq!(found.effects_of(b), found.effects);
     let granted = |patterns: &Patterns| patterns.iter().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(granted(&found.grants.kv_read), ["config:*", "keyname"]);
     assert_eq!(granted(&found.grants.kv_write), ["thumb:*"]);
@@ -101,6 +105,14 @@ fn every_field_is_read() {
         Limits { memory_bytes: 1 << 20, kv_calls: 1000, value_bytes: 1000, effects: 0, log_bytes: 0 };
     assert_eq!(found.limits, limits);
     assert_eq!(found.lines.of("consume.1.queue"), Some(10));
+}
+
+#[test]
+fn the_immediate_mode_is_for_those_who_ask_for_it() {
+    let text = "kind = \"worker\"\nconsume = [{ queue = \"q\" }]\neffects.mode = \"immediate\"\n";
+    let found = parse(text).unwrap();
+    assert_eq!(found.effects, EffectsMode::Immediate);
+    assert_eq!(found.effects_of(&found.consume[0]), EffectsMode::Immediate);
 }
 
 #[test]
