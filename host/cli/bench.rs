@@ -5,10 +5,11 @@
 mod backlog;
 mod idle;
 mod latency;
+mod ledger;
 mod load;
 mod stage;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -19,8 +20,9 @@ use crate::cli::argument;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 
-/// Where `make guests` puts the component that does nothing.
+/// Where `make guests` puts components: the one that does nothing, the one that books numbers.
 const NOOP: &str = "guest-examples/built/noop.wasm";
+const LEDGER: &str = "guest-examples/built/ledger.wasm";
 
 /// Measures a host on this machine.
 ///
@@ -31,7 +33,7 @@ pub(crate) struct Args {
     /// What to measure.
     #[arg(long, value_enum, default_value = "noop")]
     workload: Workload,
-    /// Jobs to push; 100000 for `noop`, 500 for `idle-latency` when not given.
+    /// Jobs to push; 100000 for `noop` and `ledger`, 500 for `idle-latency` when not given.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     jobs: Option<u64>,
     /// Bytes of a payload.
@@ -46,9 +48,19 @@ pub(crate) struct Args {
     /// How long they idle, for `idle`.
     #[arg(long, default_value = "10s", value_parser = argument::duration)]
     time: Duration,
-    /// The component that does the work.
-    #[arg(long, value_name = "FILE", default_value = NOOP)]
-    component: PathBuf,
+    /// When a job's writes take place.
+    #[arg(long, value_enum, default_value = "atomic")]
+    effects: Effects,
+    /// The component that does the work; the example `ledger` for `ledger`, `noop` for the others when not given.
+    #[arg(long, value_name = "FILE")]
+    component: Option<PathBuf>,
+}
+
+impl Args {
+    fn component(&self) -> &Path {
+        let example = if self.workload == Workload::Ledger { LEDGER } else { NOOP };
+        self.component.as_deref().unwrap_or(Path::new(example))
+    }
 }
 
 /// The workloads.
@@ -56,20 +68,41 @@ pub(crate) struct Args {
 enum Workload {
     /// Jobs that do nothing, pushed first and then worked off: jobs per second.
     Noop,
+    /// As `noop`, but each job reads a key, adds to a balance, pushes a receipt and sets a marker if there is none.
+    /// Fails if the sums are wrong at the end.
+    Ledger,
     /// One job at a time into an idle queue: from the push to the handler's start.
     IdleLatency,
     /// Queues without jobs: what waiting costs.
     Idle,
 }
 
+/// The words of a manifest's `effects.mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Effects {
+    /// All together with the job's completion.
+    Atomic,
+    /// Each at once.
+    Immediate,
+}
+
+impl Effects {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Atomic => "atomic",
+            Self::Immediate => "immediate",
+        }
+    }
+}
+
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    if !args.component.is_file() {
-        return Err(Failure::refused(format!("there is no component `{}`", args.component.display()))
+    if !args.component().is_file() {
+        return Err(Failure::refused(format!("there is no component `{}`", args.component().display()))
             .with_hint("build the examples with `make guests`, or name one with `--component FILE`"));
     }
     let (document, text) = match args.workload {
-        Workload::Noop => backlog::run(&args, context).await?,
+        Workload::Noop | Workload::Ledger => backlog::run(&args, context).await?,
         Workload::IdleLatency => latency::run(&args, context).await?,
         Workload::Idle => idle::run(&args, context).await?,
     };

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use insta::assert_snapshot;
 use redis::Commands as _;
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::support::program::Program;
 use crate::support::redis::TestRedis;
@@ -44,11 +45,11 @@ fn run_serves_until_a_signal_and_leaves_nothing_behind() {
         let hosts = program.json(&["hosts"]);
         assert_eq!(hosts["hosts"][0]["queues"][0], "orders");
         let plugins = program.json(&["plugins"]);
-        assert_eq!(plugins["plugins"][0]["hosts"], serde_json::json!([hosts["hosts"][0]["host"]]));
+        assert_eq!(plugins["plugins"][0]["hosts"], json!([hosts["hosts"][0]["host"]]));
         host.signal(signal);
         assert_eq!(host.wait(), Some(0), "{}", host.stderr());
         assert_eq!(host.stdout(), "", "logs go to standard error");
-        assert_eq!(program.json(&["hosts"]), serde_json::json!({ "hosts": [] }));
+        assert_eq!(program.json(&["hosts"]), json!({ "hosts": [] }));
     }
 }
 
@@ -65,7 +66,7 @@ fn run_reloads_on_hang_up_and_keeps_what_works() {
     host.signal(Signal::HUP);
     host.wait_for("is a text file, not a WebAssembly component");
     until("the new plugin is not served", || {
-        program.json(&["hosts"])["hosts"][0]["queues"] == serde_json::json!(["orders", "others"])
+        program.json(&["hosts"])["hosts"][0]["queues"] == json!(["orders", "others"])
     });
     program.output(&["push", "orders", "x"]);
     until("the old version does not go on", || done(&program) == 1);
@@ -226,14 +227,35 @@ fn bench_measures_a_real_host() {
 }
 
 #[test]
+fn bench_of_a_ledger_is_about_books_that_are_right() {
+    let program = Program::alone();
+    let ledger = example::path("ledger").display().to_string();
+    for effects in ["atomic", "immediate"] {
+        let bench = ["bench", "--workload", "ledger", "--jobs", "1500", "--effects", effects, "--component"];
+        let told = program.json(&[&bench[..], &[&ledger]].concat());
+        assert_eq!((&told["workload"], &told["effects"]), (&json!("ledger"), &json!(effects)));
+        assert_eq!(told["balance"], 3 * 1500 * 1499 / 2);
+    }
+    let noop = program.file("noop.wasm", guest::worker("", "", "(i32.const 0)")).display().to_string();
+    let idle = program.output(&["bench", "--workload", "ledger", "--jobs", "10", "--component", &noop]);
+    let said = String::from_utf8_lossy(&idle.stderr).into_owned();
+    assert!(said.contains("the books are wrong: 10 jobs were worth 135, but 0 was booked"), "{said}");
+    assert_eq!(idle.status.code(), Some(1));
+}
+
+#[test]
 fn bench_cleans_up_on_a_redis_that_is_not_its_own() {
     let redis = TestRedis::start();
     let program = Program::alone();
-    let component = program.file("noop.wasm", guest::worker("", "", "(i32.const 0)")).display().to_string();
-    program.json(&["bench", "--jobs", "500", "--component", &component, "--redis", &redis.url()]);
-    let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
-    let left: Vec<String> = connection.keys("*").unwrap();
-    assert_eq!(left, Vec::<String>::new());
+    let noop = program.file("noop.wasm", guest::worker("", "", "(i32.const 0)")).display().to_string();
+    let ledger = example::path("ledger").display().to_string();
+    for (workload, component) in [("noop", &noop), ("ledger", &ledger)] {
+        let bench = ["bench", "--jobs", "500", "--workload", workload, "--component", component];
+        program.json(&[&bench[..], &["--redis", &redis.url()]].concat());
+        let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+        let left: Vec<String> = connection.keys("*").unwrap();
+        assert_eq!(left, Vec::<String>::new());
+    }
 }
 
 #[test]

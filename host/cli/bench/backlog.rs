@@ -1,4 +1,5 @@
-//! The workload `noop`: jobs are pushed first, then a host works them off.
+//! The workloads `noop` and `ledger`: jobs are pushed first, then a host works them off. What is particular to
+//! `ledger` is in `bench/ledger`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,9 +10,10 @@ use sandhog::job::push::push_many;
 use sandhog::worker::lane::Observe;
 use serde_json::{Value, json};
 
+use super::ledger::{Books, Ledger};
 use super::load::Load;
 use super::stage::Stage;
-use super::{Args, line, micros, percentiles, percentiles_text, round};
+use super::{Args, Workload, line, micros, percentiles, percentiles_text, round};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::{progress, text};
@@ -36,6 +38,22 @@ struct Meter {
 }
 
 impl Meter {
+    fn new() -> Self {
+        Self {
+            origin: Instant::now(),
+            first_us: AtomicU64::new(u64::MAX),
+            last_us: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+            claim_to_settled: Mutex::new(micros()),
+        }
+    }
+
+    /// From the first start of a run to the last settlement.
+    fn took_us(&self) -> u64 {
+        let first_us = self.first_us.load(Ordering::Relaxed);
+        self.last_us.load(Ordering::Relaxed).saturating_sub(first_us).max(1)
+    }
+
     fn now_us(&self) -> u64 {
         u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
@@ -59,30 +77,31 @@ impl Observe for Meter {
 /// Runs the workload.
 pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, String)> {
     let jobs = args.jobs.unwrap_or(JOBS);
-    let stage = Stage::set(context, &args.component, 1, args.concurrency).await?;
+    let stage = Stage::set(context, args, 1, args.concurrency).await?;
+    let ledger = (args.workload == Workload::Ledger).then(|| Ledger::new(&stage.queues[0], jobs));
+    if let Some(ledger) = &ledger {
+        ledger.open(&stage.link).await?;
+    }
     let pushing = Instant::now();
     push_all(&stage, jobs, args.payload).await?;
     let push_s = pushing.elapsed().as_secs_f64();
-    let meter = Arc::new(Meter {
-        origin: Instant::now(),
-        first_us: AtomicU64::new(u64::MAX),
-        last_us: AtomicU64::new(0),
-        settled: AtomicU64::new(0),
-        claim_to_settled: Mutex::new(micros()),
-    });
+    let meter = Arc::new(Meter::new());
     let before = Load::look(&stage.link).await?;
     let host = stage.host(meter.clone()).await?;
     wait(&meter, jobs).await?;
     let load = Load::look(&stage.link).await?.since(before);
     let threads = stage.threads();
+    let books = match &ledger {
+        Some(ledger) => Some(ledger.close(&stage.link).await?),
+        None => None,
+    };
     stage.clear(host).await?;
-    let first_us = meter.first_us.load(Ordering::Relaxed);
-    let took_us = meter.last_us.load(Ordering::Relaxed).saturating_sub(first_us).max(1);
-    let latency = percentiles(&meter.claim_to_settled.lock().unwrap_or_else(PoisonError::into_inner));
+    let balance = books.map(Books::check).transpose()?;
     #[expect(clippy::cast_precision_loss, reason = "counts of a bench are far below 2^52")]
-    let (jobs_f, took_s) = (jobs as f64, took_us as f64 / 1e6);
+    let (jobs_f, took_s) = (jobs as f64, meter.took_us() as f64 / 1e6);
     let mut document = json!({
-        "workload": "noop",
+        "workload": if ledger.is_some() { "ledger" } else { "noop" },
+        "effects": args.effects.word(),
         "jobs": jobs,
         "payload_bytes": args.payload,
         "concurrency": args.concurrency,
@@ -90,33 +109,48 @@ pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, Strin
         "seconds": round(took_s),
         "jobs_per_s": (jobs_f / took_s).round(),
         "pushed_per_s": (jobs_f / push_s).round(),
-        "latency_ms": latency,
+        "latency_ms": percentiles(&meter.claim_to_settled.lock().unwrap_or_else(PoisonError::into_inner)),
     });
     load.add_to(&mut document, jobs);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is not negative")]
-    let per_s = (jobs_f / took_s) as u64;
-    let report =
-        line("workload", &format!("noop, {} of {} bytes", text::counted(jobs, "job", "jobs"), args.payload))
-            + &line(
-                "host",
-                &format!("{threads} threads, {} runs at once, a fresh sandbox per job", args.concurrency),
-            )
-            + &line("jobs/s", &text::count(per_s))
-            + &line(
-                "latency",
-                &format!("{} from claim to settled", percentiles_text(&document["latency_ms"])),
-            )
-            + &load.text(jobs);
+    let mut report = report(&document, jobs, load);
+    if let Some(balance) = balance {
+        document["balance"] = json!(balance);
+        let balance = text::count(balance);
+        report += &line("books", &format!("{balance} in the balances: every job was booked once"));
+    }
     Ok((document, report))
 }
 
+/// The document in words.
+fn report(document: &Value, jobs: u64, load: Load) -> String {
+    let of = |name: &str| document[name].as_u64().unwrap_or(0);
+    let word = |name: &str| document[name].as_str().unwrap_or("");
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is not negative")]
+    let per_s = document["jobs_per_s"].as_f64().unwrap_or(0.0) as u64;
+    let (jobs_text, bytes) = (text::counted(jobs, "job", "jobs"), of("payload_bytes"));
+    let workload = format!("{}, {jobs_text} of {bytes} bytes", word("workload"));
+    let (threads, at_once) = (of("threads"), of("concurrency"));
+    let host = format!(
+        "{threads} threads, {at_once} runs at once, a fresh sandbox per job, {} effects",
+        word("effects")
+    );
+    let latency = format!("{} from claim to settled", percentiles_text(&document["latency_ms"]));
+    line("workload", &workload)
+        + &line("host", &host)
+        + &line("jobs/s", &text::count(per_s))
+        + &line("latency", &latency)
+        + &load.text(jobs)
+}
+
+/// Jobs are their numbers, with as many zeros before them as a payload has room for.
 async fn push_all(stage: &Stage, jobs: u64, payload_bytes: u64) -> Outcome {
     let bar = progress::over_steps(jobs);
     bar.set_message("pushing");
-    let payload = vec![b'x'; usize::try_from(payload_bytes).unwrap_or(0)];
+    let width = usize::try_from(payload_bytes).unwrap_or(0);
     let mut pushed = 0;
     while pushed < jobs {
-        let batch = vec![&payload; usize::try_from(BATCH.min(jobs - pushed)).unwrap_or(0)];
+        let numbers = pushed..jobs.min(pushed + BATCH);
+        let batch: Vec<String> = numbers.map(|number| format!("{number:0width$}")).collect();
         push_many(&stage.link, &stage.queues[0], &batch).await?;
         pushed += batch.len() as u64;
         bar.set_position(pushed);

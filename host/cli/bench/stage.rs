@@ -1,8 +1,6 @@
 //! What a workload plays on: a Redis, queues of names nobody else uses, a folder with one plugin, and a host of
 //! this very process.
 
-use std::path::Path;
-
 use anyhow::Context as _;
 use redis::cmd;
 use sandhog::app::{Host, Options};
@@ -14,6 +12,7 @@ use sandhog::telemetry::Reader;
 use sandhog::worker::lane::Observer;
 use tempfile::TempDir;
 
+use super::{Args, Effects};
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Outcome, Shape};
 use crate::cli::private_redis::{PrivateRedis, Reach};
@@ -32,12 +31,7 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Sets everything up but the host.
-    pub(super) async fn set(
-        context: &Context,
-        component: &Path,
-        queues: u32,
-        concurrency: u32,
-    ) -> Outcome<Self> {
+    pub(super) async fn set(context: &Context, args: &Args, queues: u32, concurrency: u32) -> Outcome<Self> {
         let redis = match &context.global.redis {
             Some(_) => None,
             None => Some(PrivateRedis::start(Reach::Socket).await?),
@@ -53,15 +47,16 @@ impl Stage {
             ..Overrides::default()
         })?;
         context::start_logging(&settings, Reader::Watcher)?;
-        let run = std::process::id();
+        let ours = format!("sandhog-bench-{}-", std::process::id());
         let queues: Vec<QueueName> = (0..queues)
-            .map(|n| QueueName::new(format!("sandhog-bench-{run}-{n}")))
+            .map(|n| QueueName::new(format!("{ours}{n}")))
             .collect::<Result<_, _>>()
             .context("cannot name the queues")?;
+        let component = args.component();
         std::fs::copy(component, folder.path().join("bench.wasm"))
             .with_context(|| format!("cannot copy `{}`", component.display()))
             .refuse()?;
-        std::fs::write(folder.path().join("bench.toml"), manifest(&queues, concurrency))
+        std::fs::write(folder.path().join("bench.toml"), manifest(&queues, &ours, concurrency, args.effects))
             .context("cannot write a manifest")
             .refuse()?;
         let link = context::connect(&settings).await?;
@@ -94,8 +89,13 @@ impl Stage {
     }
 }
 
-fn manifest(queues: &[QueueName], concurrency: u32) -> String {
-    let mut text = "kind = \"worker\"\n".to_owned();
+/// The queues, and grants for every key that begins as their names do.
+fn manifest(queues: &[QueueName], ours: &str, concurrency: u32, effects: Effects) -> String {
+    let effects = effects.word();
+    let mut text = format!(
+        "kind = \"worker\"\neffects.mode = \"{effects}\"\n[grants]\nkv.read = [\"{ours}*\"]\n\
+         kv.write = [\"{ours}*\"]\nqueue.push = [\"{ours}*\"]\n"
+    );
     for queue in queues {
         text.push_str(&format!("[[consume]]\nqueue = \"{queue}\"\nconcurrency = {concurrency}\n"));
     }
