@@ -3,6 +3,7 @@
 
 pub mod backoff;
 pub mod change;
+pub mod commit;
 pub mod edit;
 pub mod envelope;
 pub mod inspect;

@@ -2,6 +2,8 @@
 //! whose numbers are known. Companion keys are written without `{q}:sandhog`, so `:ready` is that of `q`.
 
 mod adverse;
+mod assume;
+mod commit;
 mod edit;
 mod inspect;
 mod lease;

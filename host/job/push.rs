@@ -67,10 +67,8 @@ pub async fn push(
     if line.len() + 16 > HEADER_BYTES_MAX {
         return Err(StoreError::HeaderTooLong(line.len()));
     }
-    let bare = format!("1 {} 0 0 0", header.id);
-    let notes = line.strip_prefix(&bare).unwrap_or_default().trim_end_matches('\n');
     let mut call = script::PUSH.call(&at);
-    call.arg(header.id.as_str()).arg(notes).arg(payload);
+    call.arg(header.id.as_str()).arg(notes(&header)).arg(payload);
     call.arg(options.delay.map(|delay| milliseconds(delay).to_string()).unwrap_or_default()).arg(end);
     call.arg(options.unique.as_ref().map_or(0, |(_, kept)| milliseconds(*kept).max(1)));
     let mut fields = Fields::new(script::PUSH.run::<Value>(link, &call).await?)?;
@@ -109,6 +107,13 @@ pub async fn push_many(
         rest = later;
     }
     Ok(waiting)
+}
+
+/// The notes of the header of a job that has not been claimed yet, as scripts put them after Redis time.
+pub(super) fn notes(header: &Header) -> String {
+    let line = header.encode();
+    let bare = format!("1 {} 0 0 0", header.id);
+    line.strip_prefix(&bare).unwrap_or_default().trim_end_matches('\n').to_owned()
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -17,7 +17,13 @@ static GET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scr
 static GET_MANY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../script/get_many.lua")));
 static CAS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../script/compare_and_swap.lua")));
 static PERSIST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../script/persist.lua")));
-static LIST_KEYS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../script/list_keys.lua")));
+static LIST_KEYS: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(
+        "#!lua flags=no-writes\n",
+        include_str!("../../job/script/part/key_page.lua"),
+        include_str!("../script/list_keys.lua")
+    ))
+});
 
 /// When a key is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

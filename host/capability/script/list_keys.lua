@@ -1,4 +1,3 @@
-#!lua flags=no-writes
 -- One page of the keys that match: a bounded look at the key space.
 -- ARGV[1]  cursor, '0' for the first page
 -- ARGV[2]  pattern of SCAN
@@ -7,17 +6,4 @@
 -- ARGV[5]  longest key in bytes; longer ones are left out
 -- Reply    array: next cursor ('0': no more), then the keys
 -- Before → after: nothing changes.
-local cursor, looks, enough = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
-local longest = tonumber(ARGV[5])
-local step = 100
-local reply = { cursor }
-repeat
-  local page = redis.call('SCAN', cursor, 'MATCH', ARGV[2], 'COUNT', step)
-  cursor = page[1]
-  looks = looks - step
-  for _, key in ipairs(page[2]) do
-    if #key <= longest then reply[#reply + 1] = key end
-  end
-until cursor == '0' or looks <= 0 or #reply > enough
-reply[1] = cursor
-return reply
+return key_page(ARGV[2], ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]))

@@ -1,0 +1,206 @@
+//! Ends completed jobs together with their effects: many jobs in one script call, each as a whole or not at all.
+//! What the script is told of a job is put together in `encode`.
+
+mod encode;
+
+use redis::{Cmd, Value};
+
+use self::encode::Encoded;
+use super::change::Changes;
+use super::name::HostId;
+use super::reply::{Fields, unexpected};
+use super::script;
+use super::store::{JobStore, Slot, StoreError};
+use crate::storage::fault::Fault;
+use crate::storage::link::Link;
+use crate::storage::script::Script;
+
+/// Most jobs in one call, and about most bytes (a larger job goes alone), so that Redis serves others in between.
+const CALL_JOBS_MAX: usize = 128;
+const CALL_BYTES_MAX: usize = 1 << 20;
+
+/// The end of one run that completed.
+#[derive(Debug, Clone, Copy)]
+pub struct Commit<'a> {
+    /// Where the job's record is.
+    pub slot: Slot,
+    /// Its effects.
+    pub changes: &'a Changes,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The effects are there, the job is gone.
+    Done,
+    /// The run no longer owned its job: nothing was applied.
+    Late,
+    /// An assumption about this key does not hold: nothing was applied, the job is still in flight.
+    Conflict(String),
+    /// It can never be applied as it is: nothing was, the job is still in flight.
+    Refused {
+        /// The key it failed at.
+        key: String,
+        /// What is in the way.
+        why: Why,
+    },
+    /// Redis is at its memory limit: nothing was applied, the job is still in flight.
+    Full,
+}
+
+/// What is in the way of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The key holds another type.
+    WrongType,
+    /// The key holds no decimal integer.
+    NotAnInteger,
+    /// The sum would leave the range of 64 bits.
+    OutOfRange,
+    /// The Redis user of this host may not do it.
+    Permission,
+}
+
+impl JobStore {
+    /// Commits these, over `link`, as one write; a later one sees the effects of an earlier one with effects of
+    /// its kind. The answers stand in the same order. On an error some may have been applied all the same; sent
+    /// again, those are `Late`.
+    pub async fn commit(
+        &self,
+        link: &Link,
+        host: &HostId,
+        commits: &[Commit<'_>],
+    ) -> Result<Vec<Verdict>, StoreError> {
+        let keys = [self.keys.inflight(host), self.keys.stats.clone()];
+        let prefix = self.keys.unique_prefix();
+        let (mut calls, mut growing, mut freeing) = (Vec::new(), Open::default(), Open::default());
+        for (index, commit) in commits.iter().enumerate() {
+            let job = encode::job(Some(host), commit.slot.to_string(), commit.changes);
+            let open = if job.grows { &mut growing } else { &mut freeing };
+            if !open.has_room(&job) {
+                calls.extend(std::mem::take(open).close());
+            }
+            open.add(index, job, &keys, &prefix);
+        }
+        calls.extend(growing.close());
+        calls.extend(freeing.close());
+        send(link, calls, commits.len()).await
+    }
+}
+
+/// Applies changes that belong to no job. What they took is not touched: it belongs to a host.
+pub async fn apply(link: &Link, changes: &Changes) -> Result<Verdict, StoreError> {
+    let mut open = Open::default();
+    open.add(0, encode::job(None, String::new(), changes), &[], "");
+    let verdicts = send(link, open.close().into_iter().collect(), 1).await?;
+    Ok(verdicts.into_iter().next().unwrap_or(Verdict::Done))
+}
+
+/// A call to be made.
+struct Call {
+    script: &'static Script,
+    cmd: Cmd,
+    /// Which commits are in it, in its order.
+    jobs: Vec<usize>,
+}
+
+/// A call that still takes jobs.
+#[derive(Default)]
+struct Open {
+    call: Option<Call>,
+    bytes: usize,
+}
+
+impl Open {
+    fn has_room(&self, job: &Encoded<'_>) -> bool {
+        let jobs = self.call.as_ref().map_or(0, |call| call.jobs.len());
+        jobs == 0 || jobs < CALL_JOBS_MAX && self.bytes + job.bytes <= CALL_BYTES_MAX
+    }
+
+    fn add(&mut self, index: usize, job: Encoded<'_>, keys: &[String], prefix: &str) {
+        let call = self.call.get_or_insert_with(|| {
+            let script: &Script = if job.grows { &script::COMMIT } else { &script::COMMIT_FREEING };
+            let mut cmd = script.call(keys);
+            cmd.arg(prefix);
+            Call { script, cmd, jobs: Vec::new() }
+        });
+        for arg in &job.args {
+            call.cmd.arg(&**arg);
+        }
+        call.jobs.push(index);
+        self.bytes += job.bytes;
+    }
+
+    fn close(self) -> Option<Call> {
+        self.call
+    }
+}
+
+/// Makes all the calls, as one write.
+async fn send(link: &Link, calls: Vec<Call>, count: usize) -> Result<Vec<Verdict>, StoreError> {
+    let mut verdicts = vec![Verdict::Done; count];
+    let mut pending = calls;
+    // The second round is for scripts the server had forgotten.
+    for round in 0..2 {
+        if pending.is_empty() {
+            break;
+        }
+        let mut pipe = redis::Pipeline::with_capacity(pending.len());
+        for call in &pending {
+            pipe.add_command(call.cmd.clone());
+        }
+        let mut forgotten = Vec::new();
+        for (call, answer) in pending.into_iter().zip(link.pipeline(&pipe).await?) {
+            match answer {
+                Err(fault) if round == 0 && fault.is_code("NOSCRIPT") => forgotten.push(call),
+                answer => read(answer, &call.jobs, &mut verdicts)?,
+            }
+        }
+        for call in &forgotten {
+            call.script.load(link).await?;
+        }
+        pending = forgotten;
+    }
+    Ok(verdicts)
+}
+
+/// Notes what one call answered.
+fn read(answer: Result<Value, Fault>, jobs: &[usize], verdicts: &mut [Verdict]) -> Result<(), StoreError> {
+    let reply = match answer {
+        Err(fault) if fault.is_code("OOM") => {
+            jobs.iter().for_each(|index| verdicts[*index] = Verdict::Full);
+            return Ok(());
+        }
+        answer => answer?,
+    };
+    let mut fields = Fields::new(reply)?;
+    if fields.number()? != 0 {
+        return Err(StoreError::WrongType(fields.text()?));
+    }
+    loop {
+        let nth = match fields.next() {
+            Value::Nil => return Ok(()),
+            Value::Int(nth) => usize::try_from(nth).ok().and_then(|nth| jobs.get(nth)),
+            other => return Err(unexpected(&other).into()),
+        };
+        let (word, key) = (fields.text()?, fields.text()?);
+        let verdict =
+            verdict(&word, key).ok_or_else(|| Fault::Unexpected(format!("`{word}` from a commit")))?;
+        if let Some(index) = nth {
+            verdicts[*index] = verdict;
+        }
+    }
+}
+
+fn verdict(word: &str, key: String) -> Option<Verdict> {
+    let refused = |why| Some(Verdict::Refused { key: key.clone(), why });
+    match word {
+        "late" => Some(Verdict::Late),
+        "conflict" => Some(Verdict::Conflict(key)),
+        "type" => refused(Why::WrongType),
+        "integer" => refused(Why::NotAnInteger),
+        "range" => refused(Why::OutOfRange),
+        "permission" => refused(Why::Permission),
+        _ => None,
+    }
+}

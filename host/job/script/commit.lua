@@ -1,0 +1,110 @@
+-- Commit: ends jobs that completed and makes their effects visible, one job after the other. Each one takes
+-- place as a whole or not at all: nothing that can fail is left to do when its first write is made.
+--
+-- KEYS   1 inflight of the host  2 stats; none of them for changes that belong to no job
+-- ARGV   1 prefix of the queue's unique keys  2… the jobs. For each: its field ('' for none), how many arguments
+--        follow for it, how many assumptions and how many popped entries; these, an entry as the key of the
+--        records it is in, its field and its list; then the writes. See `assume` and `write`.
+-- Reply  {0, which job, what became of it, key, …} without those that are done: 'late' its record was gone,
+--        'conflict' an assumption about the key does not hold; 'type', 'integer', 'range', 'permission': a write
+--        can never take place. Of all these nothing was changed. {1, key} of a wrong type, nothing at all was.
+--
+-- inflight -> gone; its unique key is let go, what it popped is gone, what it wrote and pushed is there
+local call, try, argv = redis.call, redis.pcall, ARGV
+local inflight, stats = KEYS[1], KEYS[2]
+local wrong = inflight and wrong_type(inflight, 'hash', stats, 'hash')
+if wrong then return {1, wrong} end
+
+-- A user who may write to a key without a name may write to every key: no pattern but "all keys" covers that.
+local unrestricted = true
+for _, command in ipairs(WRITES) do
+  unrestricted = unrestricted and redis.acl_check_cmd(command, '', '', '')
+end
+local forbidden
+local function ask(command, key)
+  if not redis.acl_check_cmd(command, key, '', '') then forbidden = key end
+  return true
+end
+
+-- What speaks against the job whose arguments these are, and about which key; or nil, where its popped entries
+-- stand, where its writes begin.
+local function against(at, last, own_id, own_key)
+  local assumptions, popped = tonumber(argv[at]), tonumber(argv[at + 1])
+  local verdict, key
+  at = at + 2
+  for _ = 1, assumptions do
+    key = argv[at + 1]
+    at, verdict = assume(at)
+    if verdict then return verdict, key end
+  end
+  local entries = at
+  for _ = 1, popped do
+    local found = try('HEXISTS', argv[at], argv[at + 1])
+    if found ~= 1 then return denied(found) and 'permission' or 'conflict', argv[at + 2] end
+    at = at + 3
+  end
+  local writes = at
+  while at <= last do
+    at, verdict, key = check(at, own_id, own_key)
+    if verdict then return verdict, key end
+  end
+  if not unrestricted then
+    forbidden = nil
+    for entry = entries, writes - 1, 3 do ask('HDEL', argv[entry]) end
+    at = writes
+    while at <= last do at = apply(ask, at) end
+    if forbidden then return 'permission', forbidden end
+  end
+  return nil, entries, writes
+end
+
+local reply, nth = {0}, 0
+local done, late, conflicts, effects = 0, 0, 0, 0
+local at, finish = 2, #argv
+while at <= finish do
+  local field, first = argv[at], at + 2
+  local last = at + 1 + argv[at + 1]
+  local owned, own_id, own_key = true, nil, nil
+  if string.byte(field) == 101 then -- 101 is "e".
+    local record = call('HGET', inflight, field)
+    owned = record
+    if record then own_id, own_key = unique_of(argv[1], record) end
+  end
+  local verdict, key, writes
+  if owned then verdict, key, writes = against(first, last, own_id, own_key) end
+  if field ~= '' and owned then
+    -- The fence, and the first write.
+    owned = call(verdict and 'HEXISTS' or 'HDEL', inflight, field) == 1
+  end
+  if not owned then
+    verdict, key = 'late', ''
+    late = late + 1
+  elseif verdict then
+    if verdict == 'conflict' then conflicts = conflicts + 1 end
+  else
+    if own_id and try('GET', own_key) == own_id then try('DEL', own_key) end
+    for entry = key, writes - 1, 3 do
+      call('HDEL', argv[entry], argv[entry + 1])
+      effects = effects + 1
+    end
+    while writes <= last do
+      writes = apply(call, writes)
+      effects = effects + 1
+    end
+    done = done + 1
+  end
+  if verdict then
+    local size = #reply
+    reply[size + 1], reply[size + 2], reply[size + 3] = nth, verdict, key
+  end
+  nth, at = nth + 1, last + 1
+end
+
+if stats then
+  count(stats, 'completed', done)
+  count(stats, 'commits', done)
+  count(stats, 'effects', effects)
+  count(stats, 'late', late)
+  count(stats, 'conflicts', conflicts)
+end
+return reply
