@@ -4,7 +4,7 @@
 CARGO ?= cargo
 BINARY = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug/sandhog
 
-.PHONY: help demo test bench guests lint build redis python
+.PHONY: help demo test chaos bench guests lint build redis python
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -17,6 +17,12 @@ test: redis guests python ## everything that is tested (arguments for `cargo tes
 	@scripts/guests.sh test
 	@$(CARGO) test $(ARGS)
 
+MINUTES ?= 30
+SEED ?= 7
+
+chaos: redis guests ## faults strike a ledger, MINUTES=30 SEED=7; ends with 1 when its books are wrong (ARGS="--help")
+	@$(CARGO) test --quiet --locked --test chaos -- --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
 bench: redis guests ## the standard workload against a private Redis, release build
 	@$(CARGO) build --release
 	@$(subst /debug/,/release/,$(BINARY)) bench $(ARGS)
@@ -28,6 +34,7 @@ lint: ## formatting, lints of host and guests, documentation, all with warnings 
 	$(CARGO) fmt --check
 	cd guest-examples && $(CARGO) fmt --check
 	$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
+	$(CARGO) clippy --quiet --locked --test chaos -- -D warnings
 	scripts/guests.sh lint
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --no-deps --document-private-items
 

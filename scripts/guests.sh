@@ -48,7 +48,7 @@ unit_tests() {
   # The profile of the build, so that the macros' own build is shared, without its slow optimisations.
   export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
   cd guest-examples
-  cargo test --quiet --release --locked --lib --target "$(this_machine)" -p guest -p orders -p probe -p site-settings
+  cargo test --quiet --release --locked --lib --target "$(this_machine)" -p guest -p chaos-ledger -p orders -p probe -p site-settings
 }
 
 lint() {

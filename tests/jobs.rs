@@ -4,7 +4,6 @@
 mod adverse;
 mod assume;
 mod commit;
-mod commit_refused;
 mod edit;
 mod inspect;
 mod lease;

@@ -22,6 +22,8 @@ mod config_reader;
 mod guests;
 // `kv` against a real Redis: what each call does, refuses, and never sends.
 mod kv;
+// Storms over a ledger: short ones.
+mod ledger;
 // What loading refuses, in the exact words.
 mod load;
 // Plain Redis clients on the same lists and keys.
@@ -32,6 +34,8 @@ mod queue;
 mod sandbox;
 // Stopping a host in every way.
 mod shutdown;
+// Hosts, Redis and faults for the ledger.
+mod storm;
 // What the tests start and look through.
 mod support;
 // The house style: sizes, heads, who imports whom.

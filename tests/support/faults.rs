@@ -1,13 +1,19 @@
-//! A proxy between a host and its Redis that cuts connections at a chosen command: before the command reaches
-//! Redis, or after Redis has carried it out and before the answer comes back.
+//! A proxy between a host and its Redis. It cuts connections at a chosen command: before the command reaches
+//! Redis, or after Redis has carried it out and before the answer comes back. It can hold everything up, and
+//! lead new connections to another server.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
+use arc_swap::ArcSwap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+/// Most bytes carried at once in one direction.
+const CARRIED_BYTES: usize = 64 * 1024;
 
 /// When a connection is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +34,16 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Plan {
+    /// Where new connections lead.
+    server: ArcSwap<PathBuf>,
     /// Commands seen on all connections.
     seen: AtomicU64,
-    /// The command to cut at; 0 for none.
-    at: u64,
-    cut: Cut,
-    /// Whether the cut has happened.
-    done: AtomicBool,
+    /// The command to cut at, and how; 0 for none.
+    at: ArcSwap<(u64, Cut)>,
+    /// Cuts so far.
+    cuts: AtomicU64,
+    /// Whether everything is held up.
+    silent: watch::Sender<bool>,
 }
 
 impl Proxy {
@@ -43,13 +52,23 @@ impl Proxy {
         let dir = tempfile::tempdir().expect("a folder for the proxy's socket");
         let path = dir.path().join("proxy.sock");
         let listener = UnixListener::bind(&path).expect("the proxy can listen");
-        let plan = Arc::new(Plan { seen: AtomicU64::new(0), at, cut, done: AtomicBool::new(false) });
-        let (server, shared) = (server.to_owned(), plan.clone());
+        let plan = Arc::new(Plan {
+            server: ArcSwap::from_pointee(server.to_owned()),
+            seen: AtomicU64::new(0),
+            at: ArcSwap::from_pointee((at, cut)),
+            cuts: AtomicU64::new(0),
+            silent: watch::Sender::new(false),
+        });
+        let shared = plan.clone();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let upstream = UnixStream::connect(&server).await.expect("Redis is there");
+                while connections.try_join_next().is_some() {}
+                // Where no Redis listens the client is told so: by the end of its connection.
+                let Ok(upstream) = UnixStream::connect(shared.server.load().as_path()).await else {
+                    continue;
+                };
                 connections.spawn(carry(client, upstream, shared.clone()));
             }
         });
@@ -61,35 +80,47 @@ impl Proxy {
         format!("unix://{}", self.path.display())
     }
 
-    /// Whether the cut has happened: if not, the scenario ran untouched.
+    /// Whether a cut has happened: if not, the scenario ran untouched.
     pub fn has_cut(&self) -> bool {
-        self.plan.done.load(SeqCst)
+        self.cuts() > 0
+    }
+
+    /// Cuts so far.
+    pub fn cuts(&self) -> u64 {
+        self.plan.cuts.load(SeqCst)
+    }
+
+    /// Leads new connections to another server.
+    pub fn aim(&self, server: &Path) {
+        self.plan.server.store(Arc::new(server.to_owned()));
+    }
+
+    /// Cuts at the `nth` command from now on.
+    pub fn cut_in(&self, nth: u64, cut: Cut) {
+        self.plan.at.store(Arc::new((self.plan.seen.load(SeqCst) + nth, cut)));
+    }
+
+    /// Holds everything up, in both directions and without a word, or goes on.
+    pub fn silence(&self, silent: bool) {
+        self.plan.silent.send_replace(silent);
     }
 }
 
 /// Carries one connection until either side ends it or the plan does.
 async fn carry(mut client: UnixStream, mut server: UnixStream, plan: Arc<Plan>) {
-    let (mut from_client, mut from_server) = (Vec::new(), vec![0; 64 * 1024]);
+    let mut from_client = Vec::with_capacity(CARRIED_BYTES);
+    let mut from_server = vec![0; CARRIED_BYTES];
+    let mut silent = plan.silent.subscribe();
     loop {
+        if silent.wait_for(|silent| !silent).await.is_err() {
+            return;
+        }
         tokio::select! {
+            changed = silent.changed() => if changed.is_err() { return },
             read = client.read_buf(&mut from_client) => {
                 if !matches!(read, Ok(1..)) { return }
-                while let Some(length) = command_length(&from_client) {
-                    let command: Vec<u8> = from_client.drain(..length).collect();
-                    let is_it = plan.seen.fetch_add(1, SeqCst) + 1 == plan.at;
-                    if is_it && plan.cut == Cut::Before {
-                        plan.done.store(true, SeqCst);
-                        return;
-                    }
-                    if server.write_all(&command).await.is_err() { return }
-                    if is_it {
-                        // Redis carries out what it has read before it sees the end of the stream.
-                        let _ = server.shutdown().await;
-                        while matches!(server.read(&mut from_server).await, Ok(1..)) {}
-                        plan.done.store(true, SeqCst);
-                        return;
-                    }
-                }
+                if !forward(&mut from_client, &mut server, &plan).await { return }
+                from_client.reserve(CARRIED_BYTES);
             }
             read = server.read(&mut from_server) => {
                 let Ok(length @ 1..) = read else { return };
@@ -97,6 +128,29 @@ async fn carry(mut client: UnixStream, mut server: UnixStream, plan: Arc<Plan>) 
             }
         }
     }
+}
+
+/// Sends the whole commands on; false when the connection is over.
+async fn forward(from_client: &mut Vec<u8>, server: &mut UnixStream, plan: &Plan) -> bool {
+    let mut end = 0;
+    while let Some(length) = command_length(&from_client[end..]) {
+        let number = plan.seen.fetch_add(1, SeqCst) + 1;
+        let (at, cut) = **plan.at.load();
+        if number == at {
+            end += if cut == Cut::After { length } else { 0 };
+            let _ = server.write_all(&from_client[..end]).await;
+            // Redis carries out what it has read before it sees the end of the stream.
+            let _ = server.shutdown().await;
+            let mut lost = vec![0; CARRIED_BYTES];
+            while matches!(server.read(&mut lost).await, Ok(1..)) {}
+            plan.cuts.fetch_add(1, SeqCst);
+            return false;
+        }
+        end += length;
+    }
+    let sent = server.write_all(&from_client[..end]).await;
+    from_client.drain(..end);
+    sent.is_ok()
 }
 
 /// Bytes of the first whole command (`*n`, then n times `$len`), if it is all there.

@@ -1,0 +1,102 @@
+//! The ledger under faults, in short storms: effects appear exactly once, whatever is killed and whenever.
+//! `make chaos` lets a storm go on for as long as wanted.
+
+use std::path::Path;
+
+use crate::storm::fault::Fault;
+use crate::storm::{Broken, Storm, Weather};
+use crate::support::example;
+
+/// Strikes in a round.
+const STRIKES: usize = 4;
+
+/// Lets a storm of so many rounds pass. Where the books are wrong, logs and a dump of Redis are left behind.
+async fn storm(weather: Weather, rounds: usize) -> Result<Storm, Broken> {
+    let program = Path::new(env!("CARGO_BIN_EXE_sandhog"));
+    let mut storm = Storm::gather(weather, program, &example::component("chaos-ledger"));
+    for _ in 0..rounds {
+        if let Err(mut broken) = storm.round(STRIKES).await {
+            broken.problems.push(format!("logs and a dump of Redis are in {}", storm.keep().await.display()));
+            return Err(broken);
+        }
+    }
+    Ok(storm)
+}
+
+fn of(seed: u64, faults: &[Fault]) -> Weather {
+    Weather { faults: faults.iter().map(|fault| (*fault, 1)).collect(), ..Weather::all(seed) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn immediate_effects_break_the_ledger_under_kills() {
+    // What makes sure that the other tests here can fail.
+    let weather = Weather {
+        effects: "mode = \"immediate\"".to_owned(),
+        mishaps: false,
+        ..of(1, &[Fault::HostKilled, Fault::AllHostsKilled])
+    };
+    let broken = storm(weather, 10).await.err().expect("a killed host leaves jobs half done");
+    assert!(broken.problems.iter().any(|problem| problem.contains("is the first at")), "{broken}");
+}
+
+/// Fails where the books are wrong, or where the storm was none.
+#[track_caller]
+fn held(storm: Result<Storm, Broken>, kills_min: u64) -> Storm {
+    let storm = storm.unwrap_or_else(|broken| panic!("{broken}"));
+    let kills = storm.tally.host_kills + storm.tally.redis_kills;
+    assert!(kills >= kills_min, "only {kills} kills: {:?}", storm.tally);
+    storm
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "effects are immediate"]
+async fn the_ledger_holds_whatever_becomes_of_hosts() {
+    let faults = [
+        Fault::HostKilled,
+        Fault::AllHostsKilled,
+        Fault::HostTerminated,
+        Fault::LeaseRunOut,
+        Fault::PluginsReloaded,
+        Fault::RecordsDeleted,
+    ];
+    let mut storm = held(storm(of(11, &faults), 8).await, 15);
+    let counted = storm.counted().await;
+    assert!(counted.contains_key("reaped") && counted.contains_key("late"), "{counted:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "effects are immediate"]
+async fn the_ledger_holds_whatever_becomes_of_redis() {
+    let faults = [
+        Fault::RedisKilled,
+        Fault::TailLost,
+        Fault::FailedOver,
+        Fault::FailedOverLate,
+        Fault::ScriptsFlushed,
+        Fault::MemoryFull,
+        Fault::WrongType,
+        Fault::ForeignPop,
+    ];
+    held(storm(of(12, &faults), 8).await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "effects are immediate"]
+async fn the_ledger_holds_whatever_becomes_of_connections() {
+    let faults = [Fault::ConnectionsKilled, Fault::CutBefore, Fault::CutAfter, Fault::Silence];
+    held(storm(of(13, &faults), 8).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "effects are immediate"]
+async fn the_ledger_holds_when_hosts_and_redis_die_at_once() {
+    let faults = [Fault::HostAndRedisKilled, Fault::EverythingKilled, Fault::HostKilledInFailover];
+    held(storm(of(14, &faults), 5).await, 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "effects are immediate"]
+async fn the_ledger_holds_in_serializable_isolation() {
+    let effects = "mode = \"atomic\"\nisolation = \"serializable\"".to_owned();
+    held(storm(Weather { effects, ..Weather::all(15) }, 8).await, 15);
+}

@@ -1,0 +1,184 @@
+//! The Redis of a storm: on disk, so that it can be killed, lose the end of its file, or be replaced by a replica.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisResult, cmd};
+
+use crate::support::redis::TestRedis;
+
+/// How long Redis may be away before something is wrong with the test itself.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Most bytes of its file that get lost at once.
+const LOST_BYTES_MAX: u64 = 64 * 1024;
+const DURABLE: [&str; 6] = ["--appendonly", "yes", "--appendfsync", "everysec", "--bind", "127.0.0.1"];
+
+/// The present master, and our own connection to it.
+pub struct Server {
+    redis: TestRedis,
+    plain: Option<MultiplexedConnection>,
+    /// The append-only file and its length when `mark` was called: what is before this is never lost.
+    marked: (PathBuf, u64),
+}
+
+impl Server {
+    /// Starts it.
+    pub fn start() -> Self {
+        let redis = TestRedis::start_with(&DURABLE);
+        let mut server = Self { redis, plain: None, marked: (PathBuf::new(), 0) };
+        server.mark();
+        server
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.redis.socket()
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        self.redis.log()
+    }
+
+    /// Asks once. If the connection breaks nobody knows whether it was done.
+    pub async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
+        let mut plain = self.plain().await?;
+        let answer = command.query_async(&mut plain).await;
+        self.note(&answer);
+        answer
+    }
+
+    /// The same for a transaction.
+    pub async fn transact(&mut self, pipe: &mut redis::Pipeline) -> RedisResult<redis::Value> {
+        let mut plain = self.plain().await?;
+        let answer = pipe.atomic().query_async(&mut plain).await;
+        self.note(&answer);
+        answer
+    }
+
+    /// Asks until there is an answer: for what may be done twice.
+    pub async fn surely<T: FromRedisValue>(&mut self, command: &Cmd) -> T {
+        let begun = Instant::now();
+        loop {
+            match self.ask(command).await {
+                Ok(answer) => return answer,
+                Err(error) => assert!(begun.elapsed() < PATIENCE, "Redis does not come back: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Our own connection.
+    pub async fn plain(&mut self) -> RedisResult<MultiplexedConnection> {
+        if self.plain.is_none() {
+            let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+            let client = redis::Client::open(self.redis.url())?;
+            self.plain = Some(client.get_multiplexed_async_connection_with_config(&config).await?);
+        }
+        Ok(self.plain.clone().expect("it was opened just now"))
+    }
+
+    fn note<T>(&mut self, answer: &RedisResult<T>) {
+        if answer.as_ref().is_err_and(|error| error.is_io_error() || error.is_connection_dropped()) {
+            self.plain = None;
+        }
+    }
+
+    /// Kills it, and starts it again on what it left on disk.
+    pub fn crash(&mut self, away: Duration) {
+        self.redis.kill();
+        self.plain = None;
+        std::thread::sleep(away);
+        self.redis.restart();
+    }
+
+    /// From now on nothing that is in the append-only file gets lost.
+    pub fn mark(&mut self) {
+        let file = self.file();
+        let length = file.metadata().map_or(0, |found| found.len());
+        self.marked = (file, length);
+    }
+
+    /// Kills it and cuts off the end of its file, as a crash of the machine does; `part` tells how much of what
+    /// could be lost. Answers the number of bytes.
+    pub fn lose_tail(&mut self, part: f64) -> u64 {
+        self.redis.kill();
+        self.plain = None;
+        let file = self.file();
+        let length = file.metadata().unwrap().len();
+        let safe = if self.marked.0 == file { self.marked.1 } else { 0 };
+        let lost = (length.saturating_sub(safe).min(LOST_BYTES_MAX) as f64 * part) as u64;
+        std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(length - lost).unwrap();
+        self.redis.restart();
+        lost
+    }
+
+    /// The file it appends to.
+    fn file(&self) -> PathBuf {
+        let folder = self.redis.socket().parent().unwrap_or(Path::new("/")).join("appendonlydir");
+        let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let files = files.filter(|path| path.to_string_lossy().ends_with(".incr.aof"));
+        // appendonly.aof.<n>.incr.aof
+        let number = |path: &PathBuf| -> u64 {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.split('.').nth(2).and_then(|n| n.parse().ok()).unwrap_or(0)
+        };
+        files.max_by_key(number).unwrap_or_default()
+    }
+
+    /// Starts a replica, waits until it has everything, and puts it in the place of the master, which is killed.
+    /// With a `lag` the master goes on serving for so long without the replica knowing: all that is lost.
+    /// `redirect` is told the socket of the new master. Fails where the master went away meanwhile.
+    pub async fn fail_over(&mut self, lag: Option<Duration>, redirect: impl Fn(&Path)) -> RedisResult<()> {
+        let port = self.open_port().await?;
+        self.ask::<()>(cmd("CONFIG").arg("SET").arg("repl-diskless-sync-delay").arg(0)).await?;
+        // By a command and not by an argument: started again it is a master.
+        let mut replica = Self::start();
+        replica.ask::<()>(cmd("REPLICAOF").arg("127.0.0.1").arg(port)).await?;
+        // On disk as well: it may be killed the moment it is the master.
+        let ready = |info: &str| {
+            info.contains("master_link_status:up")
+                && info.contains("aof_rewrite_in_progress:0")
+                && info.contains("aof_rewrite_scheduled:0")
+        };
+        replica.wait_for(ready).await;
+        if lag.is_none() {
+            self.ask::<()>(cmd("CLIENT").arg("PAUSE").arg(20_000).arg("WRITE")).await?;
+            let info: String = self.ask(cmd("INFO").arg("replication")).await?;
+            let offset =
+                info.lines().find(|line| line.starts_with("master_repl_offset:")).unwrap_or_default();
+            let offset = offset.to_owned();
+            replica.wait_for(|info| info.lines().any(|line| line == offset)).await;
+        }
+        replica.ask::<()>(cmd("REPLICAOF").arg("NO").arg("ONE")).await?;
+        tokio::time::sleep(lag.unwrap_or_default()).await;
+        self.redis.kill();
+        redirect(&replica.socket());
+        *self = replica;
+        // What is in its file now is a copy of the master's data as a whole.
+        self.marked = (PathBuf::new(), 0);
+        Ok(())
+    }
+
+    async fn wait_for(&mut self, condition: impl Fn(&str) -> bool) {
+        let begun = Instant::now();
+        while !condition(&self.surely::<String>(&cmd("INFO")).await) {
+            assert!(begun.elapsed() < PATIENCE, "the replica does not come up:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Lets it listen for replicas, which do not speak through sockets of files.
+    async fn open_port(&mut self) -> RedisResult<u16> {
+        loop {
+            let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            // Somebody else may be faster: then another one.
+            match self.ask::<()>(cmd("CONFIG").arg("SET").arg("port").arg(free)).await {
+                Ok(()) => return Ok(free),
+                Err(error) if error.is_io_error() || error.is_connection_dropped() => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+}
