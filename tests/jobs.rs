@@ -4,6 +4,7 @@
 mod adverse;
 mod assume;
 mod commit;
+mod commit_refused;
 mod edit;
 mod inspect;
 mod lease;

@@ -21,8 +21,8 @@ for _, command in ipairs(WRITES) do
   unrestricted = unrestricted and redis.acl_check_cmd(command, '', '', '')
 end
 local forbidden
-local function ask(command, key)
-  if not redis.acl_check_cmd(command, key, '', '') then forbidden = key end
+local function ask(command, key, ...)
+  if not redis.acl_check_cmd(command, key, ...) then forbidden = forbidden or key end
   return true
 end
 
@@ -50,7 +50,7 @@ local function against(at, last, own_id, own_key)
   end
   if not unrestricted then
     forbidden = nil
-    for entry = entries, writes - 1, 3 do ask('HDEL', argv[entry]) end
+    for entry = entries, writes - 1, 3 do ask('HDEL', argv[entry], argv[entry + 1]) end
     at = writes
     while at <= last do at = apply(ask, at) end
     if forbidden then return 'permission', forbidden end
