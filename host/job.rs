@@ -15,3 +15,4 @@ mod reply;
 mod script;
 pub mod settle;
 pub mod store;
+pub mod take;

@@ -11,6 +11,7 @@ mod lease;
 mod push;
 mod reap;
 mod settle;
+mod take;
 mod turn;
 
 use std::collections::BTreeMap;

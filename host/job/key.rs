@@ -11,7 +11,8 @@ pub const HOSTS: &str = "sandhog:hosts";
 /// Set of the names of all queues that hosts ever served.
 pub const QUEUES: &str = "sandhog:queues";
 
-/// Hash that tells about one host: `queues` (JSON array), `plugins`, `version`, `pid`, `started_ms`.
+/// Hash that tells about one host: `queues` (JSON array), `plugins`, `version`, `pid`, `started_ms`; and
+/// `pop:<queue>` for each queue that its runs popped from.
 pub fn host_info(host: &str) -> String {
     format!("sandhog:host:{host}")
 }
@@ -51,8 +52,9 @@ impl QueueKeys {
         }
     }
 
-    /// Hash of what `host` has claimed and not settled: `<seq>` holds a bare payload, `e<seq>` an envelope.
-    /// One record is both the data and the claim.
+    /// Hash of what `host` has claimed and not settled: `<seq>` holds a bare payload, `e<seq>` an envelope; and of
+    /// what its runs have popped and not done with: `f<n>` an entry from the front of the list, `b<n>` from its
+    /// back. One record is both the data and the claim.
     pub fn inflight(&self, host: &HostId) -> String {
         format!("{}{host}", self.inflight_prefix())
     }

@@ -18,6 +18,9 @@ pub const EXPIRED_MAX: u32 = 100;
 /// Most hosts in a listing.
 pub const HOSTS_MAX: u32 = 10_000;
 
+/// In what is known about a host, before the name of a queue that its runs popped from.
+const POPPED: &str = "pop:";
+
 /// What a host tells about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HostInfo {
@@ -114,15 +117,23 @@ impl Leases {
         Ok(ids)
     }
 
-    /// The queues where `host` may have records; all queues ever served, where somebody deleted what it told.
+    /// The queues where `host` may have records: those it served (all ever served, where somebody deleted what
+    /// it told), then those its runs popped from.
     pub async fn queues_of(&self, host: &HostId) -> Result<Vec<QueueName>, Fault> {
-        let mut get = redis::cmd("HGET");
-        get.arg(host_info(host.as_str())).arg("queues");
-        let queues: Option<String> = self.link.query(&get).await?;
-        match queues.and_then(|json| serde_json::from_str::<Vec<String>>(&json).ok()) {
-            Some(queues) => Ok(queue_names(queues)),
-            None => known_queues(&self.link).await,
-        }
+        let mut get = redis::cmd("HGETALL");
+        get.arg(host_info(host.as_str()));
+        let about: Vec<(Vec<u8>, Vec<u8>)> = self.link.query(&get).await?;
+        let readable = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let about: Vec<(String, String)> = about.iter().map(|(f, v)| (readable(f), readable(v))).collect();
+        let served = about.iter().find(|(field, _)| field == "queues");
+        let mut queues = match served.and_then(|(_, json)| serde_json::from_str::<Vec<String>>(json).ok()) {
+            Some(queues) => queue_names(queues),
+            None => known_queues(&self.link).await?,
+        };
+        let popped = about.into_iter().filter_map(|(field, _)| field.strip_prefix(POPPED).map(str::to_owned));
+        let popped = queue_names(popped.collect());
+        queues.extend(popped.into_iter().filter(|queue| !queues.contains(queue)).collect::<Vec<_>>());
+        Ok(queues)
     }
 
     /// Ends the registration of `host`, after all its records were reaped; false when its lease lives (again).

@@ -1,5 +1,6 @@
 //! The scripts that change a job's place, each one file in `script/` that begins with its contract. The parts
-//! they share stand before them. What calls them is in `store`, `settle`, `lease`, `push`, `inspect`, `edit`.
+//! they share stand before them. What calls them is in `store`, `settle`, `commit`, `take`, `lease`, `push`,
+//! `inspect`, `edit`.
 
 use std::sync::LazyLock;
 
@@ -56,12 +57,16 @@ script!(
     "part/envelope",
     "release"
 );
+script!(TAKE, " flags=allow-oom", "part/now", "part/wrong_type", "take");
+script!(PUT_BACK, " flags=allow-oom", "part/wrong_type", "part/put_back", "put_back");
 script!(
     REAP,
     " flags=allow-oom",
     "part/now",
     "part/wrong_type",
     "part/count",
+    "part/fields",
+    "part/put_back",
     "part/envelope",
     "part/unique",
     "part/dead",
@@ -77,8 +82,8 @@ script!(FORGET, " flags=allow-oom", "part/now", "forget");
 script!(EXPIRED, " flags=no-writes,allow-oom", "part/now", "expired");
 script!(HOSTS, " flags=no-writes,allow-oom", "part/now", "hosts");
 script!(TRIM, " flags=allow-oom", "part/now", "part/wrong_type", "part/count", "part/dead", "trim");
-script!(COUNTS, " flags=no-writes,allow-oom", "part/wrong_type", "counts");
-script!(PAGE, " flags=no-writes,allow-oom", "part/wrong_type", "part/envelope", "page");
+script!(COUNTS, " flags=no-writes,allow-oom", "part/wrong_type", "part/fields", "counts");
+script!(PAGE, " flags=no-writes,allow-oom", "part/wrong_type", "part/fields", "part/envelope", "page");
 script!(
     REQUEUE,
     " flags=allow-oom",

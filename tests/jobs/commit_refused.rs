@@ -52,7 +52,7 @@ impl Scene {
     }
 
     /// A connection of a user with these rules.
-    async fn user(&mut self, rules: &[&str]) -> Link {
+    pub async fn user(&mut self, rules: &[&str]) -> Link {
         let mut acl = cmd("ACL");
         acl.arg("SETUSER").arg("anna").arg("reset").arg("on").arg(">pass").arg(rules);
         let _: () = acl.query_async(&mut self.plain).await.unwrap();

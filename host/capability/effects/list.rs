@@ -9,20 +9,12 @@ use crate::capability::refusal::Refusal;
 use crate::job::name::QueueName;
 use crate::job::push::{PushOptions, Pushed, push};
 use crate::job::store::StoreError;
+pub use crate::job::take::End;
 use crate::storage::fault::Fault;
 use crate::storage::script::Script;
 
 static POP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../script/pop.lua")));
 static PEEK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../script/peek.lua")));
-
-/// The two ends of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Left.
-    Front,
-    /// Right.
-    Back,
-}
 
 impl Effects {
     /// Pushes all `payloads`, of which there is at least one, in one step; tells how many entries wait then.

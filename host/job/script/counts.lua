@@ -10,7 +10,7 @@ local inflight = 0
 for _, host in ipairs(redis.call('ZRANGE', KEYS[7], 0, -1)) do
   local key = ARGV[1] .. host
   if wrong_type(key, 'hash') then return {1, key} end
-  inflight = inflight + redis.call('HLEN', key)
+  inflight = inflight + #fields_of(key)
 end
 return {0, redis.call('LLEN', KEYS[1]), redis.call('LLEN', KEYS[2]), inflight, redis.call('ZCARD', KEYS[3]),
   redis.call('ZCARD', KEYS[4]), redis.call('EXISTS', KEYS[6]), redis.call('HGETALL', KEYS[5])}

@@ -37,15 +37,14 @@ if kind ~= 'inflight' then
   return {0, last + 1 < redis.call('ZCARD', KEYS[1]) and last + 1, rows}
 end
 
-local function seq_of(field) return tonumber(string.match(field, '^e?(%d+)$')) or 0 end
 local before = 0
 for _, host in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   local key = ARGV[5] .. host
   if wrong_type(key, 'hash') then return {1, key} end
-  local length = redis.call('HLEN', key)
+  local fields = fields_of(key)
+  local length = #fields
   if before + length > skip and before <= last then
-    local fields = redis.call('HKEYS', key)
-    table.sort(fields, function(a, b) return seq_of(a) < seq_of(b) end)
+    by_number(fields)
     for i = math.max(skip - before, 0) + 1, math.min(last - before + 1, length) do
       add(host, fields[i], '', redis.call('HGET', key, fields[i]))
     end

@@ -1,6 +1,6 @@
 -- Reap: takes back what a dead host had in flight in one queue, a page at a time.
 --
--- KEYS   1 inflight of that host  2 stats  3 ready  4 dead  5 hosts
+-- KEYS   1 inflight of that host  2 stats  3 ready  4 dead  5 hosts  6 list
 -- ARGV   1 that host  2 its epoch in ms  3 "1": by force, its lease does not matter  4 crashes at which a job
 --        is poison  5 most records  6 most bytes  7 most dead jobs  8 longest age in ms  9 most dead bytes
 --        10 prefix of unique keys
@@ -8,19 +8,26 @@
 --
 -- inflight -> ready, in the order of sequence numbers, with one crash more
 -- inflight -> dead at the poison limit; its unique key is let go
+-- inflight -> the list, entries that runs had popped, before anything else: the last one taken first
 local inflight, stats, ready, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local wrong = wrong_type(inflight, 'hash', stats, 'hash', ready, 'list', dead, 'zset', KEYS[5], 'zset')
 if wrong then return {2, wrong} end
 local lease = redis.call('ZSCORE', KEYS[5], ARGV[1])
 if ARGV[3] ~= '1' and lease and tonumber(lease) > now then return {1} end
 
-local function seq_of(field) return tonumber(string.match(field, '^e?(%d+)$')) or 0 end
+local fields, popped = fields_of(inflight)
+if #popped > 0 and wrong_type(KEYS[6], 'list') then return {2, KEYS[6]} end
+local records_max, poison, bytes_max = tonumber(ARGV[5]), tonumber(ARGV[4]), tonumber(ARGV[6])
+local back, moved, buried, bytes = 0, 0, 0, 0
+by_number(popped, true)
+while back < math.min(#popped, records_max) and bytes < bytes_max do
+  back = back + 1
+  bytes = bytes + put_back(inflight, popped[back], KEYS[6])
+end
 
-local fields = redis.call('HKEYS', inflight)
-table.sort(fields, function(a, b) return seq_of(a) < seq_of(b) end)
-local poison, bytes_max = tonumber(ARGV[4]), tonumber(ARGV[6])
-local moved, buried, bytes = 0, 0, 0
-for i = 1, math.min(#fields, tonumber(ARGV[5])) do
+by_number(fields)
+for i = 1, math.min(#fields, records_max - back) do
+  if bytes >= bytes_max then break end
   local field, seq = fields[i], seq_of(fields[i])
   local record = redis.call('HGET', inflight, field)
   redis.call('HDEL', inflight, field)
@@ -49,11 +56,10 @@ for i = 1, math.min(#fields, tonumber(ARGV[5])) do
     moved = moved + 1
   end
   bytes = bytes + #record
-  if bytes >= bytes_max then break end
 end
 count(stats, 'reaped', moved + buried)
 count(stats, 'buried', buried)
 if buried > 0 then
   trim_dead(dead, stats, now, tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]))
 end
-return {0, moved, buried, #fields - moved - buried}
+return {0, back + moved, buried, #popped + #fields - back - moved - buried}

@@ -1,0 +1,120 @@
+//! Entries that runs pop: off their list and into a record of the host, until the run is over. With its completion
+//! they go (`commit`); if it fails they are put back; if the host dies, whoever reaps it puts them back.
+
+use redis::{Cmd, Value};
+
+use super::change::Taken;
+use super::key::{HOSTS, QueueKeys, host_info};
+use super::name::{HostId, QueueName};
+use super::reply::{Fields, bytes, text, unexpected};
+use super::script;
+use super::store::StoreError;
+use crate::storage::link::Link;
+
+/// Most entries one call puts back.
+const CALL_ENTRIES_MAX: usize = 500;
+
+/// The two ends of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Left.
+    Front,
+    /// Right.
+    Back,
+}
+
+/// What there was to take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TakeReply {
+    /// This entry, which is the host's now.
+    Entry(Vec<u8>),
+    /// Nothing.
+    Empty,
+    /// An entry of this many bytes; it stays where it is.
+    TooLong(u64),
+}
+
+impl Taken {
+    /// The record of the entry taken as number `n` by a host.
+    pub fn new(queue: QueueName, end: End, n: u64) -> Self {
+        let letter = if end == End::Front { 'f' } else { 'b' };
+        Self { queue, field: format!("{letter}{n}") }
+    }
+
+    /// Which of the host's entries it is; they count up.
+    fn number(&self) -> u64 {
+        self.field.get(1..).and_then(|digits| digits.parse().ok()).unwrap_or(0)
+    }
+}
+
+/// Takes one entry of at most `bytes_max` bytes from `end` into the record `taken` of `host`. Said again it answers
+/// the same entry. `NoLease` when the host holds no lease.
+pub async fn take(
+    link: &Link,
+    host: &HostId,
+    taken: &Taken,
+    end: End,
+    bytes_max: u64,
+) -> Result<TakeReply, StoreError> {
+    let keys = QueueKeys::new(&taken.queue);
+    let about = host_info(host.as_str());
+    let mut call = script::TAKE.call(&[&keys.list, &keys.inflight(host), HOSTS, &about]);
+    call.arg(host.as_str()).arg(&taken.field);
+    call.arg(if end == End::Front { "LPOP" } else { "RPOP" }).arg(bytes_max);
+    let mut fields = Fields::new(script::TAKE.run::<Value>(link, &call).await?)?;
+    match fields.number()? {
+        0 => Ok(TakeReply::Entry(bytes(fields.next())?)),
+        1 => Ok(TakeReply::Empty),
+        2 => Ok(TakeReply::TooLong(fields.number()?)),
+        3 => Err(StoreError::NoLease),
+        _ => Err(StoreError::WrongType(fields.text()?)),
+    }
+}
+
+/// Puts entries back where they were taken, the last one taken first, so that lists look as before. Those whose
+/// record is gone are left out. On an error some may be back; the others keep their records.
+pub async fn put_back(link: &Link, host: &HostId, taken: &[Taken]) -> Result<(), StoreError> {
+    let mut entries: Vec<&Taken> = taken.iter().collect();
+    entries.sort_by(|a, b| a.queue.cmp(&b.queue).then(b.number().cmp(&a.number())));
+    let pages = entries.chunk_by(|a, b| a.queue == b.queue).flat_map(|some| some.chunks(CALL_ENTRIES_MAX));
+    let mut calls: Vec<Cmd> = pages.map(|page| call(host, page)).collect();
+    // The second round is for a script the server had forgotten.
+    for round in 0..2 {
+        let mut pipe = redis::Pipeline::with_capacity(calls.len());
+        for call in &calls {
+            pipe.add_command(call.clone());
+        }
+        if calls.is_empty() {
+            break;
+        }
+        let mut failure = None;
+        let mut forgotten = Vec::new();
+        for (call, answer) in calls.into_iter().zip(link.pipeline(&pipe).await?) {
+            match answer {
+                Ok(Value::Int(_)) => {}
+                Ok(key @ Value::BulkString(_)) => failure = Some(StoreError::WrongType(text(key)?)),
+                Ok(other) => failure = Some(unexpected(&other).into()),
+                Err(fault) if round == 0 && fault.is_code("NOSCRIPT") => forgotten.push(call),
+                Err(fault) => failure = Some(fault.into()),
+            }
+        }
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        if !forgotten.is_empty() {
+            script::PUT_BACK.load(link).await?;
+        }
+        calls = forgotten;
+    }
+    Ok(())
+}
+
+/// The call for some entries of one queue.
+fn call(host: &HostId, entries: &[&Taken]) -> Cmd {
+    let keys = QueueKeys::new(&entries[0].queue);
+    let mut call = script::PUT_BACK.call(&[&keys.inflight(host), &keys.list]);
+    for taken in entries {
+        call.arg(&taken.field);
+    }
+    call
+}
