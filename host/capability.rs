@@ -3,12 +3,16 @@
 
 pub mod binding;
 pub mod config;
-pub mod effects;
+pub mod contention;
+mod direct;
+mod effects;
 pub mod grant;
 pub mod kv;
 pub mod limits;
 pub mod log;
+pub mod overlay;
 pub mod plan;
 pub mod queue;
 pub mod refusal;
+pub mod takings;
 pub mod view;

@@ -17,3 +17,9 @@ pub use limits::Limits;
 pub use load::{Kind, LoadError, Terms, Version};
 pub use outcome::Outcome;
 pub use run::{ConfigReport, JobCall, RunContext, RunReport};
+
+/// What the worker has to know of a run's effects.
+pub use crate::capability::contention::{Contention, Turn};
+pub use crate::capability::overlay::Pending;
+pub use crate::capability::plan::{Atomic, Isolation, Plan, Pops, Take};
+pub use crate::capability::takings::{Drained, Takings};

@@ -10,8 +10,9 @@ use crate::support::host::{Plugins, count, lane, serve, stop, until};
 use crate::support::process::HostProcess;
 use crate::support::redis::TestRedis;
 
-/// The probe, which does what a payload says, on a queue with short waits.
+/// The probe, which does what a payload says, on a queue with short waits; what it does is seen at once.
 const PROBE: &str = r#"
+effects.mode = "immediate"
 kind = "worker"
 [[consume]]
 queue = "jobs"
@@ -20,8 +21,7 @@ max_attempts = 3
 timeout = "300ms"
 backoff = { base = "5ms", factor = 1.0, max = "5ms", jitter = 0.0 }
 [grants]
-kv.read = ["*"]
-kv.write = ["*"]
+kv = { read = ["*"], write = ["*"] }
 queue.push = ["*"]
 "#;
 

@@ -8,6 +8,8 @@
 mod access;
 // The connection cut at every command in turn.
 mod anomaly;
+// Effects that take place with their job's completion.
+mod effects;
 // Hosts, connections and Redis itself killed under load.
 mod faults;
 // The program from outside: texts, exit codes, signals.

@@ -19,6 +19,9 @@ kind = "worker"
 queue = "jobs"
 concurrency = 2
 timeout = "60s"
+# So that a run can be seen while it runs.
+[effects]
+mode = "immediate"
 [grants]
 kv.read = ["*"]
 kv.write = ["*"]

@@ -11,10 +11,11 @@ use tokio::task::JoinSet;
 use super::control::dead_limits;
 use crate::config::settings::Settings;
 use crate::job::name::QueueName;
-use crate::job::store::{DeadLimits, JobStore};
+use crate::job::store::{DeadLimits, Delivery, JobStore};
 use crate::plugin::load::Loaded;
-use crate::plugin::manifest::Consume;
+use crate::plugin::manifest::{Consume, EffectsMode};
 use crate::plugin::snapshot::SettingsView;
+use crate::sandbox::Contention;
 use crate::sandbox::load::Version;
 use crate::storage::address::AddressError;
 use crate::storage::link::{Link, Tracking};
@@ -26,6 +27,8 @@ use crate::worker::lane::{Lane, LaneParts, Observer, Policy};
 pub(super) struct Lanes {
     feeders: FeederParts,
     guests: Link,
+    commits: Link,
+    contention: Arc<Contention>,
     sandboxes: Arc<Semaphore>,
     observer: Option<Observer>,
     dead: DeadLimits,
@@ -50,9 +53,9 @@ impl Serving {
     }
 
     /// Serves the queue by other rules from now on.
-    pub(super) fn follow(&self, consume: &Consume) {
+    pub(super) fn follow(&self, consume: &Consume, effects: EffectsMode) {
         let crashes_max = self.lane.policy.load().crashes_max;
-        self.lane.policy.store(Arc::new(policy(consume, crashes_max)));
+        self.lane.policy.store(Arc::new(policy(consume, effects, crashes_max)));
     }
 
     /// Drains the lane; its feeder ends when nothing is left.
@@ -70,6 +73,8 @@ impl Lanes {
         let redis = &settings.redis;
         Ok(Self {
             guests: Link::new(&redis.address, "guests", redis.timeout, Tracking::Off)?,
+            commits: Link::new(&redis.address, "commits", redis.timeout, Tracking::Off)?,
+            contention: Arc::default(),
             sandboxes: Arc::new(Semaphore::new(usize::try_from(settings.ceilings.instances).unwrap_or(1))),
             feeders,
             observer,
@@ -94,10 +99,12 @@ impl Lanes {
             plugin: loaded.name.as_str().to_owned(),
             version: version.clone(),
             settings: settings.clone(),
-            policy: policy(consume, self.crashes_max),
+            policy: policy(consume, loaded.manifest.effects, self.crashes_max),
             delivery: consume.delivery,
             store: JobStore::new(self.feeders.link.clone(), consume.queue.clone(), self.dead),
             guests: self.guests.clone(),
+            commits: self.commits.clone(),
+            contention: self.contention.clone(),
             sandboxes: self.sandboxes.clone(),
             observer: self.observer.clone(),
         }));
@@ -152,8 +159,15 @@ impl Lanes {
     }
 }
 
-fn policy(consume: &Consume, crashes_max: u32) -> Policy {
+fn policy(consume: &Consume, effects: EffectsMode, crashes_max: u32) -> Policy {
+    let isolation = match effects {
+        // What is done with a claim leaves no record that a commit could be tied to.
+        _ if consume.delivery == Delivery::AtMostOnce => None,
+        EffectsMode::Immediate => None,
+        EffectsMode::Atomic(isolation) => Some(isolation),
+    };
     Policy {
+        isolation,
         order: consume.order,
         concurrency: usize::try_from(consume.concurrency).unwrap_or(usize::MAX),
         timeout: consume.timeout,

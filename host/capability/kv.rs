@@ -1,7 +1,7 @@
 //! `sandhog:worker/kv` for guests: budget, bounds and grants, then the operation.
 
 use super::binding::sandhog::worker::kv::{Condition, Host, KeyPage, SetOptions};
-use super::effects::SetCondition;
+use super::direct::SetCondition;
 use super::refusal::Refusal;
 use super::view::{BATCH_MAX, NAME_BYTES_MAX, View, check_grant};
 
@@ -30,7 +30,7 @@ impl Host for View {
         self.check_write(&key)?;
         self.check_value(value.len())?;
         self.spend_effects(1)?;
-        self.effects.set(&key, &value, None, SetCondition::Always).await.map(drop)
+        self.effects.set(&key, value, None, SetCondition::Always).await.map(drop)
     }
 
     async fn set_with(&mut self, key: String, value: Vec<u8>, options: SetOptions) -> Result<bool, Refusal> {
@@ -46,7 +46,7 @@ impl Host for View {
             Condition::IfAbsent => SetCondition::IfAbsent,
             Condition::IfPresent => SetCondition::IfPresent,
         };
-        self.effects.set(&key, &value, options.ttl_ms, condition).await
+        self.effects.set(&key, value, options.ttl_ms, condition).await
     }
 
     async fn set_many(&mut self, entries: Vec<(String, Vec<u8>)>) -> Result<(), Refusal> {
@@ -58,7 +58,7 @@ impl Host for View {
             return Ok(());
         }
         self.spend_effects(entries.len())?;
-        self.effects.set_many(&entries).await
+        self.effects.set_many(entries).await
     }
 
     async fn delete(&mut self, key: String) -> Result<bool, Refusal> {
@@ -100,7 +100,7 @@ impl Host for View {
             self.check_value(value.len())?;
         }
         self.spend_effects(1)?;
-        self.effects.compare_and_swap(&key, expected.as_deref(), replacement.as_deref()).await
+        self.effects.compare_and_swap(&key, expected, replacement).await
     }
 
     async fn expire(&mut self, key: String, ttl_ms: Option<u64>) -> Result<bool, Refusal> {
@@ -127,9 +127,10 @@ impl Host for View {
             Some(text) => text.parse().map_err(|_| Refusal::Quota("cursor"))?,
         };
         let page = self.effects.list_keys(&prefix, start, NAME_BYTES_MAX).await?;
+        let keys = page.keys.into_iter().filter_map(|key| String::from_utf8(key).ok());
         let covered = |key: &String| check_grant(&self.scope.grants.kv_read, key).is_ok();
-        let keys = page.keys.into_iter().filter(covered).collect();
-        Ok(KeyPage { keys, cursor: page.cursor.map(|c| c.to_string()) })
+        let keys = keys.filter(covered).collect();
+        Ok(KeyPage { keys, cursor: (page.next != 0).then(|| page.next.to_string()) })
     }
 }
 

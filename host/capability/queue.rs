@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::binding::sandhog::worker::queue::{End as WitEnd, Host, PushOptions, PushOutcome, Uniqueness};
-use super::effects::End;
 use super::refusal::Refusal;
 use super::view::{BATCH_MAX, View, check_grant, check_name};
 use crate::job::name::QueueName;
 use crate::job::push::{self, Pushed};
+use crate::job::take::End;
 
 /// Longest delay of a push.
 const DELAY_MS_MAX: u64 = 365 * 24 * 60 * 60 * 1000;
@@ -20,7 +20,7 @@ impl Host for View {
         let queue = self.check_push(queue)?;
         self.check_value(payload.len())?;
         self.spend_effects(1)?;
-        self.effects.push(&queue, &[payload], End::Back).await
+        self.effects.push(&queue, vec![payload], End::Back).await
     }
 
     async fn push_with(
@@ -38,7 +38,7 @@ impl Host for View {
         options.unique.as_ref().map_or(Ok(()), check_unique)?;
         self.spend_effects(1)?;
         if options.delay_ms.is_none() && options.unique.is_none() {
-            let waiting = self.effects.push(&queue, &[payload], end(options.end)).await?;
+            let waiting = self.effects.push(&queue, vec![payload], end(options.end)).await?;
             return Ok(PushOutcome::Pushed(waiting));
         }
         let options = push::PushOptions {
@@ -46,7 +46,7 @@ impl Host for View {
             unique: options.unique.map(|u| (u.key, Duration::from_millis(u.ttl_ms))),
             ..push::PushOptions::default()
         };
-        Ok(match self.effects.push_job(&queue, &payload, &options).await? {
+        Ok(match self.effects.push_job(&queue, payload, &options).await? {
             Pushed::Waiting(count) => PushOutcome::Pushed(count),
             Pushed::Delayed(id) => PushOutcome::Delayed(id.as_str().to_owned()),
             Pushed::Duplicate => PushOutcome::Duplicate,
@@ -64,7 +64,7 @@ impl Host for View {
             return self.effects.length(&queue).await;
         }
         self.spend_effects(payloads.len())?;
-        self.effects.push(&queue, &payloads, End::Back).await
+        self.effects.push(&queue, payloads, End::Back).await
     }
 
     async fn pop(&mut self, queue: String, at: WitEnd) -> Result<Option<Vec<u8>>, Refusal> {

@@ -11,6 +11,8 @@ use super::effects::Effects;
 use super::grant::{Grants, Patterns};
 use super::limits::Limits;
 use super::log::{GuestLog, escape};
+use super::overlay::Pending;
+use super::plan::Plan;
 use super::refusal::Refusal;
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
@@ -79,8 +81,9 @@ impl View {
         link: Option<Link>,
         settings: Arc<BTreeMap<String, String>>,
         log: Option<GuestLog>,
+        plan: &Plan,
     ) -> Self {
-        let effects = Effects::new(link, scope.limits.value_bytes);
+        let effects = Effects::new(link, scope.limits.value_bytes, plan);
         let reads = scope.read_only.then(Box::default);
         Self { scope, effects, settings, log, reads, usage: Usage::default() }
     }
@@ -93,6 +96,11 @@ impl View {
     /// The run's log, if its component can write one.
     pub fn log(&self) -> Option<&GuestLog> {
         self.log.as_ref()
+    }
+
+    /// What the run leaves to be committed; none if each of its effects took place at once.
+    pub fn finish(&mut self) -> Option<Pending> {
+        self.effects.finish()
     }
 
     /// What a config reader has read; empty for workers.

@@ -131,6 +131,7 @@ async fn attempt(args: &Args, loaded: &Loaded, link: &Link) -> Outcome<Run> {
         link: link.clone(),
         settings: Arc::new(args.setting.iter().cloned().collect::<BTreeMap<_, _>>()),
         timeout: consume.map_or(loaded.manifest.read_timeout, |consume| consume.timeout),
+        plan: sandhog::capability::plan::Plan::Immediate,
     };
     let started = Instant::now();
     let Some(consume) = consume else {

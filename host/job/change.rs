@@ -8,7 +8,8 @@ use super::name::{JobId, QueueName};
 pub struct Changes {
     /// What must still be so. One that does not hold any more is a conflict, and nothing is applied.
     pub assumptions: Vec<Assumption>,
-    /// What is applied, in this order. No two are about the same key, but for pushed jobs.
+    /// What is applied, in this order. No two are about the same key, but for
+    /// pushed jobs and pops.
     pub writes: Vec<Write>,
     /// Entries the run has popped: they go with its completion.
     pub taken: Vec<Taken>,
@@ -112,6 +113,16 @@ pub enum Write {
         key: String,
         /// How long; `Keep` is of no use here.
         expiry: Expiry,
+    },
+    /// Takes entries off a list that were looked at before; that they are still there is an assumption. Comes
+    /// before any other write about the same key.
+    Pop {
+        /// The list's key.
+        key: String,
+        /// How many at the left.
+        front: u64,
+        /// How many at the right.
+        back: u64,
     },
     /// Plain entries for a list.
     Push {

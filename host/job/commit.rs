@@ -3,6 +3,8 @@
 
 mod encode;
 
+use std::fmt;
+
 use redis::{Cmd, Value};
 
 use self::encode::Encoded;
@@ -59,6 +61,18 @@ pub enum Why {
     OutOfRange,
     /// The Redis user of this host may not do it.
     Permission,
+}
+
+impl fmt::Display for Why {
+    /// Goes on after the name of the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WrongType => "holds another type",
+            Self::NotAnInteger => "holds no integer",
+            Self::OutOfRange => "would leave the range of 64 bits",
+            Self::Permission => "may not be touched by the Redis user of this host",
+        })
+    }
 }
 
 impl JobStore {

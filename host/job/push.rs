@@ -55,8 +55,8 @@ pub async fn push(
         let length = link.query(redis::cmd(end).arg(&keys.list).arg(payload)).await;
         return length.map(Pushed::Waiting).map_err(|fault| wrong_type(fault, &keys.list));
     }
-    let id = JobId::new(format!("push-{:032x}", fastrand::u128(..))).expect("hex digits make a job id");
-    let mut header = Header { id, attempts: 0, crashes: 0, first_seen_ms: 0, notes: options.headers.clone() };
+    let mut header =
+        Header { id: new_id(), attempts: 0, crashes: 0, first_seen_ms: 0, notes: options.headers.clone() };
     let mut at = vec![keys.ready.clone(), keys.delayed.clone()];
     if let Some((key, _)) = &options.unique {
         header.set_note("!unique", key);
@@ -78,6 +78,11 @@ pub async fn push(
         2 => Ok(Pushed::Duplicate),
         _ => Err(StoreError::WrongType(fields.text()?)),
     }
+}
+
+/// The id of a job that is pushed with options: random, so that nobody has to be asked.
+pub fn new_id() -> JobId {
+    JobId::new(format!("push-{:032x}", fastrand::u128(..))).expect("hex digits make a job id")
 }
 
 /// Pushes many jobs, plainly and in order, and answers how many wait then. If it fails, the first ones may have

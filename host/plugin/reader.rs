@@ -15,6 +15,7 @@ use self::listing::{Extended, Listing};
 use super::manifest::Manifest;
 use super::name::PluginName;
 use super::snapshot::{Settings, Snapshots};
+use crate::capability::plan::Plan;
 use crate::sandbox::load::Version;
 use crate::sandbox::run::{ConfigReport, RunContext};
 use crate::storage::address::{Address, AddressError};
@@ -70,8 +71,12 @@ impl ConfigReader {
         let link = Link::new(address, "config", deadline, Tracking::Keys(wake))?;
         snapshots.enter(&name);
         let generations = link.generations();
-        let context =
-            RunContext { link, settings: Arc::new(BTreeMap::new()), timeout: manifest.read_timeout };
+        let context = RunContext {
+            link,
+            settings: Arc::new(BTreeMap::new()),
+            timeout: manifest.read_timeout,
+            plan: Plan::Immediate,
+        };
         Ok(Self {
             name,
             version,

@@ -105,7 +105,7 @@ impl Outcome {
 }
 
 /// A guest's words, cut and made safe to print.
-pub(super) fn tidy(text: &str) -> String {
+pub fn tidy(text: &str) -> String {
     let safe = escape(cut(text, REASON_BYTES_MAX));
     cut(&safe, REASON_BYTES_MAX).to_owned()
 }

@@ -13,6 +13,8 @@ use super::load::{Entry, Version};
 use super::outcome::{Outcome, tidy};
 use super::store::RunState;
 use crate::capability::log::GuestLog;
+use crate::capability::overlay::Pending;
+use crate::capability::plan::Plan;
 use crate::capability::view::{ReadSet, Usage, View};
 use crate::storage::link::Link;
 
@@ -53,13 +55,18 @@ pub struct RunContext {
     pub settings: Arc<BTreeMap<String, String>>,
     /// Wall clock of one run.
     pub timeout: Duration,
+    /// When effects take place.
+    pub plan: Plan,
 }
 
 /// What became of a run, and what it used.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct RunReport {
     /// How it ended.
     pub outcome: Outcome,
+    /// What is to be committed with the job's completion. None: the run did not end well, so nothing is, or
+    /// its effects took place at once.
+    pub pending: Option<Pending>,
     /// Calls, effects, denials.
     pub usage: Usage,
     /// Most memory the guest had.
@@ -86,7 +93,7 @@ impl Version {
             return RunReport::host_fault("a config reader takes no jobs");
         };
         let _running = self.core.ticker.enter();
-        let mut store = self.store(Some(context.link.clone()), &context.settings, job.id);
+        let mut store = self.store(Some((context.link.clone(), &context.plan)), &context.settings, job.id);
         let param = Job {
             id: job.id,
             queue: job.queue,
@@ -107,7 +114,8 @@ impl Version {
             Ok(Err(error)) => Outcome::broke(&error, &store.data().limiter),
             Err(_) => Outcome::TimedOut,
         };
-        RunReport::new(outcome, store)
+        let pending = if outcome == Outcome::Done { store.data_mut().view.finish() } else { None };
+        RunReport::new(outcome, pending, store)
     }
 
     /// Asks a config reader for its settings.
@@ -120,7 +128,7 @@ impl Version {
             };
         };
         let _running = self.core.ticker.enter();
-        let mut store = self.store(Some(context.link.clone()), &context.settings, "config");
+        let mut store = self.store(Some((context.link.clone(), &context.plan)), &context.settings, "config");
         let ended = timeout(context.timeout, async {
             let instance = reader.instantiate_async(&mut store).await?;
             instance.sandhog_worker_config_source().call_read(&mut store).await
@@ -133,19 +141,20 @@ impl Version {
             Err(_) => Err(Outcome::TimedOut.reason().into_owned()),
         };
         let reads = store.data_mut().view.take_reads();
-        let report = RunReport::new(Outcome::Done, store);
+        let report = RunReport::new(Outcome::Done, None, store);
         ConfigReport { settings, reads, usage: report.usage }
     }
 
-    /// A store for one run. Without a link nothing outside can be reached.
+    /// A store for one run. Without a reach nothing outside can be reached.
     pub(super) fn store(
         &self,
-        link: Option<Link>,
+        reach: Option<(Link, &Plan)>,
         settings: &Arc<BTreeMap<String, String>>,
         job: &str,
     ) -> Store<RunState> {
         let log = self.logs.then(|| GuestLog::new(&self.scope, job));
-        let view = View::new(self.scope.clone(), link, settings.clone(), log);
+        let (link, plan) = reach.map_or((None, &Plan::Immediate), |(link, plan)| (Some(link), plan));
+        let view = View::new(self.scope.clone(), link, settings.clone(), log, plan);
         let memory_bytes_max = self.scope.limits.memory_bytes;
         let limiter = RunLimiter::new(memory_bytes_max);
         let mut store = Store::new(&self.core.engine, RunState { view, limiter, wasi: None });
@@ -163,20 +172,21 @@ impl RunReport {
     fn host_fault(cause: &str) -> Self {
         Self {
             outcome: Outcome::HostFault(cause.to_owned()),
+            pending: None,
             usage: Usage::default(),
             memory_peak_bytes: 0,
             log_dropped_bytes: 0,
         }
     }
 
-    fn new(outcome: Outcome, store: Store<RunState>) -> Self {
+    fn new(outcome: Outcome, pending: Option<Pending>, store: Store<RunState>) -> Self {
         let usage = store.data().view.usage();
         let memory_peak_bytes = store.data().limiter.memory_bytes();
         let log = store.data().view.log().cloned();
         // Unfinished lines are logged when the store goes.
         drop(store);
         let log_dropped_bytes = log.map_or(0, |log| log.finish());
-        Self { outcome, usage, memory_peak_bytes, log_dropped_bytes }
+        Self { outcome, pending, usage, memory_peak_bytes, log_dropped_bytes }
     }
 }
 

@@ -21,6 +21,14 @@ pub struct Counters {
     pub late: AtomicU64,
     /// Jobs found after a reconnect whose claim reply was lost.
     pub adopted: AtomicU64,
+    /// Completions whose effects were applied with them; they count as completed, too.
+    pub commits: AtomicU64,
+    /// Keys and queues changed by these: with the one before, effects per job.
+    pub effects: AtomicU64,
+    /// Commits that were refused because something the run had decided on was no longer so. The job ran again.
+    pub conflicts: AtomicU64,
+    /// Commits that came too late and were not applied: the job was no longer ours. They count as late, too.
+    pub fenced: AtomicU64,
     /// Calls of the turn script.
     pub turns: AtomicU64,
 }

@@ -2,14 +2,17 @@
 //! job by the runner (hand in one, take the next) and once per batch by the feeder.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use super::membership::Tenure;
+use crate::job::change::Taken;
 use crate::job::envelope::Header;
 use crate::job::settle::Fate;
 use crate::job::store::{Claimed, Slot};
+use crate::sandbox::{Pending, Version};
 
 /// Ends that make a batch worth sending at once.
 pub(super) const BATCH: usize = 128;
@@ -19,21 +22,69 @@ pub(super) const BATCH: usize = 128;
 pub(super) struct Job {
     pub(super) claimed: Claimed,
     /// Which of the host's tenures claimed it.
-    pub(super) tenure: u32,
+    pub(super) tenure: Arc<Tenure>,
     pub(super) claimed_at: Instant,
     /// One crash short of the limit: runs while nothing else of the lane does, so that only a guilty job can
     /// reach the limit.
     pub(super) alone: bool,
+    /// Runs since the claim that ended well and could not be committed.
+    pub(super) conflicts: u32,
 }
 
 /// The end of one run.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) slot: Slot,
-    pub(super) tenure: u32,
+    pub(super) tenure: Arc<Tenure>,
     pub(super) claimed_at: Instant,
-    /// None: completed, nothing to say but that.
-    pub(super) settlement: Option<(Header, Fate)>,
+    pub(super) end: End,
+    /// Entries that the run has popped and that go back to their lists before anything else is said.
+    pub(super) put_back: Vec<Taken>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// Completed, nothing to say but that.
+    Complete,
+    /// Completed, with effects to be applied in the same step.
+    Commit(Box<Commitment>),
+    /// Its commit met a conflict: it runs again, as soon as what it popped is back.
+    Again(Box<Job>),
+    /// Its commit came too late, so nothing more is to be said than to put back what it popped.
+    Gone,
+    /// Anything else.
+    Settle(Box<(Header, Fate)>),
+}
+
+/// A run that waits for its commit.
+#[derive(Debug)]
+pub(super) struct Commitment {
+    pub(super) pending: Pending,
+    /// What ran.
+    pub(super) version: Arc<Version>,
+    /// The job, should it have to run again.
+    pub(super) job: Job,
+}
+
+impl Ended {
+    /// The end of a run of `job`.
+    pub(super) fn of(job: &Job, end: End) -> Self {
+        let (slot, tenure, claimed_at) = (job.claimed.slot, job.tenure.clone(), job.claimed_at);
+        Self { slot, tenure, claimed_at, end, put_back: Vec::new() }
+    }
+
+    /// The job is handed in, or back, with this fate.
+    pub(super) fn settled(job: Job, fate: Fate) -> Self {
+        let (slot, tenure, claimed_at) = (job.claimed.slot, job.tenure, job.claimed_at);
+        let end = End::Settle(Box::new((job.claimed.header, fate)));
+        Self { slot, tenure, claimed_at, end, put_back: Vec::new() }
+    }
+
+    /// Whether other runs wait for this commit.
+    pub(super) fn is_urgent(&self) -> bool {
+        matches!(&self.end, End::Commit(commitment) if commitment.pending.turn.is_some())
+    }
 }
 
 /// How much there is to do.
@@ -75,6 +126,11 @@ impl Desk {
         let mut state = self.lock();
         state.waiting.extend(jobs);
         state.low_water = low_water;
+    }
+
+    /// Lays out a job that runs again at once, before all others.
+    pub(super) fn add_first(&self, job: Job) {
+        self.lock().waiting.push_front(job);
     }
 
     /// How many more runners to start so that all that can start does, with `concurrency` alive at most. They
@@ -157,9 +213,11 @@ impl State {
         self.alone = false;
     }
 
-    /// Whether this end is one the feeder wants to know of: the first starts its clock, a full batch ends it.
+    /// Whether this end is one the feeder wants to know of: the first starts its clock, a full batch ends it,
+    /// for an urgent one it does not wait.
     fn calls(&self) -> bool {
-        self.ended.len() == 1 || self.ended.len() == BATCH
+        let last_is_urgent = self.ended.last().is_some_and(Ended::is_urgent);
+        self.ended.len() == 1 || self.ended.len() == BATCH || last_is_urgent
     }
 
     /// Whether the next job must wait because it, or what runs, has to be alone.
@@ -171,18 +229,18 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::name::JobId;
+    use crate::job::name::{HostId, JobId};
 
     fn job(seq: u64, alone: bool) -> Job {
         let id = JobId::new(format!("j-{seq}")).unwrap();
         let header = Header { id, attempts: 0, crashes: 0, first_seen_ms: 0, notes: Vec::new() };
         let claimed = Claimed { slot: Slot { seq, enveloped: alone }, header, payload: Vec::new() };
-        Job { claimed, tenure: 0, claimed_at: Instant::now(), alone }
+        let tenure = Arc::new(Tenure { number: 0, host: HostId::new("h", 1, 1).unwrap() });
+        Job { claimed, tenure, claimed_at: Instant::now(), alone, conflicts: 0 }
     }
 
     fn end(job: &Job) -> Option<Ended> {
-        let slot = job.claimed.slot;
-        Some(Ended { slot, tenure: 0, claimed_at: job.claimed_at, settlement: None })
+        Some(Ended::of(job, End::Complete))
     }
 
     #[test]

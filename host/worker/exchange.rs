@@ -5,9 +5,8 @@
 use std::time::{Duration, Instant};
 
 use super::counters::Counters;
-use super::desk::{Ended, Job};
+use super::desk::{End, Ended, Job};
 use super::feeder::{Feeder, Phase};
-use super::membership::Tenure;
 use crate::job::envelope::Header;
 use crate::job::name::JobId;
 use crate::job::settle::{Fate, Settlement};
@@ -27,15 +26,11 @@ impl Feeder {
         if self.lane.delivery == Delivery::AtMostOnce {
             // Nothing was recorded at the claim, so there is nothing to end.
             for ended in std::mem::take(&mut self.batch) {
-                let fate = if ended.settlement.is_none() { Fate::Complete } else { Fate::Discard };
+                let fate = if matches!(ended.end, End::Complete) { Fate::Complete } else { Fate::Discard };
                 self.count(fate, &ended);
             }
         }
-        let said = match self.settle().await {
-            Ok(()) => self.turn(claim).await,
-            Err(error) => Err(error),
-        };
-        match said {
+        match self.say(claim).await {
             Ok(()) => true,
             Err(error) => {
                 self.setback(error).await;
@@ -44,27 +39,34 @@ impl Feeder {
         }
     }
 
+    async fn say(&mut self, claim: u32) -> Result<(), StoreError> {
+        self.put_back().await?;
+        self.commit().await?;
+        self.settle().await?;
+        self.turn(claim).await
+    }
+
     /// Reports the ends that are more than a plain completion, and those of former tenures.
     async fn settle(&mut self) -> Result<(), StoreError> {
         let number = self.tenure.number;
-        let (plain, mut special): (Vec<Ended>, Vec<Ended>) =
-            self.batch.drain(..).partition(|e| e.settlement.is_none() && e.tenure == number);
+        let (plain, special): (Vec<Ended>, Vec<Ended>) = self
+            .batch
+            .drain(..)
+            .partition(|ended| matches!(ended.end, End::Complete) && ended.tenure.number == number);
         self.batch = plain;
         let mut failure = None;
-        while let Some(tenure) = special.first().map(|ended| ended.tenure) {
-            let (group, rest) = special.into_iter().partition(|ended| ended.tenure == tenure);
-            special = rest;
-            if let Err(error) = self.settle_group(tenure, group).await {
+        for group in by_tenure(special) {
+            if let Err(error) = self.settle_group(group).await {
                 failure = Some(error);
             }
         }
         failure.map_or(Ok(()), Err)
     }
 
-    async fn settle_group(&mut self, tenure: u32, group: Vec<Ended>) -> Result<(), StoreError> {
-        let Some(tenure) = self.tenure_of(tenure) else { return Ok(()) };
-        let settlements: Vec<Settlement> = group.iter().map(|ended| settlement(&tenure, ended)).collect();
-        let answers = match self.lane.store.settle(&tenure.host, &settlements).await {
+    async fn settle_group(&mut self, group: Vec<Ended>) -> Result<(), StoreError> {
+        let Some(host) = group.first().map(|ended| ended.tenure.host.clone()) else { return Ok(()) };
+        let settlements: Vec<Settlement> = group.iter().map(settlement).collect();
+        let answers = match self.lane.store.settle(&host, &settlements).await {
             Ok(answers) => answers,
             Err(error) => {
                 self.batch.extend(group);
@@ -75,7 +77,7 @@ impl Feeder {
         for ((ended, settlement), answer) in group.into_iter().zip(settlements).zip(answers) {
             match answer {
                 Ok(true) => self.accepted(settlement.fate, &ended),
-                Ok(false) => self.late(ended.tenure, ended.slot),
+                Ok(false) => self.late(&ended),
                 Err(error) => {
                     self.batch.push(ended);
                     failure = Some(error);
@@ -111,11 +113,7 @@ impl Feeder {
         let late = acks.len().saturating_sub(usize::try_from(reply.settled).unwrap_or(usize::MAX));
         for (nth, ended) in std::mem::take(&mut self.batch).into_iter().enumerate() {
             // The reply tells how many were late, not which.
-            if nth < late {
-                self.late(ended.tenure, ended.slot)
-            } else {
-                self.accepted(Fate::Complete, &ended)
-            }
+            if nth < late { self.late(&ended) } else { self.accepted(Fate::Complete, &ended) }
         }
         if claim > 0 {
             self.take_in(reply);
@@ -142,7 +140,7 @@ impl Feeder {
         }
         let job = |claimed: Claimed| {
             let alone = self.is_suspect(&claimed.header);
-            Job { claimed, tenure: number, claimed_at: now, alone }
+            Job { claimed, tenure: self.tenure.clone(), claimed_at: now, alone, conflicts: 0 }
         };
         let jobs: Vec<Job> = jobs.into_iter().map(job).collect();
         self.lane.desk.add(jobs.into_iter(), self.window.ahead() / 2);
@@ -260,18 +258,13 @@ impl Feeder {
         }
     }
 
-    fn tenure_of(&self, number: u32) -> Option<std::sync::Arc<Tenure>> {
-        let mut known = self.former.iter().chain([&self.tenure]);
-        known.find(|tenure| tenure.number == number).cloned()
-    }
-
-    fn accepted(&mut self, fate: Fate, ended: &Ended) {
-        self.held.remove(&(ended.tenure, ended.slot));
+    pub(super) fn accepted(&mut self, fate: Fate, ended: &Ended) {
+        self.held.remove(&(ended.tenure.number, ended.slot));
         self.count(fate, ended);
     }
 
-    fn late(&mut self, tenure: u32, slot: Slot) {
-        self.held.remove(&(tenure, slot));
+    pub(super) fn late(&mut self, ended: &Ended) {
+        self.held.remove(&(ended.tenure.number, ended.slot));
         Counters::add(&self.lane.counters.late, 1);
     }
 
@@ -291,16 +284,27 @@ impl Feeder {
     }
 }
 
-/// What the store is to be told of this end.
-fn settlement(tenure: &Tenure, ended: &Ended) -> Settlement {
-    let slot = ended.slot;
-    match &ended.settlement {
-        Some((header, fate)) => Settlement { slot, header: header.clone(), fate: *fate },
-        // A plain completion of a former tenure: its header is not written anywhere.
-        None => {
-            let id = JobId::claimed(&tenure.host, slot.seq);
-            let header = Header { id, attempts: 0, crashes: 0, first_seen_ms: 0, notes: Vec::new() };
-            Settlement { slot, header, fate: Fate::Complete }
+/// Ends of one tenure together, in their order.
+pub(super) fn by_tenure(ends: Vec<Ended>) -> Vec<Vec<Ended>> {
+    let mut groups: Vec<Vec<Ended>> = Vec::new();
+    for ended in ends {
+        match groups.iter_mut().find(|group| group[0].tenure.number == ended.tenure.number) {
+            Some(group) => group.push(ended),
+            None => groups.push(vec![ended]),
         }
     }
+    groups
+}
+
+/// What the store is to be told of this end.
+fn settlement(ended: &Ended) -> Settlement {
+    let slot = ended.slot;
+    if let End::Settle(settled) = &ended.end {
+        let (header, fate) = &**settled;
+        return Settlement { slot, header: header.clone(), fate: *fate };
+    }
+    // A plain completion of a former tenure: its header is not written anywhere.
+    let id = JobId::claimed(&ended.tenure.host, slot.seq);
+    let header = Header { id, attempts: 0, crashes: 0, first_seen_ms: 0, notes: Vec::new() };
+    Settlement { slot, header, fate: Fate::Complete }
 }

@@ -74,6 +74,8 @@ pub struct Feeder {
     /// Ends that Redis has not accepted.
     pub(super) batch: Vec<Ended>,
     batch_since: Option<Instant>,
+    /// Whether somebody waits for an end in the batch.
+    urgent: bool,
     /// Whether the queue may have more.
     pub(super) hungry: bool,
     /// When the next delayed job is due.
@@ -109,6 +111,7 @@ impl Feeder {
             next_seq: 0,
             batch: Vec::new(),
             batch_since: None,
+            urgent: false,
             hungry: true,
             due: None,
             window: Window::new(now),
@@ -143,7 +146,7 @@ impl Feeder {
             let claim = self.appetite(load, phase);
             let now = Instant::now();
             if claim > 0 || self.is_batch_due(still, now) {
-                self.batch_since = None;
+                (self.batch_since, self.urgent) = (None, false);
                 if !self.exchange(claim).await && phase == Phase::Leaving {
                     break false;
                 }
@@ -176,11 +179,7 @@ impl Feeder {
         let keeps = self.lane.delivery == Delivery::AtLeastOnce;
         if phase == Phase::Leaving || (phase == Phase::Draining && keeps) {
             let order = policy.order;
-            let back = |job: super::desk::Job| {
-                let settlement = Some((job.claimed.header, Fate::GiveBack(order)));
-                let (tenure, claimed_at) = (job.tenure, job.claimed_at);
-                Ended { slot: job.claimed.slot, tenure, claimed_at, settlement }
-            };
+            let back = |job| Ended::settled(job, Fate::GiveBack(order));
             self.batch.extend(self.lane.desk.take_back().into_iter().map(back));
         }
         for _ in 0..self.lane.desk.engage(policy.concurrency) {
@@ -188,6 +187,7 @@ impl Feeder {
         }
         let before = self.batch.len();
         let load = self.lane.desk.collect(&mut self.batch);
+        self.urgent |= self.batch[before..].iter().any(Ended::is_urgent);
         if self.batch.len() > before {
             self.window.ended(self.batch.len() - before, Instant::now());
         }
@@ -220,7 +220,7 @@ impl Feeder {
 
     fn is_batch_due(&self, still: bool, now: Instant) -> bool {
         let waited = self.batch_since.is_some_and(|since| now.duration_since(since) >= END_WAIT_MAX);
-        self.batch.len() >= BATCH || (!self.batch.is_empty() && (still || waited))
+        self.batch.len() >= BATCH || (!self.batch.is_empty() && (still || waited || self.urgent))
     }
 
     async fn wait(&mut self) -> Call {

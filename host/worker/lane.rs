@@ -14,6 +14,7 @@ use crate::job::name::QueueName;
 use crate::job::store::{Delivery, JobStore, Order};
 use crate::plugin::snapshot::SettingsView;
 use crate::sandbox::load::Version;
+use crate::sandbox::{Contention, Isolation};
 use crate::storage::link::Link;
 
 /// How the operator wants a queue served.
@@ -29,6 +30,9 @@ pub struct Policy {
     pub rules: Rules,
     /// Runs that ended with their host before a job is buried.
     pub crashes_max: u32,
+    /// What a run takes for granted when its effects are committed with its completion; none: each of its
+    /// effects takes place at once.
+    pub isolation: Option<Isolation>,
 }
 
 /// Told of every run: for measuring.
@@ -60,6 +64,10 @@ pub struct Lane {
     pub store: JobStore,
     /// The connection of guests' calls.
     pub guests: Link,
+    /// The connection of commits, and of what has to be in order with them.
+    pub commits: Link,
+    /// Keys that runs of this host fight about.
+    pub contention: Arc<Contention>,
     /// Sandboxes of the whole host: a run waits for one rather than fail.
     pub sandboxes: Arc<Semaphore>,
     /// What happened.
@@ -89,6 +97,10 @@ pub struct LaneParts {
     pub store: JobStore,
     /// The connection of guests' calls.
     pub guests: Link,
+    /// The connection of commits, and of what has to be in order with them.
+    pub commits: Link,
+    /// Keys that runs of this host fight about.
+    pub contention: Arc<Contention>,
     /// Sandboxes of the whole host.
     pub sandboxes: Arc<Semaphore>,
     /// Who measures, if anybody.
@@ -107,6 +119,8 @@ impl Lane {
             delivery: parts.delivery,
             store: parts.store,
             guests: parts.guests,
+            commits: parts.commits,
+            contention: parts.contention,
             sandboxes: parts.sandboxes,
             counters: Arc::new(Counters::default()),
             observer: parts.observer,

@@ -2,25 +2,31 @@
 //! ended goes back to the desk.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use super::desk::{Ended, Job};
+use super::desk::{Commitment, End, Ended, Job};
 use super::fate::{self, Ran, Rules};
-use super::lane::Lane;
+use super::lane::{Lane, Policy};
+use super::membership::Tenure;
 use crate::job::envelope::Header;
 use crate::job::settle::Fate;
-use crate::job::store::{Claimed, Delivery, Slot};
+use crate::job::store::{Claimed, Delivery};
 use crate::sandbox::outcome::Outcome;
-use crate::sandbox::run::{JobCall, RunContext};
+use crate::sandbox::run::{JobCall, RunContext, RunReport};
+use crate::sandbox::{Atomic, Drained, Isolation, Plan, Pops, Take, Takings, Version};
 
 /// Runs after which a runner lets other tasks have the thread, though none of its guests had to wait.
 const RUNS_PER_TURN: u32 = 16;
+/// A job's longest wait after its second conflict; doubled with each further one, up to the maximum.
+const PATIENCE_FIRST: Duration = Duration::from_micros(250);
+const PATIENCE_MAX: Duration = Duration::from_millis(20);
 
 /// Runs jobs until the desk is empty. Dropping the future in a run hands the job back, attempt not counted.
 pub(super) async fn run(lane: Arc<Lane>) {
     let settings = lane.settings.load().current();
-    let context = RunContext { link: lane.guests.clone(), settings, timeout: lane.policy.load().timeout };
-    let mut seat = Seat { lane: &lane, context, held: None, left: false };
+    let (link, timeout) = (lane.guests.clone(), lane.policy.load().timeout);
+    let context = RunContext { link, settings, timeout, plan: Plan::Immediate };
+    let mut seat = Seat { lane: &lane, context, takings: Arc::default(), held: None, left: false };
     let mut ended = None;
     let mut runs = 0;
     let mut sandbox = lane.sandboxes.acquire().await;
@@ -46,85 +52,123 @@ pub(super) async fn run(lane: Arc<Lane>) {
 struct Seat<'a> {
     lane: &'a Lane,
     context: RunContext,
-    held: Option<Held>,
+    /// What the present run has popped.
+    takings: Arc<Takings>,
+    held: Option<Job>,
     left: bool,
-}
-
-struct Held {
-    slot: Slot,
-    tenure: u32,
-    claimed_at: Instant,
-    header: Header,
-}
-
-impl Held {
-    fn end(self, settlement: impl FnOnce(Header) -> Option<(Header, Fate)>) -> Ended {
-        let Self { slot, tenure, claimed_at, header } = self;
-        Ended { slot, tenure, claimed_at, settlement: settlement(header) }
-    }
 }
 
 impl Seat<'_> {
     async fn run(&mut self, job: Job) -> Ended {
         let lane = self.lane;
-        let Job { claimed, tenure, claimed_at, .. } = job;
-        let Claimed { slot, header, payload } = claimed;
         if let Some(observer) = &lane.observer {
-            observer.started(&payload);
+            observer.started(&job.claimed.payload);
         }
-        let rules = self.context();
-        let held = self.held.insert(Held { slot, tenure, claimed_at, header });
+        let policy = self.context(&job.tenure);
+        let job = &*self.held.insert(job);
+        if job.conflicts > 1 {
+            tokio::time::sleep(patience(job.conflicts)).await;
+        }
+        let Claimed { header, payload, .. } = &job.claimed;
         let headers: Vec<(&str, &str)> =
-            held.header.producer_headers().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            header.producer_headers().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let call = JobCall {
-            id: held.header.id.as_str(),
+            id: header.id.as_str(),
             queue: lane.queue.as_str(),
-            payload: &payload,
-            attempt: held.header.attempts.saturating_add(1),
-            max_attempts: rules.max_attempts,
-            first_seen_ms: held.header.first_seen_ms,
+            payload,
+            attempt: header.attempts.saturating_add(1),
+            max_attempts: policy.rules.max_attempts,
+            first_seen_ms: header.first_seen_ms,
             headers: &headers,
         };
         // Fixed here for the whole run, whatever is swapped meanwhile.
         let version = lane.version.load_full();
-        let outcome = version.run_job(call, &self.context).await.outcome;
-        let held = self.held.take().expect("nobody else takes what this runner holds");
-        held.end(|header| judge(lane, &rules, version.digest(), &outcome, header))
+        let report = version.run_job(call, &self.context).await;
+        let job = self.held.take().expect("nobody else takes what this runner holds");
+        self.end(job, report, &policy, version)
+    }
+
+    /// What is to be said to Redis about a run.
+    fn end(&self, job: Job, report: RunReport, policy: &Policy, version: Arc<Version>) -> Ended {
+        let RunReport { outcome, pending, .. } = report;
+        let Drained { sure, unsure } = self.takings.drain();
+        if outcome != Outcome::Done {
+            let end = fail(self.lane, &policy.rules, version.digest(), &outcome, job);
+            return Ended { put_back: [sure, unsure].concat(), ..end };
+        }
+        let end = match pending {
+            Some(mut pending) => {
+                pending.changes.taken = sure;
+                // Where nothing is changed, what was decided on matters only to those who want all they read
+                // to have been so at one moment.
+                let settles = pending.changes.writes.is_empty() && pending.changes.taken.is_empty();
+                if pending.changes.is_empty()
+                    || (settles && policy.isolation != Some(Isolation::Serializable))
+                {
+                    Ended::of(&job, End::Complete)
+                } else {
+                    let (slot, tenure, claimed_at) = (job.claimed.slot, job.tenure.clone(), job.claimed_at);
+                    let end = End::Commit(Box::new(Commitment { pending, version, job }));
+                    Ended { slot, tenure, claimed_at, end, put_back: Vec::new() }
+                }
+            }
+            None => Ended::of(&job, End::Complete),
+        };
+        Ended { put_back: unsure, ..end }
     }
 
     /// Brings the context up to date with what the operator and config readers say now.
-    fn context(&mut self) -> Rules {
-        let policy = self.lane.policy.load();
+    fn context(&mut self, tenure: &Tenure) -> Arc<Policy> {
+        let policy = self.lane.policy.load_full();
         self.context.timeout = policy.timeout;
         self.context.settings = self.lane.settings.load().current();
-        policy.rules.clone()
+        let fits = match (&self.context.plan, policy.isolation) {
+            (Plan::Immediate, wanted) => wanted.is_none(),
+            (Plan::Atomic(atomic), wanted) => {
+                let is_of_tenure = matches!(&atomic.pops, Pops::Take(take) if *take.host == tenure.host);
+                wanted == Some(atomic.isolation) && is_of_tenure
+            }
+        };
+        if !fits {
+            self.context.plan = match policy.isolation {
+                None => Plan::Immediate,
+                Some(isolation) => {
+                    let host = Arc::new(tenure.host.clone());
+                    let take = Take { link: self.lane.commits.clone(), host, takings: self.takings.clone() };
+                    let contention = Some(self.lane.contention.clone());
+                    Plan::Atomic(Arc::new(Atomic { isolation, pops: Pops::Take(take), contention }))
+                }
+            };
+        }
+        policy
     }
 }
 
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
         if !self.left {
-            let ended = self.held.take().map(|held| held.end(|header| Some((header, Fate::Release))));
+            let Drained { sure, unsure } = self.takings.drain();
+            let ended = self.held.take().map(|job| {
+                let put_back = [sure, unsure].concat();
+                Ended { put_back, ..Ended::settled(job, Fate::Release) }
+            });
             self.lane.desk.abandon(ended);
         }
     }
 }
 
-/// What is to be said to Redis about this run; none for the ordinary good end.
-fn judge(
-    lane: &Lane,
-    rules: &Rules,
-    version: &str,
-    outcome: &Outcome,
-    mut header: Header,
-) -> Option<(Header, Fate)> {
+/// How long a job waits before it runs once more after so many conflicts: those who fight are to come apart.
+fn patience(conflicts: u32) -> Duration {
+    let most = PATIENCE_FIRST * 2_u32.saturating_pow(conflicts.min(16));
+    most.min(PATIENCE_MAX).mul_f64(fastrand::f64())
+}
+
+/// The end of a job whose run did not complete it.
+pub(super) fn fail(lane: &Lane, rules: &Rules, version: &str, outcome: &Outcome, mut job: Job) -> Ended {
     let ran = Ran { plugin: &lane.plugin, version };
-    let fate = fate::decide(outcome, &mut header, rules, ran, fastrand::f64());
-    if fate == Fate::Complete {
-        return None;
-    }
-    report(lane, version, outcome, &header, fate);
-    Some((header, fate))
+    let fate = fate::decide(outcome, &mut job.claimed.header, rules, ran, fastrand::f64());
+    report(lane, version, outcome, &job.claimed.header, fate);
+    Ended::settled(job, fate)
 }
 
 fn report(lane: &Lane, version: &str, outcome: &Outcome, header: &Header, fate: Fate) {

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sandhog::capability::grant::{Grants, Patterns};
+use sandhog::capability::plan::Plan;
 use sandhog::sandbox::{JobCall, Kind, Limits, PoolSettings, RunContext, RunReport, Sandbox, Terms, Version};
 use sandhog::storage::address::{Address, TlsFiles};
 use sandhog::storage::link::{Link, Tracking};
@@ -119,7 +120,12 @@ pub fn no_redis() -> Link {
 
 /// What runs share, with a generous timeout.
 pub fn context(link: Link) -> RunContext {
-    RunContext { link, settings: Arc::new(BTreeMap::new()), timeout: Duration::from_secs(20) }
+    RunContext {
+        link,
+        settings: Arc::new(BTreeMap::new()),
+        timeout: Duration::from_secs(20),
+        plan: Plan::Immediate,
+    }
 }
 
 /// Some job.

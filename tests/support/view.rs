@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sandhog::capability::grant::{Grants, Patterns};
 use sandhog::capability::limits::Limits;
+use sandhog::capability::plan::Plan;
 use sandhog::capability::refusal::Refusal;
 use sandhog::capability::view::{Scope, View};
 use sandhog::storage::link::Link;
@@ -31,12 +32,24 @@ pub fn view(link: Link) -> View {
 
 /// A view that may do everything within `limits`.
 pub fn limited(link: Link, limits: Limits) -> View {
-    View::new(Arc::new(scope(all_grants(), limits)), Some(link), Arc::new(BTreeMap::new()), None)
+    View::new(
+        Arc::new(scope(all_grants(), limits)),
+        Some(link),
+        Arc::new(BTreeMap::new()),
+        None,
+        &Plan::Immediate,
+    )
 }
 
 /// A view with these grants.
 pub fn granted(link: Link, grants: Grants) -> View {
-    View::new(Arc::new(scope(Arc::new(grants), Limits::default())), Some(link), Arc::default(), None)
+    View::new(
+        Arc::new(scope(Arc::new(grants), Limits::default())),
+        Some(link),
+        Arc::default(),
+        None,
+        &Plan::Immediate,
+    )
 }
 
 /// Patterns from a text with spaces between them.

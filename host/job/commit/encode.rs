@@ -45,7 +45,7 @@ fn grows(write: &Write) -> bool {
     match write {
         Write::Set { expiry, .. } => *expiry != Expiry::In(0),
         Write::Add { .. } | Write::Push { .. } | Write::PushJob { .. } => true,
-        Write::Delete { .. } | Write::Expire { .. } => false,
+        Write::Delete { .. } | Write::Expire { .. } | Write::Pop { .. } => false,
     }
 }
 
@@ -140,6 +140,11 @@ impl<'a> Encoded<'a> {
             Write::Expire { key, expiry } => {
                 self.words(["expire", key]);
                 self.expiry(*expiry);
+            }
+            Write::Pop { key, front, back } => {
+                self.words(["pop", key]);
+                self.number(front);
+                self.number(back);
             }
             Write::Push { key, replaces, front, back, expiry } => {
                 self.words(["push", key]);

@@ -4,6 +4,7 @@
 //! kv.get K | kv.get-many K… | kv.set K V | kv.set-with K V [ttl=MS] [if=absent|present] | kv.set-many K V K V…
 //! kv.delete K | kv.exists K | kv.add K N | kv.increment K N | kv.compare-and-swap K EXPECTED|- REPLACEMENT|-
 //! kv.expire K MS|- | kv.ttl K | kv.list-keys PREFIX CURSOR|- | kv.list-all PREFIX (every page, sorted)
+//! kv.count-up K (adds one by compare-and-swap, as often as it takes: the new value)
 //! queue.push Q P | queue.push-with Q P [end=front] [delay=MS] [unique=K] [unique-ttl=MS] | queue.push-many Q P…
 //! queue.pop Q front|back | queue.length Q | queue.peek Q COUNT
 //! config.get NAME | config.get-all | log LEVEL CONTEXT TEXT…
@@ -73,6 +74,7 @@ fn kv_call(run: &mut Run, name: &str, words: &[&str]) -> Option<String> {
             page.map(|page| page.keys).show()
         }
         ("list-all", [prefix]) => list_all(&run.text(prefix)).show(),
+        ("count-up", [key]) => count_up(&run.text(key)).show(),
         _ => return None,
     })
 }
@@ -87,6 +89,16 @@ fn list_all(prefix: &str) -> Result<Vec<String>, Error> {
     keys.sort_unstable();
     keys.dedup();
     Ok(keys)
+}
+
+fn count_up(key: &str) -> Result<u64, Error> {
+    loop {
+        let before = kv::get(key)?;
+        let next = 1 + before.as_deref().map_or(0, |text| number::<u64>(&String::from_utf8_lossy(text)));
+        if kv::compare_and_swap(key, before.as_deref(), Some(next.to_string().as_bytes()))? {
+            return Ok(next);
+        }
+    }
 }
 
 fn queue_call(run: &Run, name: &str, words: &[&str]) -> Option<String> {

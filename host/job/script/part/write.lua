@@ -3,13 +3,14 @@
 --        set     expiry, value                add     expiry, delta
 --        expire  expiry                       push    expiry, '1' if what was there goes first, entries for the
 --                                                     left, entries for the right, then these
+--        pop     entries off the left, entries off the right
 --        job     delay in ms or '' for none, id, notes as they stand in a header, payload, unique key or '' for
 --                none, how long that is kept in ms; the key is ready or delayed
 --        An expiry is 'keep', 'never' or ms from now; '0': the key goes.
 -- check(at, own_id, own_key) -> where the next one begins; and what speaks against this one, about which key. A
 -- unique key may be held by the job that ends here.
 -- apply(call, at) carries it out with `call` -> where the next one begins. After `check` it cannot fail.
-local WRITES = {'SET', 'UNLINK', 'PERSIST', 'PEXPIRE', 'INCRBY', 'LPUSH', 'RPUSH', 'ZADD', 'HDEL'}
+local WRITES = {'SET', 'UNLINK', 'PERSIST', 'PEXPIRE', 'INCRBY', 'LPOP', 'RPOP', 'LPUSH', 'RPUSH', 'ZADD', 'HDEL'}
 
 local function check(at, own_id, own_key)
   local try, argv = redis.pcall, ARGV
@@ -27,6 +28,9 @@ local function check(at, own_id, own_key)
   elseif does == 'push' then
     after = at + 6 + argv[at + 4] + argv[at + 5]
     if argv[at + 3] ~= '1' then answer = try('LLEN', key) end
+  elseif does == 'pop' then
+    after = at + 4
+    answer = try('LLEN', key)
   else
     after = at + 8
     answer = try(argv[at + 2] == '' and 'LLEN' or 'ZCARD', key)
@@ -65,6 +69,10 @@ local function apply(call, at)
     call('INCRBY', key, argv[at + 3])
   elseif does == 'expire' then
     after = at + 3
+  elseif does == 'pop' then
+    if expiry ~= '0' then call('LPOP', key, expiry) end
+    if argv[at + 3] ~= '0' then call('RPOP', key, argv[at + 3]) end
+    return after
   elseif does == 'push' then
     if argv[at + 3] == '1' then call('UNLINK', key) end
     after = push(call, 'LPUSH', key, at + 6, tonumber(argv[at + 4]))

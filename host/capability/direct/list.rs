@@ -4,21 +4,26 @@ use std::sync::LazyLock;
 
 use redis::{Value, cmd};
 
-use super::{Effects, unexpected, value_or_too_long, values_or_too_long};
+use super::{Direct, unexpected, value_or_too_long, values_or_too_long};
 use crate::capability::refusal::Refusal;
 use crate::job::name::QueueName;
 use crate::job::push::{PushOptions, Pushed, push};
 use crate::job::store::StoreError;
-pub use crate::job::take::End;
+use crate::job::take::End;
 use crate::storage::fault::Fault;
 use crate::storage::script::Script;
 
 static POP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../script/pop.lua")));
 static PEEK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../script/peek.lua")));
 
-impl Effects {
+impl Direct {
     /// Pushes all `payloads`, of which there is at least one, in one step; tells how many entries wait then.
-    pub async fn push(&mut self, queue: &QueueName, payloads: &[Vec<u8>], end: End) -> Result<u64, Refusal> {
+    pub(in crate::capability) async fn push(
+        &self,
+        queue: &QueueName,
+        payloads: &[Vec<u8>],
+        end: End,
+    ) -> Result<u64, Refusal> {
         let mut push = cmd(if end == End::Front { "LPUSH" } else { "RPUSH" });
         push.arg(queue.as_str());
         for payload in payloads {
@@ -28,8 +33,8 @@ impl Effects {
     }
 
     /// Pushes a job with a delay or a unique key.
-    pub async fn push_job(
-        &mut self,
+    pub(in crate::capability) async fn push_job(
+        &self,
         queue: &QueueName,
         payload: &[u8],
         options: &PushOptions,
@@ -44,22 +49,32 @@ impl Effects {
     }
 
     /// Takes one entry.
-    pub async fn pop(&mut self, queue: &QueueName, end: End) -> Result<Option<Vec<u8>>, Refusal> {
+    pub(in crate::capability) async fn pop(
+        &self,
+        queue: &QueueName,
+        end: End,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
         let mut call = POP.call(&[queue.as_str()]);
         call.arg(if end == End::Front { "front" } else { "back" }).arg(self.value_bytes_max);
         value_or_too_long(self.run(&POP, &call, queue.as_str()).await?)
     }
 
     /// Number of entries.
-    pub async fn length(&mut self, queue: &QueueName) -> Result<u64, Refusal> {
-        self.query(cmd("LLEN").arg(queue.as_str()), queue.as_str()).await
+    pub(in crate::capability) async fn length(&self, key: &str) -> Result<u64, Refusal> {
+        self.query(cmd("LLEN").arg(key), key).await
     }
 
-    /// Up to `count` entries from the front.
-    pub async fn peek(&mut self, queue: &QueueName, count: u32) -> Result<Vec<Vec<u8>>, Refusal> {
-        let mut call = PEEK.call(&[queue.as_str()]);
-        call.arg(count).arg(self.value_bytes_max);
-        let entries = values_or_too_long(self.run(&PEEK, &call, queue.as_str()).await?)?;
+    /// Up to `count` entries from the one at `start` on. A negative `start` counts from the right, and is for
+    /// a single entry.
+    pub(in crate::capability) async fn range(
+        &self,
+        key: &str,
+        start: i64,
+        count: u64,
+    ) -> Result<Vec<Vec<u8>>, Refusal> {
+        let mut call = PEEK.call(&[key]);
+        call.arg(start).arg(count).arg(self.value_bytes_max);
+        let entries = values_or_too_long(self.run(&PEEK, &call, key).await?)?;
         let bytes = |entry| match entry {
             Value::BulkString(bytes) => Ok(bytes),
             other => Err(unexpected(&other)),

@@ -4,8 +4,9 @@ use std::sync::LazyLock;
 
 use redis::{Value, cmd};
 
-use super::{Effects, unexpected, value_or_too_long, values_or_too_long};
+use super::{Direct, unexpected, value_or_too_long, values_or_too_long};
 use crate::capability::refusal::Refusal;
+use crate::job::change::Page;
 use crate::storage::script::Script;
 
 /// Keys one page of a listing looks at: it bounds how long Redis is busy with it.
@@ -17,6 +18,7 @@ static GET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scr
 static GET_MANY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../script/get_many.lua")));
 static CAS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../script/compare_and_swap.lua")));
 static PERSIST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../script/persist.lua")));
+static DIGEST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../script/digest.lua")));
 static LIST_KEYS: LazyLock<Script> = LazyLock::new(|| {
     Script::new(concat!(
         "#!lua flags=no-writes\n",
@@ -27,7 +29,7 @@ static LIST_KEYS: LazyLock<Script> = LazyLock::new(|| {
 
 /// When a key is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SetCondition {
+pub(in crate::capability) enum SetCondition {
     /// Whatever it holds.
     Always,
     /// Only if it is absent.
@@ -36,25 +38,19 @@ pub enum SetCondition {
     IfPresent,
 }
 
-/// Some keys, and where to go on.
-#[derive(Debug)]
-pub struct KeyPage {
-    /// Those that are UTF-8.
-    pub keys: Vec<String>,
-    /// None: there are no more.
-    pub cursor: Option<u64>,
-}
-
-impl Effects {
+impl Direct {
     /// The value of `key`.
-    pub async fn get(&mut self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+    pub(in crate::capability) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
         let mut call = GET.call(&[key]);
         call.arg(self.value_bytes_max);
         value_or_too_long(self.run(&GET, &call, key).await?)
     }
 
     /// The values of `keys`, of which there is at least one.
-    pub async fn get_many(&mut self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, Refusal> {
+    pub(in crate::capability) async fn get_many(
+        &self,
+        keys: &[String],
+    ) -> Result<Vec<Option<Vec<u8>>>, Refusal> {
         let mut call = GET_MANY.call(keys);
         call.arg(self.value_bytes_max);
         let values = values_or_too_long(self.run(&GET_MANY, &call, &keys[0]).await?)?;
@@ -62,8 +58,8 @@ impl Effects {
     }
 
     /// Sets `key` if the condition holds; tells whether it did.
-    pub async fn set(
-        &mut self,
+    pub(in crate::capability) async fn set(
+        &self,
         key: &str,
         value: &[u8],
         ttl_ms: Option<u64>,
@@ -83,7 +79,7 @@ impl Effects {
     }
 
     /// Sets all `entries`, of which there is at least one, in one step.
-    pub async fn set_many(&mut self, entries: &[(String, Vec<u8>)]) -> Result<(), Refusal> {
+    pub(in crate::capability) async fn set_many(&self, entries: &[(String, Vec<u8>)]) -> Result<(), Refusal> {
         let mut mset = cmd("MSET");
         for (key, value) in entries {
             mset.arg(key).arg(value);
@@ -92,28 +88,28 @@ impl Effects {
     }
 
     /// Deletes `key`; tells whether it was there.
-    pub async fn delete(&mut self, key: &str) -> Result<bool, Refusal> {
+    pub(in crate::capability) async fn delete(&self, key: &str) -> Result<bool, Refusal> {
         self.query(cmd("UNLINK").arg(key), key).await
     }
 
     /// Whether there is such a key.
-    pub async fn exists(&mut self, key: &str) -> Result<bool, Refusal> {
+    pub(in crate::capability) async fn exists(&self, key: &str) -> Result<bool, Refusal> {
         self.query(cmd("EXISTS").arg(key), key).await
     }
 
     /// Adds `delta`, without telling the sum: in the atomic mode this one never conflicts.
-    pub async fn add(&mut self, key: &str, delta: i64) -> Result<(), Refusal> {
+    pub(in crate::capability) async fn add(&self, key: &str, delta: i64) -> Result<(), Refusal> {
         self.increment(key, delta).await.map(drop)
     }
 
     /// Adds `delta` and tells the sum.
-    pub async fn increment(&mut self, key: &str, delta: i64) -> Result<i64, Refusal> {
+    pub(in crate::capability) async fn increment(&self, key: &str, delta: i64) -> Result<i64, Refusal> {
         self.query(cmd("INCRBY").arg(key).arg(delta), key).await
     }
 
     /// Replaces (none: deletes) the value if it is still the expected one (none: absent); tells whether it did.
-    pub async fn compare_and_swap(
-        &mut self,
+    pub(in crate::capability) async fn compare_and_swap(
+        &self,
         key: &str,
         expected: Option<&[u8]>,
         replacement: Option<&[u8]>,
@@ -126,7 +122,11 @@ impl Effects {
     }
 
     /// Lets `key` expire (none: never); tells whether it was there. 0 deletes it.
-    pub async fn expire(&mut self, key: &str, ttl_ms: Option<u64>) -> Result<bool, Refusal> {
+    pub(in crate::capability) async fn expire(
+        &self,
+        key: &str,
+        ttl_ms: Option<u64>,
+    ) -> Result<bool, Refusal> {
         match ttl_ms {
             Some(ttl_ms) => self.query(cmd("PEXPIRE").arg(key).arg(ttl_ms), key).await,
             None => self.run(&PERSIST, &PERSIST.call(&[key]), key).await,
@@ -134,34 +134,40 @@ impl Effects {
     }
 
     /// Milliseconds until `key` expires; none if it does not, or is absent.
-    pub async fn ttl(&mut self, key: &str) -> Result<Option<u64>, Refusal> {
+    pub(in crate::capability) async fn ttl(&self, key: &str) -> Result<Option<u64>, Refusal> {
         let left: i64 = self.query(cmd("PTTL").arg(key), key).await?;
         Ok(u64::try_from(left).ok())
     }
 
+    /// When `key` expires, as PEXPIRETIME tells it.
+    pub(in crate::capability) async fn expires_at(&self, key: &str) -> Result<i64, Refusal> {
+        self.query(cmd("PEXPIRETIME").arg(key), key).await
+    }
+
+    /// Length and SHA-1 of a string that may be too long to be fetched; none if there is no such key.
+    pub(in crate::capability) async fn digest(&self, key: &str) -> Result<Option<(u64, String)>, Refusal> {
+        self.run(&DIGEST, &DIGEST.call(&[key]), key).await
+    }
+
     /// A page of the keys that start with `prefix`.
-    pub async fn list_keys(
-        &mut self,
+    pub(in crate::capability) async fn list_keys(
+        &self,
         prefix: &str,
         cursor: u64,
         key_bytes_max: usize,
-    ) -> Result<KeyPage, Refusal> {
+    ) -> Result<Page, Refusal> {
         let mut call = LIST_KEYS.call::<&str>(&[]);
         call.arg(cursor).arg(pattern(prefix)).arg(LOOKS_MAX).arg(PAGE_KEYS).arg(key_bytes_max);
-        let Value::Array(parts) = self.run(&LIST_KEYS, &call, prefix).await? else {
-            return Err(unexpected(&Value::Nil));
-        };
-        let mut texts = parts.into_iter().filter_map(|part| match part {
-            Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
-            _ => None,
-        });
-        let next = texts.next().and_then(|c| c.parse::<u64>().ok()).ok_or_else(|| unexpected(&Value::Nil))?;
-        Ok(KeyPage { keys: texts.collect(), cursor: (next != 0).then_some(next) })
+        let mut parts: Vec<Vec<u8>> = self.run(&LIST_KEYS, &call, prefix).await?;
+        let next = (!parts.is_empty()).then(|| parts.remove(0));
+        let next = next.and_then(|digits| std::str::from_utf8(&digits).ok()?.parse().ok());
+        let next = next.ok_or_else(|| unexpected(&Value::Nil))?;
+        Ok(Page { cursor, looks: LOOKS_MAX, enough: PAGE_KEYS, key_bytes_max, next, keys: parts })
     }
 }
 
 /// The pattern of SCAN for everything that starts with exactly `prefix`.
-fn pattern(prefix: &str) -> String {
+pub(in crate::capability) fn pattern(prefix: &str) -> String {
     let mut pattern = String::with_capacity(prefix.len() + 1);
     for c in prefix.chars() {
         if matches!(c, '*' | '?' | '[' | ']' | '\\') {

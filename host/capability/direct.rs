@@ -1,0 +1,72 @@
+//! Reading and changing Redis at once, call by call: the immediate mode, and what the overlay of the atomic mode
+//! reads. `direct/key.rs` has the operations on strings, `direct/list.rs` those on lists.
+
+pub(super) mod key;
+mod list;
+
+use redis::{Cmd, FromRedisValue, Value};
+
+use super::refusal::Refusal;
+use crate::storage::fault::Fault;
+use crate::storage::link::Link;
+use crate::storage::script::Script;
+
+pub(super) use key::SetCondition;
+
+/// Redis, as a run reaches it.
+#[derive(Debug)]
+pub(super) struct Direct {
+    link: Option<Link>,
+    /// Most bytes fetched by one call.
+    pub(super) value_bytes_max: u64,
+}
+
+impl Direct {
+    /// The Redis behind `link`; without one every operation is refused.
+    pub(super) fn new(link: Option<Link>, value_bytes_max: u64) -> Self {
+        Self { link, value_bytes_max }
+    }
+
+    fn link(&self) -> Result<&Link, Refusal> {
+        self.link.as_ref().ok_or(Refusal::NotRunning)
+    }
+
+    /// One command about `name`.
+    async fn query<T: FromRedisValue>(&self, cmd: &Cmd, name: &str) -> Result<T, Refusal> {
+        self.link()?.query(cmd).await.map_err(|fault| Refusal::of(fault, name))
+    }
+
+    /// One script call about `name`.
+    async fn run<T: FromRedisValue>(&self, script: &Script, call: &Cmd, name: &str) -> Result<T, Refusal> {
+        script.run(self.link()?, call).await.map_err(|fault| Refusal::of(fault, name))
+    }
+}
+
+/// The answer of a script that sends a value, nothing, or the length of a value too long to send.
+fn value_or_too_long(value: Value) -> Result<Option<Vec<u8>>, Refusal> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => Ok(Some(bytes)),
+        Value::Int(_) => Err(Refusal::Quota("value")),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The answer of a script that sends several values, or the length they reached.
+fn values_or_too_long(value: Value) -> Result<Vec<Value>, Refusal> {
+    match value {
+        Value::Array(values) => Ok(values),
+        Value::Int(_) => Err(Refusal::Quota("value")),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn unexpected(value: &Value) -> Refusal {
+    let kind = match value {
+        Value::Nil => "nothing",
+        Value::Int(_) => "a number",
+        Value::Array(_) => "an array",
+        _ => "another type",
+    };
+    Refusal::Unavailable(Fault::Unexpected(kind.to_owned()))
+}

@@ -1,0 +1,161 @@
+//! The atomic mode: what a run writes stays here until its job completes, and what it reads is looked for here
+//! first. `overlay/key.rs` has the operations on strings, `overlay/list.rs` those on queues; both work on `slot`,
+//! the state of one key, and note in `known` what they decide on. Applying it all is `job::commit`.
+
+mod key;
+mod known;
+mod list;
+mod slot;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::contention::Turn;
+use super::direct::Direct;
+use super::plan::{Atomic, Isolation};
+use super::refusal::Refusal;
+use crate::job::change::{Assumption, Changes, Write};
+use known::Known;
+use slot::{Due, Presence, Slot};
+
+/// Most bytes of keys, values and payloads that one run can write.
+pub const EFFECT_BYTES_MAX: usize = 4 << 20;
+/// What a write takes besides its key and value: so that empty ones do not count as nothing.
+const BYTES_EACH: usize = 16;
+
+/// The effects of one run, held back.
+#[derive(Debug)]
+pub(super) struct Overlay {
+    direct: Direct,
+    plan: Arc<Atomic>,
+    slots: BTreeMap<String, Slot>,
+    /// Jobs with a delay or a unique key, in the order they were pushed.
+    jobs: Vec<list::Pushed>,
+    /// Entries looked at in place of being taken (`Pops::Look`).
+    looked: BTreeMap<String, list::Looked>,
+    known: Known,
+    bytes: usize,
+    turn: Option<Turn>,
+}
+
+/// What a run that ended well leaves to be committed.
+#[derive(Debug)]
+pub struct Pending {
+    /// The changes.
+    pub changes: Changes,
+    /// The run's turn at a key others wait for; to be dropped when the commit is answered.
+    pub turn: Option<Turn>,
+}
+
+impl Overlay {
+    pub(super) fn new(direct: Direct, plan: Arc<Atomic>) -> Self {
+        Self {
+            direct,
+            plan,
+            slots: BTreeMap::new(),
+            jobs: Vec::new(),
+            looked: BTreeMap::new(),
+            known: Known::default(),
+            bytes: 0,
+            turn: None,
+        }
+    }
+
+    /// Everything that is to be committed. The overlay is empty afterwards.
+    pub(super) fn finish(&mut self) -> Pending {
+        let now = Instant::now();
+        let mut assumptions = std::mem::take(&mut self.known).into_assumptions();
+        let mut writes: Vec<Write> = Vec::with_capacity(self.slots.len() + self.jobs.len());
+        for (key, looked) in std::mem::take(&mut self.looked) {
+            assumptions.extend(looked.seen().into_iter().map(|seen| Assumption { key: key.clone(), seen }));
+            writes.extend(looked.into_write(key));
+        }
+        for (key, mut slot) in std::mem::take(&mut self.slots) {
+            slot.age(now);
+            writes.extend(slot.into_write(key, now));
+        }
+        writes.extend(std::mem::take(&mut self.jobs).into_iter().map(list::Pushed::into_write));
+        Pending { changes: Changes { assumptions, writes, taken: Vec::new() }, turn: self.turn.take() }
+    }
+
+    /// What the run has done to `key` so far, if anything.
+    fn slot(&mut self, key: &str) -> Option<&Slot> {
+        let slot = self.slots.get_mut(key)?;
+        slot.age(Instant::now());
+        Some(slot)
+    }
+
+    /// What `key` is, as far as the run alone can tell.
+    fn presence(&mut self, key: &str) -> Presence {
+        self.slot(key).map_or(Presence::AsStored, Slot::presence)
+    }
+
+    /// The place of `key`, to change it.
+    fn slot_mut(&mut self, key: &str) -> &mut Slot {
+        if !self.slots.contains_key(key) {
+            self.slots.insert(key.to_owned(), Slot::default());
+        }
+        let slot = self.slots.get_mut(key).expect("it has just been put there");
+        slot.age(Instant::now());
+        slot
+    }
+
+    /// Counts what is about to be written.
+    fn charge(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let sum = self.bytes.saturating_add(BYTES_EACH + bytes);
+        if sum > EFFECT_BYTES_MAX {
+            return Err(Refusal::Quota("effect-bytes"));
+        }
+        self.bytes = sum;
+        Ok(())
+    }
+
+    /// Whether what is read is taken for granted though nothing is decided on it.
+    fn is_serializable(&self) -> bool {
+        self.plan.isolation == Isolation::Serializable
+    }
+
+    /// Before the run decides on something about `key`: waits for its turn if others do the same. A run that
+    /// has a turn never waits for another, so no two can wait for each other.
+    async fn decide(&mut self, key: &str) {
+        if self.turn.is_none()
+            && self.known.of(key).is_none()
+            && let Some(contention) = &self.plan.contention
+        {
+            self.turn = contention.turn(key).await;
+        }
+    }
+
+    /// Whether there is such a key. `decides`: the answer is taken for granted in any case.
+    async fn is_present(&mut self, key: &str, decides: bool) -> Result<bool, Refusal> {
+        match self.presence(key) {
+            Presence::Present => Ok(true),
+            Presence::Absent => Ok(false),
+            Presence::AsStored => self.is_stored(key, decides).await,
+        }
+    }
+
+    /// Whether there is such a key in Redis.
+    async fn is_stored(&mut self, key: &str, decides: bool) -> Result<bool, Refusal> {
+        if let Some(present) = self.known.of(key).and_then(|known| known.present) {
+            return Ok(present);
+        }
+        if decides {
+            self.decide(key).await;
+        }
+        let present = self.direct.exists(key).await?;
+        if decides || self.is_serializable() {
+            self.known.assume_presence(key, present)?;
+        }
+        Ok(present)
+    }
+}
+
+/// The end of a time that begins now; so far away that it does not matter, if it cannot be told.
+fn due_in(ttl_ms: u64) -> Due {
+    let now = Instant::now();
+    let century = Duration::from_secs(100 * 365 * 24 * 3600);
+    let ttl = Duration::from_millis(ttl_ms).min(century);
+    now.checked_add(ttl).map_or(Due::Never, Due::At)
+}

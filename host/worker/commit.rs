@@ -1,0 +1,171 @@
+//! Commits: runs whose effects are applied in one step with their job's end, what becomes of those that Redis
+//! refuses, and the entries that runs have popped in vain. All of it travels on a connection of its own, in order.
+
+use super::counters::Counters;
+use super::desk::{Commitment, End, Ended, Job};
+use super::exchange::by_tenure;
+use super::feeder::Feeder;
+use super::runner;
+use crate::job::change::Write;
+use crate::job::commit::{Commit, Verdict};
+use crate::job::settle::Fate;
+use crate::job::store::StoreError;
+use crate::job::take;
+use crate::sandbox::Version;
+use crate::sandbox::outcome::{Outcome, tidy};
+
+/// Conflicts of one job in a row after which its attempt has failed.
+const CONFLICTS_MAX: u32 = 16;
+
+impl Feeder {
+    /// Puts back what runs have popped in vain, and lets those run again that only waited for this.
+    pub(super) async fn put_back(&mut self) -> Result<(), StoreError> {
+        let (back, rest): (Vec<Ended>, Vec<Ended>) =
+            std::mem::take(&mut self.batch).into_iter().partition(|ended| !ended.put_back.is_empty());
+        self.batch = rest;
+        let mut failure = None;
+        for mut group in by_tenure(back) {
+            let host = group[0].tenure.host.clone();
+            let taken: Vec<_> = group.iter().flat_map(|ended| ended.put_back.iter().cloned()).collect();
+            match take::put_back(&self.lane.commits, &host, &taken).await {
+                Ok(()) => group.iter_mut().for_each(|ended| ended.put_back.clear()),
+                Err(error) => failure = Some(error),
+            }
+            self.batch.extend(group);
+        }
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        let is_again = |ended: &Ended| matches!(ended.end, End::Again(_));
+        let (again, rest): (Vec<Ended>, Vec<Ended>) =
+            std::mem::take(&mut self.batch).into_iter().partition(is_again);
+        self.batch = rest;
+        self.batch.retain(|ended| !matches!(ended.end, End::Gone));
+        // Backwards, because each is laid before the others.
+        for ended in again.into_iter().rev() {
+            if let End::Again(job) = ended.end {
+                self.lane.desk.add_first(*job);
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what there is to commit.
+    pub(super) async fn commit(&mut self) -> Result<(), StoreError> {
+        let is_commit = |ended: &Ended| matches!(ended.end, End::Commit(_));
+        if !self.batch.iter().any(is_commit) {
+            return Ok(());
+        }
+        let (commits, rest): (Vec<Ended>, Vec<Ended>) =
+            std::mem::take(&mut self.batch).into_iter().partition(is_commit);
+        self.batch = rest;
+        let mut failure = None;
+        for group in by_tenure(commits) {
+            if let Err(error) = self.commit_group(group).await {
+                failure = Some(error);
+            }
+        }
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        // Those that met a conflict have things to put back before they run again.
+        self.put_back().await
+    }
+
+    async fn commit_group(&mut self, group: Vec<Ended>) -> Result<(), StoreError> {
+        let host = group[0].tenure.host.clone();
+        let asked = group.iter().filter_map(|ended| match &ended.end {
+            End::Commit(commitment) => {
+                Some(Commit { slot: ended.slot, changes: &commitment.pending.changes })
+            }
+            _ => None,
+        });
+        let asked: Vec<Commit<'_>> = asked.collect();
+        let verdicts = self.lane.store.commit(&self.lane.commits, &host, &asked).await;
+        match verdicts {
+            Ok(verdicts) => {
+                for (ended, verdict) in group.into_iter().zip(verdicts) {
+                    self.judge(ended, verdict);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.batch.extend(group);
+                Err(error)
+            }
+        }
+    }
+
+    /// Does what a commit's answer calls for.
+    fn judge(&mut self, ended: Ended, verdict: Verdict) {
+        let counters = self.lane.counters.clone();
+        match verdict {
+            Verdict::Done => {
+                self.accepted(Fate::Complete, &ended);
+                let End::Commit(commitment) = ended.end else { return };
+                Counters::add(&counters.commits, 1);
+                Counters::add(&counters.effects, effects(&commitment));
+            }
+            Verdict::Late => {
+                self.late(&ended);
+                Counters::add(&counters.fenced, 1);
+                // Where it was the answer to the first commit that got lost, there is nothing to put back.
+                let End::Commit(commitment) = ended.end else { return };
+                let put_back = commitment.pending.changes.taken;
+                self.batch.push(Ended { put_back, ..Ended::of(&commitment.job, End::Gone) });
+            }
+            Verdict::Conflict(key) => {
+                Counters::add(&counters.conflicts, 1);
+                self.lane.contention.note(&key);
+                let reason = || format!("conflict: `{}` was changed by others, again and again", tidy(&key));
+                self.run_again(ended, reason);
+            }
+            Verdict::Refused { key, why } => {
+                let reason = format!("its effects were refused: key `{}` {why}", tidy(&key));
+                self.refuse(ended, &Outcome::Retry { reason, after: None });
+            }
+            Verdict::Full => {
+                let cause = "Redis has reached its memory limit and refuses effects".to_owned();
+                self.refuse(ended, &Outcome::HostFault(cause));
+            }
+        }
+    }
+
+    /// Runs the job of a refuted run again, at once; too often refuted, the attempt has failed.
+    fn run_again(&mut self, ended: Ended, reason: impl FnOnce() -> String) {
+        let End::Commit(commitment) = ended.end else { return };
+        let Commitment { pending, version, mut job } = *commitment;
+        job.conflicts += 1;
+        let put_back = pending.changes.taken;
+        let end = if job.conflicts > CONFLICTS_MAX {
+            self.failed(job, &version, &Outcome::Retry { reason: reason(), after: None })
+        } else {
+            let (slot, tenure, claimed_at) = (ended.slot, ended.tenure, ended.claimed_at);
+            Ended { slot, tenure, claimed_at, end: End::Again(Box::new(job)), put_back: Vec::new() }
+        };
+        self.batch.push(Ended { put_back, ..end });
+    }
+
+    /// Ends the job of a run whose effects cannot be applied.
+    fn refuse(&mut self, ended: Ended, outcome: &Outcome) {
+        let End::Commit(commitment) = ended.end else { return };
+        let Commitment { pending, version, job } = *commitment;
+        let end = self.failed(job, &version, outcome);
+        self.batch.push(Ended { put_back: pending.changes.taken, ..end });
+    }
+
+    fn failed(&self, job: Job, version: &Version, outcome: &Outcome) -> Ended {
+        let lane = &self.lane;
+        runner::fail(lane, &lane.policy.load().rules, version.digest(), outcome, job)
+    }
+}
+
+/// Keys and queues that a commit changes.
+fn effects(commitment: &Commitment) -> usize {
+    let changes = &commitment.pending.changes;
+    let entries = |write: &Write| match write {
+        Write::Push { front, back, .. } => front.len() + back.len(),
+        _ => 1,
+    };
+    changes.writes.iter().map(entries).sum::<usize>() + changes.taken.len()
+}
