@@ -5,7 +5,9 @@
 mod refusal;
 // push, queues, jobs, hosts.
 mod job;
-// check, plugins, invoke, componentize.
+// check, plugins, componentize.
 mod plugin;
+// One run, and what it would change.
+mod invoke;
 // run, dev, bench and demo: whole hosts.
 mod serve;

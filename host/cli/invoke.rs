@@ -1,7 +1,10 @@
-//! `sandhog invoke`: one run of a plugin, here and now, and everything that can be said about it. What it changed
-//! is found in `invoke/change`; how it is told is in `invoke/report`.
+//! `sandhog invoke`: one run of a plugin, here and now, and everything that can be said about it. Its effects are held
+//! back, told, and made only if that is wanted. How the run is told is in `invoke/report`, how its effects are in
+//! `invoke/effect` and `invoke/document`; `invoke/before` looks at the keys they are about.
 
-mod change;
+mod before;
+mod document;
+mod effect;
 mod report;
 
 use std::collections::BTreeMap;
@@ -11,9 +14,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use sandhog::capability::plan::{Atomic, Isolation, Plan, Pops};
 use sandhog::config::settings::{Overrides, Settings};
+use sandhog::job::change::Changes;
+use sandhog::job::commit::{Verdict, Why, apply};
 use sandhog::plugin::load::{Loaded, load};
-use sandhog::plugin::manifest::{Consume, Kind};
+use sandhog::plugin::manifest::{Consume, EffectsMode, Kind, Manifest};
 use sandhog::plugin::scan::Pair;
 use sandhog::sandbox::run::{JobCall, RunContext};
 use sandhog::storage::link::Link;
@@ -23,16 +29,16 @@ use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::private_redis::{PrivateRedis, Reach};
 use crate::cli::{argument, check};
-use change::Keys;
-use report::{Cost, Run};
+use report::{Cost, Effects, Fate, Run};
 
 /// Longest payload read from a file.
 const PAYLOAD_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
-/// Runs a worker on one payload, or a config reader, and tells what it did.
+/// Runs a worker on one payload, or a config reader, and tells what it would change.
 ///
-/// The run has a private Redis of its own, which is thrown away; `--set` puts keys into it before. With `--redis`
-/// and `--commit` it works on that server instead, and what it writes stays.
+/// Effects are held back, as in the atomic mode, whatever the manifest says. The run has a private Redis of its own,
+/// which is thrown away; `--set` puts keys into it before. With `--redis` it reads that server instead, and changes
+/// nothing there; with `--commit` too, what it would change is applied as one step if it ends well.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The component.
@@ -59,34 +65,29 @@ pub(crate) struct Args {
     #[arg(long, default_value = "invoke-1", value_parser = argument::job_id)]
     id: sandhog::job::name::JobId,
     /// A key of the private Redis, set before the run; may be repeated.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = argument::pair, conflicts_with = "commit")]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = argument::pair)]
     set: Vec<(String, String)>,
     /// A setting as a config reader would give it, for example `site.theme=dark`; may be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = argument::pair)]
     setting: Vec<(String, String)>,
-    /// Works on the Redis named with `--redis`: what the run writes stays there.
+    /// Makes the changes, on the Redis named with `--redis`.
     #[arg(long)]
     commit: bool,
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    match (args.commit, context.global.redis.is_some()) {
-        (true, false) => {
-            return Err(Failure::refused(
-                "`--commit` needs `--redis URL`: name the server that is written to",
-            ));
-        }
-        (false, true) => {
-            return Err(Failure::refused("a run on your Redis changes it: effects are immediate")
-                .with_hint("add `--commit` if that is wanted; leave `--redis` out for a private server"));
-        }
-        _ => {}
+    let is_private = context.global.redis.is_none();
+    if args.commit && is_private {
+        return Err(Failure::refused("`--commit` needs `--redis URL`: name the server that is changed"));
+    }
+    if !args.set.is_empty() && !is_private {
+        return Err(Failure::refused("`--set` is for the private Redis: nothing is set on one of yours"));
     }
     let settings = context.settings()?;
     context::start_logging(&settings, Reader::Watcher)?;
     let (loaded, compile) = prepare(&args, &settings)?;
-    let private = if args.commit { None } else { Some(PrivateRedis::start(Reach::Socket).await?) };
+    let private = if is_private { Some(PrivateRedis::start(Reach::Socket).await?) } else { None };
     let settings = context.settings_with(Overrides {
         redis_url: private.as_ref().map(PrivateRedis::url),
         ..Overrides::default()
@@ -95,14 +96,38 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     for (key, value) in &args.set {
         link.query::<()>(redis::cmd("SET").arg(key).arg(value)).await?;
     }
-    // Looking at every key is for a server that is ours alone.
-    let before = if private.is_some() { Some(Keys::look(&link).await?) } else { None };
-    let mut run = attempt(&args, &loaded, &link).await?;
+    let (mut run, changes) = attempt(&args, &loaded, &link).await?;
     run.cost.compile = compile;
-    if let Some(before) = before {
-        run.changes = Some(before.changes(&Keys::look(&link).await?));
+    if let Some(changes) = changes {
+        let keys: Vec<&str> = changes.writes.iter().map(|write| effect::name(write).1).collect();
+        let before = before::look(&link, &keys).await?;
+        let now_ms = context.redis_now_ms(&link).await?;
+        let fate = match (is_private, args.commit) {
+            (true, _) => Fate::Shown,
+            (false, false) => Fate::Held,
+            (false, true) => commit(&link, &changes).await?,
+        };
+        run.effects = Some(Effects { changes, before, fate, now_ms });
     }
     report::tell(&run, context)
+}
+
+/// Applies the changes as one step.
+async fn commit(link: &Link, changes: &Changes) -> Outcome<Fate> {
+    Ok(match apply(link, changes).await? {
+        Verdict::Done => Fate::Made,
+        Verdict::Conflict(key) => {
+            Fate::Refused(format!("`{key}` is not any more what the run saw; run it again"))
+        }
+        Verdict::Refused { key, why } => Fate::Refused(match why {
+            Why::WrongType => format!("`{key}` holds another type"),
+            Why::NotAnInteger => format!("`{key}` holds no whole number"),
+            Why::OutOfRange => format!("the sum at `{key}` would be out of range"),
+            Why::Permission => format!("this Redis user has no permission for `{key}`"),
+        }),
+        Verdict::Full => Fate::Refused("Redis is at its memory limit".to_owned()),
+        Verdict::Late => Fate::Refused("Redis took it for a job that is gone".to_owned()),
+    })
 }
 
 /// The plugin, compiled, and how long that took.
@@ -125,19 +150,19 @@ fn prepare(args: &Args, settings: &Settings) -> Outcome<(Loaded, std::time::Dura
 }
 
 /// The run itself.
-async fn attempt(args: &Args, loaded: &Loaded, link: &Link) -> Outcome<Run> {
+async fn attempt(args: &Args, loaded: &Loaded, link: &Link) -> Outcome<(Run, Option<Changes>)> {
     let consume = consume(args, loaded)?;
     let context = RunContext {
         link: link.clone(),
         settings: Arc::new(args.setting.iter().cloned().collect::<BTreeMap<_, _>>()),
         timeout: consume.map_or(loaded.manifest.read_timeout, |consume| consume.timeout),
-        plan: sandhog::capability::plan::Plan::Immediate,
+        plan: plan(&loaded.manifest),
     };
     let started = Instant::now();
     let Some(consume) = consume else {
         let answer = loaded.version.read_config(&context).await;
         let cost = Cost { run: started.elapsed(), usage: answer.usage, ..Cost::default() };
-        return Ok(Run::of_reader(loaded, answer.settings, cost));
+        return Ok((Run::of_reader(loaded, answer.settings, cost), None));
     };
     let payload = payload(args).refuse()?;
     let headers: Vec<(&str, &str)> = args.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
@@ -160,7 +185,17 @@ async fn attempt(args: &Args, loaded: &Loaded, link: &Link) -> Outcome<Run> {
         log_dropped_bytes: answer.log_dropped_bytes,
         ..Cost::default()
     };
-    Ok(Run::of_worker(loaded, answer.outcome, cost))
+    let changes = answer.pending.map(|pending| pending.changes);
+    Ok((Run::of_worker(loaded, answer.outcome, cost), changes))
+}
+
+/// Effects wait, and nothing is taken off a queue meanwhile.
+fn plan(manifest: &Manifest) -> Plan {
+    let isolation = match manifest.effects {
+        EffectsMode::Atomic(isolation) => isolation,
+        EffectsMode::Immediate => Isolation::default(),
+    };
+    Plan::Atomic(Arc::new(Atomic { isolation, pops: Pops::Look, contention: None }))
 }
 
 /// The part of the manifest that tells how the job's queue is served; none for a config reader.

@@ -1,11 +1,10 @@
-//! check, plugins, invoke and componentize.
+//! check, plugins and componentize.
 
 use insta::assert_snapshot;
 use serde_json::json;
 
+use crate::support::guest;
 use crate::support::program::Program;
-use crate::support::redis::TestRedis;
-use crate::support::{example, guest};
 
 const MANIFEST: &str = "kind = \"worker\"\n\n[[consume]]\nqueue = \"orders\"\ntimeout = \"200ms\"\n";
 
@@ -141,126 +140,6 @@ fn check_of_a_folder_sees_the_plugins_together() {
     no plugins in `empty`
     --- exit code 0
     "#);
-}
-
-#[test]
-fn invoke_tells_how_a_run_ended() {
-    let program = Program::alone();
-    program.file("good.wasm", good());
-    program.file("good.toml", MANIFEST);
-    program.file("trap.wasm", guest::worker("", "", "unreachable"));
-    program.file("trap.toml", MANIFEST);
-    program.file("spin.wasm", guest::worker("", "", "(loop $again (br $again)) (i32.const 0)"));
-    program.file("spin.toml", MANIFEST);
-    let mut filters = program.filters();
-    filters.add_filter(r"\S+ \S+ to run", "[TIME] to run");
-    filters.bind(|| {
-        assert_snapshot!(program.session(&[
-            &["invoke", "good.wasm", "--payload", "{}"],
-            &["invoke", "trap.wasm", "--payload", "{}"],
-            &["invoke", "spin.wasm", "--payload", "{}"],
-            &["invoke", "good.wasm"],
-            &["invoke", "good.wasm", "--payload-file", "missing"],
-            &["invoke", "good.wasm", "--payload", "x", "--queue", "others"],
-        ]), @r#"
-        $ sandhog invoke good.wasm --payload {}
-        plugin     good [VERSION]
-        outcome    done
-        time       [TIME] to compile and [TIME] to run
-        memory     256 KiB at the most
-        calls      0 calls, 0 effects, 0 denied
-
-        nothing was written
-        --- exit code 0
-
-        $ sandhog invoke trap.wasm --payload {}
-        plugin     trap [VERSION]
-        outcome    trapped
-        reason     trapped: wasm `unreachable` instruction executed
-                   guest!handle
-        time       [TIME] to compile and [TIME] to run
-        memory     256 KiB at the most
-        calls      0 calls, 0 effects, 0 denied
-
-        nothing was written
-        --- stderr
-        sandhog: the run ended: trapped: wasm `unreachable` instruction executed
-        --- exit code 1
-
-        $ sandhog invoke spin.wasm --payload {}
-        plugin     spin [VERSION]
-        outcome    timed-out
-        reason     timed out
-        time       [TIME] to compile and [TIME] to run
-        memory     256 KiB at the most
-        calls      0 calls, 0 effects, 0 denied
-
-        nothing was written
-        --- stderr
-        sandhog: the run ended: timed out
-        --- exit code 1
-
-        $ sandhog invoke good.wasm
-        --- stderr
-        sandhog: a worker needs a job: give `--payload` or `--payload-file`
-        --- exit code 2
-
-        $ sandhog invoke good.wasm --payload-file missing
-        --- stderr
-        sandhog: cannot read `missing`: No such file or directory (os error 2)
-        --- exit code 2
-
-        $ sandhog invoke good.wasm --payload x --queue others
-        --- stderr
-        sandhog: the manifest has no queue `others`
-        --- exit code 2
-        "#);
-    });
-}
-
-#[test]
-fn invoke_writes_to_a_real_redis_only_when_told_to() {
-    let redis = TestRedis::start();
-    let program = Program::with(&redis);
-    program.file("good.wasm", good());
-    program.file("good.toml", MANIFEST);
-    let url = redis.url();
-    program.filters().bind(|| {
-        assert_snapshot!(program.session(&[
-            &["invoke", "good.wasm", "--payload", "x", "--redis", "redis://127.0.0.1:1"],
-            &["invoke", "good.wasm", "--payload", "x", "--commit"],
-        ]), @r#"
-        $ sandhog invoke good.wasm --payload x --redis redis://127.0.0.1:1
-        --- stderr
-        sandhog: a run on your Redis changes it: effects are immediate
-        hint: add `--commit` if that is wanted; leave `--redis` out for a private server
-        --- exit code 2
-
-        $ sandhog invoke good.wasm --payload x --commit
-        --- stderr
-        sandhog: `--commit` needs `--redis URL`: name the server that is written to
-        --- exit code 2
-        "#);
-    });
-    let done = program.json(&["invoke", "good.wasm", "--payload", "x", "--commit", "--redis", &url]);
-    assert_eq!((&done["outcome"], &done["changes"]), (&json!("done"), &json!(null)));
-}
-
-#[test]
-fn invoke_shows_what_the_example_changed() {
-    let program = Program::alone();
-    let orders = example::path("orders").display().to_string();
-    let order = r#"{"id":"A-1","customer":"ada","amount_cents":5}"#;
-    let done = program.json(&["invoke", &orders, "--payload", order]);
-    assert_eq!(done["outcome"], "done");
-    let keys: Vec<&str> =
-        done["changes"].as_array().unwrap().iter().map(|change| change["key"].as_str().unwrap()).collect();
-    assert_eq!(keys, ["order:seen:A-1", "orders:count", "receipts", "total:ada", "total:all"]);
-    let reader = example::path("site-settings").display().to_string();
-    let read = program.json(&["invoke", &reader, "--set", "keyname=bob"]);
-    assert_eq!(read["settings"]["greeting"], "hello, bob");
-    let bad = program.output(&["invoke", &reader, "--set", "config:currency=euro"]);
-    assert_eq!(bad.status.code(), Some(1));
 }
 
 #[test]

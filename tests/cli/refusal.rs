@@ -20,7 +20,7 @@ fn help_lists_the_commands() {
       dev           Runs a host with a private Redis, and loads plugins anew when their files change
       demo          Shows what Sandhog promises, on a Redis of its own, and counts whether it held
       check         Says whether plugins would be loaded, and if not, everything that is wrong with them
-      invoke        Runs a worker on one payload, or a config reader, and tells what it did
+      invoke        Runs a worker on one payload, or a config reader, and tells what it would change
       push          Pushes jobs to a queue
       queues        Shows how many jobs each queue holds, and where; holds and resumes queues
       jobs          Shows and moves single jobs

@@ -5,15 +5,17 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use sandhog::capability::view::Usage;
+use sandhog::job::change::Changes;
 use sandhog::plugin::load::Loaded;
 use sandhog::sandbox::outcome::Outcome as Ended;
 use serde_json::{Value, json};
 
-use super::change::{Change, Content};
+use super::before::Before;
+use super::{document, effect};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::table::{Column, Table};
-use crate::cli::{output, text};
+use crate::cli::text;
 
 /// What a run cost.
 #[derive(Default)]
@@ -30,6 +32,31 @@ pub(super) struct Cost {
     pub(super) log_dropped_bytes: u64,
 }
 
+/// What a run that ended well would change.
+pub(super) struct Effects {
+    /// The changes.
+    pub(super) changes: Changes,
+    /// What their keys held before, in the same order.
+    pub(super) before: Vec<Before>,
+    /// What became of them.
+    pub(super) fate: Fate,
+    /// Redis time when they were looked at.
+    pub(super) now_ms: u64,
+}
+
+/// What became of the effects of a run.
+#[derive(Clone)]
+pub(super) enum Fate {
+    /// They were shown, and that is all there is to do.
+    Shown,
+    /// They were shown; nobody asked to make them.
+    Held,
+    /// They were made.
+    Made,
+    /// They could not be made, for this reason.
+    Refused(String),
+}
+
 /// Everything about one run.
 pub(super) struct Run {
     plugin: String,
@@ -38,8 +65,8 @@ pub(super) struct Run {
     settings: Option<Result<BTreeMap<String, String>, String>>,
     /// What it cost.
     pub(super) cost: Cost,
-    /// What it changed; none where nobody looked.
-    pub(super) changes: Option<Vec<Change>>,
+    /// What it would change; none if it did not end well, or is of a config reader.
+    pub(super) effects: Option<Effects>,
 }
 
 impl Run {
@@ -60,7 +87,7 @@ impl Run {
     fn new(loaded: &Loaded, cost: Cost) -> Self {
         let plugin = loaded.name.as_str().to_owned();
         let version = loaded.version.digest().to_owned();
-        Self { plugin, version, ended: None, settings: None, cost, changes: None }
+        Self { plugin, version, ended: None, settings: None, cost, effects: None }
     }
 
     /// One word for how it ended, and the reason if it did not end well.
@@ -82,7 +109,10 @@ pub(super) fn tell(run: &Run, context: &Context) -> Outcome {
         context.out.text(&sheet(run))?;
     }
     match run.verdict() {
-        (_, None) => Ok(()),
+        (_, None) => match run.effects.as_ref().map(|effects| &effects.fate) {
+            Some(Fate::Refused(reason)) => Err(Failure::failed(format!("nothing was changed: {reason}"))),
+            _ => Ok(()),
+        },
         (kind, Some(reason)) if reason.starts_with(&kind.replace('-', " ")) => {
             Err(Failure::failed(format!("the run ended: {reason}")))
         }
@@ -114,6 +144,9 @@ fn sheet(run: &Run) -> String {
     }
     let Usage { calls, effects, denied, .. } = cost.usage;
     field("calls", &format!("{calls} calls, {effects} effects, {denied} denied"));
+    if let Some(fate) = fate(run) {
+        field("effects", &fate);
+    }
     if cost.log_dropped_bytes > 0 {
         field(
             "log",
@@ -128,53 +161,50 @@ fn sheet(run: &Run) -> String {
         }
         sheet.push_str(&table.render());
     }
-    if let Some(changes) = &run.changes {
-        sheet.push('\n');
-        if changes.is_empty() {
-            sheet.push_str("nothing was written\n");
-        } else {
-            sheet.push_str(&change_table(changes).render());
+    if let Some(effects) = &run.effects {
+        for table in tables(effects) {
+            let _ = write!(sheet, "\n{}", table.render());
         }
     }
     sheet
 }
 
-fn change_table(changes: &[Change]) -> Table {
-    let mut table = Table::new(&[
-        Column::Text("key"),
-        Column::Text("change"),
-        Column::Text("type"),
-        Column::Number("length"),
-        Column::Text("value"),
-    ]);
-    for change in changes {
-        let content = change.after.as_ref().or(change.before.as_ref());
-        table.row([
-            text::visible(&change.key, 60),
-            verb(change).to_owned(),
-            content.map_or(String::new(), |c| c.kind.clone()),
-            change.after.as_ref().map_or(String::new(), |c| text::count(c.length)),
-            change.after.as_ref().map_or(String::new(), shown),
-        ]);
-    }
-    table
+/// How many changes there are, and whether they were made.
+fn fate(run: &Run) -> Option<String> {
+    run.ended.as_ref()?;
+    let Some(Effects { changes, fate, .. }) = &run.effects else {
+        return Some("none: the run did not end well".to_owned());
+    };
+    let count = text::counted(changes.writes.len() as u64, "change", "changes");
+    Some(match fate {
+        Fate::Refused(_) => format!("{count}, refused"),
+        _ if changes.writes.is_empty() => "none".to_owned(),
+        Fate::Shown => format!("{count}, not made"),
+        Fate::Held => format!("{count}, not made: `--commit` makes them"),
+        Fate::Made => format!("{count}, made"),
+    })
 }
 
-fn verb(change: &Change) -> &'static str {
-    match (&change.before, &change.after) {
-        (None, _) => "new",
-        (Some(_), Some(_)) => "changed",
-        (Some(_), None) => "gone",
+/// The changes, and what they rest on.
+fn tables(effects: &Effects) -> Vec<Table> {
+    let Effects { changes, before, now_ms, .. } = effects;
+    let mut tables = Vec::new();
+    if !changes.writes.is_empty() {
+        let mut table =
+            Table::new(&[Column::Text("effect"), Column::Text("key"), Column::Text("before → after")]);
+        for (write, before) in changes.writes.iter().zip(before) {
+            table.row(effect::row(write, before));
+        }
+        tables.push(table);
     }
-}
-
-fn shown(content: &Content) -> String {
-    let entries: Vec<String> = content.shown.iter().map(|entry| text::visible(entry, 80)).collect();
-    let mut shown = entries.join(", ");
-    if let Some(ttl_s) = content.ttl_s {
-        let _ = write!(shown, " (expires in {})", text::span(ttl_s * 1000));
+    if !changes.assumptions.is_empty() {
+        let mut table = Table::new(&[Column::Text("key"), Column::Text("must still be")]);
+        for assumption in &changes.assumptions {
+            table.row(effect::assumed(assumption, *now_ms));
+        }
+        tables.push(table);
     }
-    shown
+    tables
 }
 
 fn document(run: &Run) -> Value {
@@ -185,7 +215,11 @@ fn document(run: &Run) -> Value {
     };
     let Usage { calls, effects, denied, .. } = run.cost.usage;
     let ms = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
-    let changes = run.changes.as_ref().map(|changes| changes.iter().map(change_document).collect::<Vec<_>>());
+    let (changes, assumptions) = match &run.effects {
+        Some(Effects { changes, before, .. }) => document::of(changes, before),
+        None => (Value::Null, Value::Null),
+    };
+    let committed = run.effects.as_ref().is_some_and(|effects| matches!(effects.fate, Fate::Made));
     json!({
         "plugin": run.plugin,
         "version": run.version,
@@ -200,19 +234,8 @@ fn document(run: &Run) -> Value {
         "denied": denied,
         "log_dropped_bytes": run.cost.log_dropped_bytes,
         "settings": run.settings.as_ref().and_then(|settings| settings.as_ref().ok()),
+        "committed": committed,
         "changes": changes,
-    })
-}
-
-fn change_document(change: &Change) -> Value {
-    let content = |content: &Content| {
-        let shown: Vec<Value> = content.shown.iter().map(|entry| output::payload(entry)).collect();
-        json!({ "type": content.kind, "length": content.length, "shown": shown, "ttl_s": content.ttl_s })
-    };
-    json!({
-        "key": output::payload(&change.key),
-        "change": verb(change),
-        "before": change.before.as_ref().map(content),
-        "after": change.after.as_ref().map(content),
+        "assumptions": assumptions,
     })
 }
