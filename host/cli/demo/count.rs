@@ -20,12 +20,10 @@ const PAGE: usize = 1000;
 pub(super) struct Counted {
     /// Jobs of the queue, by place, and what happened to them.
     pub(super) jobs: QueueCounts,
-    /// Orders whose marker says that they are booked.
+    /// Orders that have a marker.
     pub(super) booked: u64,
     /// `orders:count`: bookings.
     pub(super) bookings: u64,
-    /// `orders:repeated`: bookings that were begun again after a crash.
-    pub(super) repeated: u64,
     /// `orders:duplicates`: orders that were known already.
     pub(super) duplicates: u64,
     /// `total:all`: what was booked, in cents.
@@ -52,7 +50,6 @@ pub(super) async fn look(link: &Link, orders: &Orders) -> Outcome<Counted> {
         jobs: inspect::counts(link, &queue()).await?,
         booked: booked(link, orders).await?,
         bookings: number(link, "orders:count").await?,
-        repeated: number(link, "orders:repeated").await?,
         duplicates: number(link, "orders:duplicates").await?,
         total_cents: number(link, "total:all").await?,
         receipts,
@@ -71,12 +68,11 @@ async fn booked(link: &Link, orders: &Orders) -> Result<u64, Fault> {
     let mut booked = 0;
     let ids: Vec<u64> = (0..orders.good).collect();
     for page in ids.chunks(PAGE) {
-        let mut get = cmd("MGET");
+        let mut exist = cmd("EXISTS");
         page.iter().for_each(|number| {
-            get.arg(format!("order:seen:A-{number:06}"));
+            exist.arg(format!("order:seen:A-{number:06}"));
         });
-        let markers: Vec<Option<String>> = link.query(&get).await?;
-        booked += markers.iter().flatten().filter(|marker| marker.starts_with("done ")).count() as u64;
+        booked += link.query::<u64>(&exist).await?;
     }
     Ok(booked)
 }

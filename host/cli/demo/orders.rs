@@ -24,8 +24,6 @@ pub(super) struct Orders {
     pub(super) bad: u64,
     /// What the good ones are worth.
     pub(super) worth_cents: u64,
-    /// The largest of them.
-    pub(super) largest_cents: u64,
 }
 
 impl Orders {
@@ -33,7 +31,7 @@ impl Orders {
     pub(super) fn new(count: u32) -> Self {
         let special = count / ONE_IN;
         let mut payloads = Vec::new();
-        let (mut worth_cents, mut largest_cents) = (0, 0);
+        let mut worth_cents = 0;
         for number in 0..count {
             let above = number < special;
             let amount_cents =
@@ -46,7 +44,6 @@ impl Orders {
             }
             payloads.push(order.into_bytes());
             worth_cents += amount_cents;
-            largest_cents = largest_cents.max(amount_cents);
         }
         for number in 0..special {
             payloads.push(format!("order number {number}, as a letter").into_bytes());
@@ -68,7 +65,6 @@ impl Orders {
             twice: u64::from(special),
             bad: u64::from(special) * 3,
             worth_cents,
-            largest_cents,
         }
     }
 
@@ -88,6 +84,5 @@ mod tests {
         assert_eq!((orders.good, orders.above, orders.twice, orders.bad), (1000, 2, 2, 6));
         assert_eq!(orders.pushed(), orders.good + orders.twice + orders.bad);
         assert_eq!(orders.payloads, Orders::new(1000).payloads);
-        assert_eq!(orders.largest_cents, MAX_AMOUNT_CENTS + 1);
     }
 }

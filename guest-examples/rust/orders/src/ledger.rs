@@ -1,20 +1,11 @@
-//! What an order changes in Redis, and how often.
+//! What an order changes in Redis.
 //!
-//! In the immediate effects mode every call below is visible at once, and a host can die between any two of
-//! them; then the job runs again. So an order has a marker, `order:seen:<order id>`, which holds the id of the
-//! job that booked it and how far it came:
+//! The manifest asks for atomic effects: everything below becomes visible together with the job's completion, or not
+//! at all. So nothing here is prepared for a run that was cut off, and a job that runs twice books once.
 //!
-//! 1. `begun <job>` is set only if there is no marker;
-//! 2. the totals are added to and the receipt is pushed;
-//! 3. `done <job>` replaces it.
-//!
-//! A second run of the same job that finds `done` writes nothing: nothing is added twice when only the
-//! acknowledgement was lost. If it finds `begun`, the first run was cut off somewhere in step 2 and nobody knows
-//! where: it books again, so that nothing is missing, and says so in `orders:repeated`. Therefore always
-//!
-//! `orders booked <= orders:count <= orders booked + orders:repeated`.
-//!
-//! Only the atomic mode can close that gap.
+//! That leaves the producer, who may push the same order as two jobs. Each order has a marker, `order:seen:<order id>`,
+//! set only if there is none: of two jobs that try it at the same time one is committed; the other runs again, and
+//! finds the marker.
 
 use serde_json::json;
 
@@ -30,41 +21,25 @@ const SEEN_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 pub(crate) enum Booking {
     /// Booked.
     First,
-    /// Booked, after an earlier run of this job was cut off while it did.
-    Again,
-    /// Booked before: nothing was written.
-    Known,
+    /// Another job had booked it: only that is counted.
+    Duplicate,
 }
 
 /// Books `order` unless it was booked before.
 pub(crate) fn book(job: &str, order: &Order, settings: &Settings) -> Result<Booking, String> {
-    let marker = format!("order:seen:{}", order.id);
-    let booking = begin(job, &marker).map_err(said)?;
-    if !matches!(booking, Booking::Known) {
+    if mark(job, order).map_err(said)? {
         write(order, settings).map_err(said)?;
-        mark(&marker, &format!("done {job}"), kv::Condition::Always).map_err(said)?;
+        Ok(Booking::First)
+    } else {
+        kv::add("orders:duplicates", 1).map_err(said)?;
+        Ok(Booking::Duplicate)
     }
-    Ok(booking)
 }
 
-fn begin(job: &str, marker: &str) -> Result<Booking, Error> {
-    let begun = format!("begun {job}");
-    if mark(marker, &begun, kv::Condition::IfAbsent)? {
-        return Ok(Booking::First);
-    }
-    let found = kv::get(marker)?.unwrap_or_default();
-    if found == begun.as_bytes() {
-        kv::add("orders:repeated", 1)?;
-        return Ok(Booking::Again);
-    }
-    if found != format!("done {job}").as_bytes() {
-        kv::add("orders:duplicates", 1)?;
-    }
-    Ok(Booking::Known)
-}
-
-fn mark(marker: &str, value: &str, condition: kv::Condition) -> Result<bool, Error> {
-    kv::set_with(marker, value.as_bytes(), kv::SetOptions { ttl_ms: Some(SEEN_MS), condition })
+/// Whether this job is the first one with this order.
+fn mark(job: &str, order: &Order) -> Result<bool, Error> {
+    let options = kv::SetOptions { ttl_ms: Some(SEEN_MS), condition: kv::Condition::IfAbsent };
+    kv::set_with(&format!("order:seen:{}", order.id), job.as_bytes(), options)
 }
 
 fn write(order: &Order, settings: &Settings) -> Result<(), Error> {

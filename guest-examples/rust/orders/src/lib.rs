@@ -38,8 +38,9 @@ impl Guest for Orders {
         }
         match ledger::book(&job.id, &order, &settings).map_err(later)? {
             Booking::First => {}
-            Booking::Again => log(Level::Warn, "orders", &format!("order `{}` is booked again", order.id)),
-            Booking::Known => log(Level::Info, "orders", &format!("order `{}` was booked before", order.id)),
+            Booking::Duplicate => {
+                log(Level::Info, "orders", &format!("order `{}` was booked before", order.id));
+            }
         }
         Ok(())
     }
