@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use sandhog::job::push::push_many;
+use sandhog::worker::counters::Counters;
 use sandhog::worker::lane::Observe;
 use serde_json::{Value, json};
 
 use super::ledger::{Books, Ledger};
 use super::load::Load;
 use super::stage::Stage;
-use super::{Args, Workload, line, micros, percentiles, percentiles_text, round};
+use super::{Args, Workload, line, micros, per, percentiles, percentiles_text, round};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::{progress, text};
@@ -91,6 +92,11 @@ pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, Strin
     wait(&meter, jobs).await?;
     let load = Load::look(&stage.link).await?.since(before);
     let threads = stage.threads();
+    let counted = |of: fn(&Counters) -> &AtomicU64| -> u64 {
+        host.lanes().iter().map(|lane| Counters::read(of(&lane.counters))).sum()
+    };
+    let (commits, conflicts, effects) =
+        (counted(|of| &of.commits), counted(|of| &of.conflicts), counted(|of| &of.effects));
     let books = match &ledger {
         Some(ledger) => Some(ledger.close(&stage.link).await?),
         None => None,
@@ -113,6 +119,14 @@ pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, Strin
     });
     load.add_to(&mut document, jobs);
     let mut report = report(&document, jobs, load);
+    if commits > 0 {
+        document["commits"] = json!(commits);
+        document["conflicts"] = json!(conflicts);
+        document["effects_per_commit"] = json!(per(effects, commits));
+        let (commits, conflicts) = (text::counted(commits, "commit", "commits"), text::count(conflicts));
+        let each = &document["effects_per_commit"];
+        report += &line("effects", &format!("{commits} of {each} effects, {conflicts} conflicts"));
+    }
     if let Some(balance) = balance {
         document["balance"] = json!(balance);
         let balance = text::count(balance);
