@@ -1,10 +1,11 @@
 //! The atomic mode: what a run writes stays here until its job completes, and what it reads is looked for here
-//! first. `overlay/key.rs` has the operations on strings, `overlay/list.rs` those on queues; both work on `slot`,
-//! the state of one key, and note in `known` what they decide on. Applying it all is `job::commit`.
+//! first. `overlay/key.rs` has the operations on strings, `overlay/list.rs` and `overlay/pop.rs` those on queues;
+//! all work on `slot`, the state of one key, and note in `known` what they decide on. Applying it is `job::commit`.
 
 mod key;
 mod known;
 mod list;
+mod pop;
 mod slot;
 
 use std::collections::BTreeMap;
@@ -33,7 +34,7 @@ pub(super) struct Overlay {
     /// Jobs with a delay or a unique key, in the order they were pushed.
     jobs: Vec<list::Pushed>,
     /// Entries looked at in place of being taken (`Pops::Look`).
-    looked: BTreeMap<String, list::Looked>,
+    looked: BTreeMap<String, pop::Looked>,
     known: Known,
     bytes: usize,
     turn: Option<Turn>,

@@ -252,7 +252,7 @@ impl Overlay {
             }
             Some(Slot { held: Held::Text(_), .. }) => return Err(Refusal::Quota("value")),
             Some(slot) if slot.presence() == Presence::Absent => return Ok(None),
-            Some(slot @ Slot { held: Held::List { .. }, .. }) if slot.presence() == Presence::Present => {
+            Some(slot @ Slot { held: Held::List(_), .. }) if slot.presence() == Presence::Present => {
                 return Err(Refusal::WrongType(key.to_owned()));
             }
             _ => {}

@@ -27,12 +27,22 @@ pub(super) enum Held {
     /// Something to add to the integer in Redis. Never replaces: then the sum is known.
     Sum(i64),
     /// Entries around those in Redis.
-    List {
-        /// Leftmost first.
-        front: VecDeque<Vec<u8>>,
-        /// Rightmost last.
-        back: VecDeque<Vec<u8>>,
-    },
+    List(Entries),
+}
+
+/// Entries that a run has pushed and not popped.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Entries {
+    /// Left of those in Redis, leftmost first.
+    pub(super) front: VecDeque<Vec<u8>>,
+    /// Right of those in Redis, rightmost last.
+    pub(super) back: VecDeque<Vec<u8>>,
+}
+
+impl Entries {
+    fn len(&self) -> usize {
+        self.front.len() + self.back.len()
+    }
 }
 
 /// How long a key stays.
@@ -70,7 +80,7 @@ impl Slot {
     pub(super) fn presence(&self) -> Presence {
         match &self.held {
             Held::Text(_) | Held::Sum(_) => Presence::Present,
-            Held::List { front, back } if front.len() + back.len() > 0 => Presence::Present,
+            Held::List(entries) if entries.len() > 0 => Presence::Present,
             _ if self.replaced => Presence::Absent,
             _ => Presence::AsStored,
         }
@@ -87,12 +97,12 @@ impl Slot {
     }
 
     /// The entries the run put there; none if it put something else there.
-    pub(super) fn list(&mut self) -> Option<(&mut VecDeque<Vec<u8>>, &mut VecDeque<Vec<u8>>)> {
+    pub(super) fn list(&mut self) -> Option<&mut Entries> {
         if let Held::Nothing = self.held {
-            self.held = Held::List { front: VecDeque::new(), back: VecDeque::new() };
+            self.held = Held::List(Entries::default());
         }
         match &mut self.held {
-            Held::List { front, back } => Some((front, back)),
+            Held::List(entries) => Some(entries),
             _ => None,
         }
     }
@@ -101,7 +111,7 @@ impl Slot {
     pub(super) fn length(&self) -> Option<usize> {
         match &self.held {
             Held::Nothing => Some(0),
-            Held::List { front, back } => Some(front.len() + back.len()),
+            Held::List(entries) => Some(entries.len()),
             _ => None,
         }
     }
@@ -118,10 +128,10 @@ impl Slot {
             _ if presence == Presence::Absent => Some(Write::Delete { key }),
             Held::Text(value) => Some(Write::Set { key, value, expiry }),
             Held::Sum(delta) => Some(Write::Add { key, delta, expiry }),
-            Held::List { front, back } if front.len() + back.len() > 0 => {
+            Held::List(entries) if entries.len() > 0 => {
                 // Pushed one after the other, so the leftmost goes last.
-                let front = front.into_iter().rev().collect();
-                Some(Write::Push { key, replaces: self.replaced, front, back: back.into(), expiry })
+                let (front, back) = (entries.front.into_iter().rev().collect(), entries.back.into());
+                Some(Write::Push { key, replaces: self.replaced, front, back, expiry })
             }
             _ if expiry == Expiry::Keep => None,
             _ => Some(Write::Expire { key, expiry }),
