@@ -5,6 +5,7 @@ use super::counters::Counters;
 use super::desk::{Commitment, End, Ended, Job};
 use super::exchange::by_tenure;
 use super::feeder::Feeder;
+use super::lane::Lane;
 use super::runner;
 use crate::job::change::Write;
 use crate::job::commit::{Commit, Verdict};
@@ -50,50 +51,38 @@ impl Feeder {
         Ok(())
     }
 
-    /// Commits what there is to commit.
-    pub(super) async fn commit(&mut self) -> Result<(), StoreError> {
+    /// Takes the runs that wait for a commit out of the batch, those of one tenure together.
+    pub(super) fn take_commits(&mut self) -> Vec<Vec<Ended>> {
         let is_commit = |ended: &Ended| matches!(ended.end, End::Commit(_));
         if !self.batch.iter().any(is_commit) {
-            return Ok(());
+            return Vec::new();
         }
-        let (commits, rest): (Vec<Ended>, Vec<Ended>) =
-            std::mem::take(&mut self.batch).into_iter().partition(is_commit);
+        let (commits, rest) = std::mem::take(&mut self.batch).into_iter().partition(is_commit);
         self.batch = rest;
-        let mut failure = None;
-        for group in by_tenure(commits) {
-            if let Err(error) = self.commit_group(group).await {
-                failure = Some(error);
-            }
-        }
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        // Those that met a conflict have things to put back before they run again.
-        self.put_back().await
+        by_tenure(commits)
     }
 
-    async fn commit_group(&mut self, group: Vec<Ended>) -> Result<(), StoreError> {
-        let host = group[0].tenure.host.clone();
-        let asked = group.iter().filter_map(|ended| match &ended.end {
-            End::Commit(commitment) => {
-                Some(Commit { slot: ended.slot, changes: &commitment.pending.changes })
-            }
-            _ => None,
-        });
-        let asked: Vec<Commit<'_>> = asked.collect();
-        let verdicts = self.lane.store.commit(&self.lane.commits, &host, &asked).await;
-        match verdicts {
-            Ok(verdicts) => {
-                for (ended, verdict) in group.into_iter().zip(verdicts) {
-                    self.judge(ended, verdict);
+    /// Does what the answers call for. Those without one stay in the batch: committing twice is harmless, for the
+    /// record of the job is the proof.
+    pub(super) async fn judge_all(
+        &mut self,
+        commits: Vec<Vec<Ended>>,
+        verdicts: Vec<Result<Vec<Verdict>, StoreError>>,
+    ) -> Result<(), StoreError> {
+        let mut failure = None;
+        for (group, verdicts) in commits.into_iter().zip(verdicts) {
+            match verdicts {
+                Ok(verdicts) => {
+                    group.into_iter().zip(verdicts).for_each(|(ended, verdict)| self.judge(ended, verdict))
                 }
-                Ok(())
-            }
-            Err(error) => {
-                self.batch.extend(group);
-                Err(error)
+                Err(error) => {
+                    self.batch.extend(group);
+                    failure = Some(error);
+                }
             }
         }
+        // Those that met a conflict have things to put back before they run again.
+        failure.map_or(Ok(()), Err).and(self.put_back().await)
     }
 
     /// Does what a commit's answer calls for.
@@ -158,6 +147,22 @@ impl Feeder {
         let lane = &self.lane;
         runner::fail(lane, &lane.policy.load().rules, version.digest(), outcome, job)
     }
+}
+
+/// Asks Redis to commit these, one answer for each group.
+pub(super) async fn send(lane: &Lane, commits: &[Vec<Ended>]) -> Vec<Result<Vec<Verdict>, StoreError>> {
+    let mut answers = Vec::with_capacity(commits.len());
+    for group in commits {
+        let asked = group.iter().filter_map(|ended| match &ended.end {
+            End::Commit(commitment) => {
+                Some(Commit { slot: ended.slot, changes: &commitment.pending.changes })
+            }
+            _ => None,
+        });
+        let asked: Vec<Commit<'_>> = asked.collect();
+        answers.push(lane.store.commit(&lane.commits, &group[0].tenure.host, &asked).await);
+    }
+    answers
 }
 
 /// Keys and queues that a commit changes.

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::commit;
 use super::counters::Counters;
 use super::desk::{End, Ended, Job};
 use super::feeder::{Feeder, Phase};
@@ -41,7 +42,15 @@ impl Feeder {
 
     async fn say(&mut self, claim: u32) -> Result<(), StoreError> {
         self.put_back().await?;
-        self.commit().await?;
+        let commits = self.take_commits();
+        let lane = self.lane.clone();
+        // Side by side: they are about different jobs and travel on different connections.
+        let (verdicts, told) = tokio::join!(commit::send(&lane, &commits), self.tell(claim));
+        let judged = self.judge_all(commits, verdicts).await;
+        told.and(judged)
+    }
+
+    async fn tell(&mut self, claim: u32) -> Result<(), StoreError> {
         self.settle().await?;
         self.turn(claim).await
     }

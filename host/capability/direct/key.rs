@@ -39,8 +39,27 @@ pub(in crate::capability) enum SetCondition {
 }
 
 impl Direct {
-    /// The value of `key`.
+    /// The value of `key`. Two plain commands in one write cost Redis half of what a script does.
     pub(in crate::capability) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        let mut ask = redis::Pipeline::with_capacity(2);
+        // To the byte after the last one allowed: it shows a longer value.
+        ask.cmd("EXISTS").arg(key).cmd("GETRANGE").arg(key).arg(0).arg(self.value_bytes_max);
+        let mut answers =
+            self.link()?.pipeline(&ask).await.map_err(|fault| Refusal::of(fault, key))?.into_iter();
+        let mut next = || answers.next().unwrap_or(Ok(Value::Nil)).map_err(|fault| Refusal::of(fault, key));
+        match (next()?, next()?) {
+            (_, Value::BulkString(value)) if value.len() as u64 > self.value_bytes_max => {
+                Err(Refusal::Quota("value"))
+            }
+            (Value::Int(0), Value::BulkString(value)) if value.is_empty() => Ok(None),
+            // An empty value, or one that went between the two: a script looks at one moment.
+            (_, Value::BulkString(value)) if value.is_empty() => self.get_at_once(key).await,
+            (_, Value::BulkString(value)) => Ok(Some(value)),
+            (_, other) => Err(unexpected(&other)),
+        }
+    }
+
+    async fn get_at_once(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
         let mut call = GET.call(&[key]);
         call.arg(self.value_bytes_max);
         value_or_too_long(self.run(&GET, &call, key).await?)
