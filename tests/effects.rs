@@ -1,6 +1,7 @@
 //! Effects that take place together with their job's completion: the overlay against a model and against the
 //! immediate mode, conflicts, and runs that fail half-way.
 
+mod cut;
 mod host;
 mod model;
 mod op;

@@ -51,7 +51,8 @@ pub async fn receipts(plain: &mut MultiplexedConnection) -> BTreeMap<String, usi
 }
 
 /// Waits until every job has left a receipt and nothing of `jobs` is anywhere: not waiting, ready, delayed, in
-/// flight or dead. Answers the number of runs beyond one for each job.
+/// flight or dead. Answers the number of receipts beyond one for each job: runs whose effects were there though another
+/// run had them too.
 pub async fn settled(plain: &mut MultiplexedConnection, jobs: &BTreeSet<String>) -> usize {
     until("every job is settled", async || {
         plain.llen::<_, usize>("receipts").await.is_ok_and(|count| count >= jobs.len())
