@@ -5,6 +5,7 @@ mod cut;
 mod host;
 mod model;
 mod op;
+mod overlay;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ use op::{Op, TTL_UNIT_MS, key, op, play, units, value};
 
 /// Sequences tried; each plays its calls three times.
 const CASES: u32 = 400;
+/// Runs of one case, as a host would run a job again after a conflict.
+const RUNS_MAX: u32 = 16;
 
 /// How a run is to be played and ended.
 #[derive(Debug, Clone, Copy)]
@@ -159,14 +162,14 @@ fn inflight() -> String {
 }
 
 /// Plays the calls on the model, at once on one Redis and held back on the other, and compares every answer and
-/// all that is left.
+/// all that is left. False: a listing met a table that Redis was just resizing, which is a conflict like others.
 async fn same_everywhere(
     at_once: &mut Side,
     held_back: &mut Side,
     seed: BTreeMap<String, Entry>,
     ops: Vec<Op>,
     way: Way,
-) -> Result<(), TestCaseError> {
+) -> Result<bool, TestCaseError> {
     at_once.begin(&seed).await;
     held_back.begin(&seed).await;
     let start = Model { keys: seed, ..Model::default() };
@@ -205,14 +208,17 @@ async fn same_everywhere(
             *ttl = if matches!(held, Held::List(_)) { None } else { *ttl };
         }
         prop_assert_eq!(&left, &start, "of a failed run nothing is left");
-        return Ok(());
+        return Ok(true);
     }
     let verdict = commit(held_back, &mut pending.changes, taken.sure, way).await;
+    if matches!(&verdict, Verdict::Conflict(pattern) if pattern.ends_with('*')) {
+        return Ok(false);
+    }
     prop_assert!(matches!(verdict, Verdict::Done), "{:?}", verdict);
     prop_assert_eq!(&held_back.look().await, &model, "left after the commit");
     let records: Vec<String> = held_back.plain.keys("*:inflight:*").await.unwrap();
     prop_assert_eq!(records.len(), usize::from(!way.takes), "only a job that nobody committed is in flight");
-    Ok(())
+    Ok(true)
 }
 
 /// With its job where pops take, as in a host; on its own where they look.
@@ -242,7 +248,14 @@ fn a_run_with_commit_means_what_the_same_calls_mean_at_once() {
     let outcome = TestRunner::new(config).run(&(seed(), vec(op(), 1..16), way()), |(seed, ops, way)| {
         let mut sides = sides.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (at_once, held_back) = &mut *sides;
-        runtime.block_on(same_everywhere(at_once, held_back, seed, ops, way))
+        runtime.block_on(async {
+            for _ in 0..RUNS_MAX {
+                if same_everywhere(at_once, held_back, seed.clone(), ops.clone(), way).await? {
+                    return Ok(());
+                }
+            }
+            Err(TestCaseError::fail("conflicts again and again"))
+        })
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
 }

@@ -215,3 +215,18 @@ impl Stage {
         let _: () = pipe.query_async(&mut self.plain).await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_jobs_are_taken_for_ever_effects_take_place_at_once() {
+    let manifest = MANIFEST.replace("max_attempts = 1\n", "delivery = \"at-most-once\"\n");
+    let mut stage = Stage::new(&manifest).await;
+    stage.push("report none\nkv.set a 1\ntrap", 1).await;
+    let host = stage.host("h").await;
+    // Nothing tells of a job that was taken for ever but its effects.
+    until("the effect is there, though the run failed", async || {
+        stage.plain.get::<_, Option<String>>("a").await.unwrap().as_deref() == Some("1")
+    })
+    .await;
+    stop(host).await;
+    assert_eq!(stage.plain.get::<_, Option<String>>("a").await.unwrap().as_deref(), Some("1"));
+}
