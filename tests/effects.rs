@@ -32,7 +32,7 @@ use model::{Entry, Held, Model};
 use op::{Op, TTL_UNIT_MS, key, op, play, units, value};
 
 /// Sequences tried; each plays its calls three times.
-const CASES: u32 = 400;
+const CASES: u32 = 1000;
 /// Runs of one case, as a host would run a job again after a conflict.
 const RUNS_MAX: u32 = 16;
 

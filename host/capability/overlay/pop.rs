@@ -70,8 +70,10 @@ impl Overlay {
         if !self.slot(key).is_some_and(|slot| slot.replaced) {
             let expiry = self.expiry_to_hand_on(key).await?;
             let entry = match &self.plan.pops {
-                // What was assumed of a list must not be refuted by the run itself: so only looked at.
-                Pops::Take(to) if !self.is_serializable() => self.take(queue, end, to).await?,
+                Pops::Take(to) if !self.is_serializable() && self.known.of(key).is_none() => {
+                    self.take(queue, end, to).await?
+                }
+                // What was taken for granted of a list must not be refuted by the run itself: so only looked at.
                 _ => self.look(key, end).await?,
             };
             if entry.is_some() {
