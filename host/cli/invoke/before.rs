@@ -55,18 +55,25 @@ pub(super) async fn look(link: &Link, keys: &[&str]) -> Result<Vec<Before>, Faul
         second.add_command(cmd("GETRANGE").arg(key).arg(0).arg(HEAD_BYTES - 1).to_owned());
     }
     let contents = ask(link, &second).await?;
-    let one = |((kind, expiry), content): ((Option<String>, &Option<Value>), &[Option<Value>])| {
-        let Some(kind) = kind else { return Before::Unknown };
-        if kind == "none" {
-            return Before::Absent;
-        }
-        let head = if kind == "string" { read(&content[1]) } else { None };
-        let Some(length) = read(&content[0]) else { return Before::Unknown };
-        let expires_in_ms = read::<i64>(expiry).and_then(|ms| u64::try_from(ms).ok());
-        Before::Held(Content { kind, length, head, expires_in_ms })
-    };
     let expiries = answers.iter().skip(1).step_by(2);
-    Ok(kinds.into_iter().zip(expiries).zip(contents.chunks(2)).map(one).collect())
+    Ok(kinds
+        .into_iter()
+        .zip(expiries)
+        .zip(contents.chunks(2))
+        .map(|((kind, expiry), content)| before(kind, expiry, content))
+        .collect())
+}
+
+/// What a key held, out of the answers about it.
+fn before(kind: Option<String>, expiry: &Option<Value>, content: &[Option<Value>]) -> Before {
+    let Some(kind) = kind else { return Before::Unknown };
+    if kind == "none" {
+        return Before::Absent;
+    }
+    let head = if kind == "string" { read(&content[1]) } else { None };
+    let Some(length) = read(&content[0]) else { return Before::Unknown };
+    let expires_in_ms = read::<i64>(expiry).and_then(|ms| u64::try_from(ms).ok());
+    Before::Held(Content { kind, length, head, expires_in_ms })
 }
 
 /// What Redis answered each command; none where it refused one.
