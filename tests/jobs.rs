@@ -4,10 +4,12 @@
 mod adverse;
 mod assume;
 mod commit;
+mod commit_property;
 mod commit_refused;
 mod edit;
 mod inspect;
 mod lease;
+mod lost_reply;
 mod push;
 mod reap;
 mod settle;

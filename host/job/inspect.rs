@@ -35,7 +35,10 @@ pub struct QueueCounts {
     pub dead: u64,
     /// Whether an operator holds the queue.
     pub paused: bool,
-    /// What happened so far, by the words of the scripts.
+    /// What happened so far, by the words of the scripts: jobs `claimed`, `completed`, `discarded`, `retried`,
+    /// `buried`, `released`, `reaped`; `late`, runs that no longer owned their job at their end; `commits`, those of
+    /// the completed that ended together with their effects, the number of these `effects`, and `conflicts`, runs
+    /// whose assumptions did not hold; `dead_bytes`, what the dead take up, and `dead_dropped`.
     pub stats: BTreeMap<String, u64>,
 }
 

@@ -18,6 +18,10 @@ use crate::storage::link::Link;
 const BULK_COUNT: usize = 1_000;
 const BULK_BYTES: usize = 1 << 20;
 
+/// A century. Of what is further away, sums with Redis time would leave the range of exact numbers, and that of the
+/// expiries Redis accepts.
+pub(super) const WAIT_MS_MAX: u64 = 3_155_760_000_000;
+
 /// How a job is to be pushed; the default is a plain push.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PushOptions {
@@ -122,6 +126,5 @@ pub(super) fn notes(header: &Header) -> String {
 }
 
 fn milliseconds(duration: Duration) -> u64 {
-    // A century: further away, sums with Redis time would leave the range of exact numbers.
-    duration.as_millis().min(3_155_760_000_000).try_into().unwrap_or(u64::MAX)
+    duration.as_millis().try_into().unwrap_or(u64::MAX).min(WAIT_MS_MAX)
 }

@@ -24,6 +24,10 @@ pub fn push(key: &str, replaces: bool, front: &[&str], back: &[&str], expiry: Ex
     Write::Push { key: key.to_owned(), replaces, front: entries(front), back: entries(back), expiry }
 }
 
+pub fn pop(front: u64, back: u64) -> Write {
+    Write::Pop { key: "k".to_owned(), front, back }
+}
+
 pub fn push_job(id: &str, delay_ms: Option<u64>, unique: Option<&str>) -> Write {
     Write::PushJob {
         queue: queue(),
@@ -115,16 +119,20 @@ async fn a_key_stays_as_long_as_it_was_told_to() {
         (lasting, add("k", 1, minute), "string 8", "60"),
         (lasting, add("k", 1, gone), "", "gone"),
         (expiring, expire(Expiry::Never), "string 7", "never"),
+        (lasting, expire(Expiry::In(u64::MAX)), "string 7", "3155760000"),
+        (lasting, set("k", b"v", Expiry::In(u64::MAX)), "string v", "3155760000"),
         (lasting, expire(minute), "string 7", "60"),
         (list, expire(minute), "list a", "60"),
         (list, expire(gone), "", "gone"),
         (none, expire(minute), "", "gone"),
-        (expiring, expire(Expiry::Keep), "string 7", "900"),
         (list, push("k", false, &["b", "c"], &["d"], Expiry::Keep), "list c, b, a, d", "never"),
         (list, push("k", false, &[], &["d"], minute), "list a, d", "60"),
         (list, push("k", false, &[], &["d"], gone), "", "gone"),
         (expiring, push("k", true, &["b"], &["c"], Expiry::Keep), "list b, c", "never"),
         (list, push("k", true, &[], &["c"], minute), "list c", "60"),
+        (list, pop(1, 0), "", "gone"),
+        (&["RPUSH", "k", "a", "b", "c", "d"], pop(1, 2), "list b", "never"),
+        (none, pop(1, 1), "", "gone"),
         (list, push("k", true, &[], &[], Expiry::Keep), "", "gone"),
     ];
     for (seed, write, content, stays) in cases {
@@ -246,7 +254,14 @@ async fn pushed_jobs_have_their_unique_keys_to_themselves() {
         let now = if holder == "own" { "next" } else { holder };
         assert_eq!(scene.dump().await[":unique:a b"], format!("string {now}"));
     }
+    // What another job holds is let alone, and one key of a job does not open another.
     let record = "1 own 1 0 5 !unique=k\nx";
+    scene.begin(&[&["HSET", ":inflight:HOST", "e2", record], &["SET", ":unique:k", "other"]]).await;
+    assert_eq!(scene.commit(&[(enveloped(2), Changes::default())]).await, Ok(vec![Verdict::Done]));
+    assert_eq!(scene.dump().await[":unique:k"], "string other");
+    scene.begin(&[&["HSET", ":inflight:HOST", "e2", record], &["SET", ":unique:j", "own"]]).await;
+    let taken = Verdict::Conflict("{q}:sandhog:unique:j".to_owned());
+    assert_eq!(scene.commit(&[(enveloped(2), unique("next", "j"))]).await, Ok(vec![taken]));
     scene.begin(&[&["HSET", ":inflight:HOST", "e2", record], &["SET", ":unique:k", "own"]]).await;
     let twice = writes([push_job("a", Some(60_000), Some("j")), push_job("b", None, Some("j"))]);
     assert_eq!(scene.commit(&[(enveloped(2), twice)]).await, Ok(vec![Verdict::Done]));

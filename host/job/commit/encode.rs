@@ -7,7 +7,7 @@ use super::super::change::{Assumption, Changes, Expiry, Page, Seen, Taken, Write
 use super::super::envelope::Header;
 use super::super::key::QueueKeys;
 use super::super::name::{HostId, JobId, QueueName};
-use super::super::push::notes;
+use super::super::push::{WAIT_MS_MAX, notes};
 
 /// Longest value that is sent to be compared; of a longer one length and digest are.
 const VALUE_BYTES_MAX: usize = 256;
@@ -29,8 +29,6 @@ pub(super) fn job<'a>(host: Option<&HostId>, field: String, changes: &'a Changes
     out.text(field);
     // How many follow is known at the end.
     out.text("");
-    out.number(changes.assumptions.len());
-    out.number(host.map_or(0, |_| changes.taken.len()));
     changes.assumptions.iter().for_each(|assumption| out.assumption(assumption));
     if let Some(host) = host {
         changes.taken.iter().for_each(|taken| out.taken(host, taken));
@@ -117,6 +115,7 @@ impl<'a> Encoded<'a> {
     }
 
     fn taken(&mut self, host: &HostId, taken: &'a Taken) {
+        self.text("popped");
         self.text(QueueKeys::new(&taken.queue).inflight(host));
         self.words([&taken.field, taken.queue.as_str()]);
     }
@@ -128,36 +127,48 @@ impl<'a> Encoded<'a> {
                 self.text("0");
             }
             Write::Set { key, value, expiry } => {
-                self.words(["set", key]);
-                self.expiry(*expiry);
+                let word = match expiry {
+                    Expiry::Never => "set",
+                    Expiry::Keep => "set_keep",
+                    Expiry::In(_) => "set_for",
+                };
+                self.words([word, key]);
                 self.bytes(value.as_slice());
+                if let Expiry::In(ms) = expiry {
+                    self.number(ms.min(&WAIT_MS_MAX));
+                }
             }
             Write::Add { key, delta, expiry } => {
                 self.words(["add", key]);
-                self.expiry(*expiry);
                 self.number(delta);
+                self.expiry("stay", key, *expiry);
             }
-            Write::Expire { key, expiry } => {
-                self.words(["expire", key]);
-                self.expiry(*expiry);
-            }
+            Write::Expire { key, expiry } => self.expiry("expire", key, *expiry),
             Write::Pop { key, front, back } => {
                 self.words(["pop", key]);
                 self.number(front);
                 self.number(back);
             }
             Write::Push { key, replaces, front, back, expiry } => {
-                self.words(["push", key]);
-                self.expiry(*expiry);
-                self.number(u8::from(*replaces));
-                self.number(front.len());
-                self.number(back.len());
-                front.iter().chain(back).for_each(|entry| self.bytes(entry.as_slice()));
+                self.push(key, *replaces, front, back);
+                self.expiry("stay", key, *expiry);
             }
             Write::PushJob { queue, id, payload, delay_ms, unique } => {
                 self.push_job(queue, id, payload, *delay_ms, unique.as_ref());
             }
         }
+    }
+
+    fn push(&mut self, key: &'a str, replaces: bool, front: &'a [Vec<u8>], back: &'a [Vec<u8>]) {
+        if let (false, [], [entry]) = (replaces, front, back) {
+            self.words(["append", key]);
+            return self.bytes(entry.as_slice());
+        }
+        self.words(["push", key]);
+        self.number(u8::from(replaces));
+        self.number(front.len());
+        self.number(back.len());
+        front.iter().chain(back).for_each(|entry| self.bytes(entry.as_slice()));
     }
 
     fn push_job(
@@ -176,19 +187,25 @@ impl<'a> Encoded<'a> {
         }
         self.text("job");
         self.text(if delay_ms.is_some() { &keys.delayed } else { &keys.ready }.clone());
-        self.text(delay_ms.map(|ms| ms.to_string()).unwrap_or_default());
+        self.text(delay_ms.map(|ms| ms.min(WAIT_MS_MAX).to_string()).unwrap_or_default());
         self.text(id.as_str());
         self.text(notes(&header));
         self.bytes(payload);
         self.text(unique.map(|(key, _)| keys.unique(key)).unwrap_or_default());
-        self.number(unique.map_or(0, |(_, kept_ms)| (*kept_ms).max(1)));
+        self.number(unique.map_or(0, |(_, kept_ms)| (*kept_ms).clamp(1, WAIT_MS_MAX)));
     }
 
-    fn expiry(&mut self, expiry: Expiry) {
+    fn expiry(&mut self, word: &'a str, key: &'a str, expiry: Expiry) {
         match expiry {
-            Expiry::Keep => self.text("keep"),
-            Expiry::Never => self.text("never"),
-            Expiry::In(ms) => self.number(ms),
+            Expiry::Keep => {}
+            Expiry::Never => {
+                self.words([word, key]);
+                self.text("never");
+            }
+            Expiry::In(ms) => {
+                self.words([word, key]);
+                self.number(ms.min(WAIT_MS_MAX));
+            }
         }
     }
 }

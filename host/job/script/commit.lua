@@ -3,14 +3,13 @@
 --
 -- KEYS   1 inflight of the host  2 stats; none of them for changes that belong to no job
 -- ARGV   1 prefix of the queue's unique keys  2… the jobs. For each: its field ('' for none), how many arguments
---        follow for it, how many assumptions and how many popped entries; these, an entry as the key of the
---        records it is in, its field and its list; then the writes. See `assume` and `write`.
+--        follow for it; its assumptions; 'popped', a key of records, a field, a list for each entry it popped; its
+--        writes. See `assume` and `write`.
 -- Reply  {0, which job, what became of it, key, …} without those that are done: 'late' its record was gone,
 --        'conflict' an assumption about the key does not hold; 'type', 'integer', 'range', 'permission': a write
 --        can never take place. Of all these nothing was changed. {1, key} of a wrong type, nothing at all was.
 --
 -- inflight -> gone; its unique key is let go, what it popped is gone, what it wrote and pushed is there
-local call, try, argv = redis.call, redis.pcall, ARGV
 local inflight, stats = KEYS[1], KEYS[2]
 local wrong = inflight and wrong_type(inflight, 'hash', stats, 'hash')
 if wrong then return {1, wrong} end
@@ -23,36 +22,27 @@ end
 local forbidden
 local function ask(command, key, ...)
   if not redis.acl_check_cmd(command, key, ...) then forbidden = forbidden or key end
-  return true
+  return 0
 end
 
 -- What speaks against the job whose arguments these are, and about which key; or nil, where its popped entries
 -- stand, where its writes begin.
 local function against(at, last, own_id, own_key)
-  local assumptions, popped = tonumber(argv[at]), tonumber(argv[at + 1])
-  local verdict, key
-  at = at + 2
-  for _ = 1, assumptions do
-    key = argv[at + 1]
-    at, verdict = assume(at)
-    if verdict then return verdict, key end
+  local entries, verdict, key = assume(at)
+  if verdict then return verdict, key end
+  local writes = entries
+  while argv[writes] == 'popped' do
+    local found = try('HEXISTS', argv[writes + 1], argv[writes + 2])
+    if found ~= 1 then return denied(found) and 'permission' or 'conflict', argv[writes + 3] end
+    writes = writes + 4
   end
-  local entries = at
-  for _ = 1, popped do
-    local found = try('HEXISTS', argv[at], argv[at + 1])
-    if found ~= 1 then return denied(found) and 'permission' or 'conflict', argv[at + 2] end
-    at = at + 3
-  end
-  local writes = at
-  while at <= last do
-    at, verdict, key = check(at, own_id, own_key)
-    if verdict then return verdict, key end
-  end
+  verdict, key = check(writes, last, own_id, own_key)
+  if verdict then return verdict, key end
   if not unrestricted then
     forbidden = nil
-    for entry = entries, writes - 1, 3 do ask('HDEL', argv[entry], argv[entry + 1]) end
-    at = writes
-    while at <= last do at = apply(ask, at) end
+    for entry = entries, writes - 1, 4 do ask('HDEL', argv[entry + 1], argv[entry + 2]) end
+    apply(ask, writes, last)
+    known = {} -- Nothing was written yet.
     if forbidden then return 'permission', forbidden end
   end
   return nil, entries, writes
@@ -83,14 +73,11 @@ while at <= finish do
     if verdict == 'conflict' then conflicts = conflicts + 1 end
   else
     if own_id and try('GET', own_key) == own_id then try('DEL', own_key) end
-    for entry = key, writes - 1, 3 do
-      call('HDEL', argv[entry], argv[entry + 1])
+    for entry = key, writes - 1, 4 do
+      call('HDEL', argv[entry + 1], argv[entry + 2])
       effects = effects + 1
     end
-    while writes <= last do
-      writes = apply(call, writes)
-      effects = effects + 1
-    end
+    effects = effects + apply(call, writes, last)
     done = done + 1
   end
   if verdict then
