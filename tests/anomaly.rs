@@ -7,12 +7,14 @@ use redis::AsyncCommands;
 use sandhog::app::{Host, Options};
 
 use crate::support::faults::{Cut, Proxy};
-use crate::support::host::{Plugins, stop};
+use crate::support::host::{Plugins, stop, until};
 use crate::support::receipts::{self, push, settled};
 use crate::support::redis::TestRedis;
 
 /// Jobs of one scenario: enough for several claims and ends on the way.
 const JOBS: usize = 12;
+/// More commands than a host has said when it claims for the first time.
+const FIRST_WORDS: u64 = 40;
 /// More commands than the scenario has: it must run untouched long before.
 const COMMANDS_MAX: u64 = 400;
 
@@ -24,6 +26,29 @@ async fn a_connection_cut_before_any_command_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_lost_after_any_command_loses_nothing() {
     cut_everywhere(Cut::After).await;
+}
+
+/// Whoever takes back the jobs of a host that died looks where the host told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_has_told_of_a_queue_before_it_claims_wherever_its_first_words_are_cut() {
+    let redis = TestRedis::start();
+    let mut plain = redis.plain().await;
+    let plugins = Plugins::new().with("receipts", &receipts::component(), receipts::MANIFEST);
+    for at in 1..FIRST_WORDS {
+        let _: () = redis::cmd("FLUSHALL").query_async(&mut plain).await.unwrap();
+        let proxy = Proxy::start(&redis.socket(), at, Cut::Before);
+        push(&mut plain, JOBS).await;
+        let options = Options { settings: plugins.settings(&proxy.url(), "h"), observer: None };
+        let host = match Host::start(options.clone()).await {
+            Ok(host) => host,
+            Err(_) => Host::start(options).await.unwrap(),
+        };
+        until("jobs are claimed", async || plain.exists("{jobs}:sandhog:stats").await.unwrap()).await;
+        let id: String = plain.zrange::<_, Vec<String>>("sandhog:hosts", -1, -1).await.unwrap().remove(0);
+        let told: String = plain.hget(format!("sandhog:host:{id}"), "queues").await.unwrap();
+        assert_eq!(told, "[\"jobs\"]", "cut at {at}");
+        stop(host).await;
+    }
 }
 
 async fn cut_everywhere(cut: Cut) {

@@ -37,6 +37,8 @@ pub(super) struct Orders {
 
 /// Digits of a version's digest that the fleet is told.
 const VERSION_DIGITS: usize = 12;
+/// Wait until the fleet is told again what it could not be told.
+const TELL_AGAIN: Duration = Duration::from_millis(200);
 /// Longest time that stopping takes once everything was handed back.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
 
@@ -122,7 +124,9 @@ impl Parts {
             guests: guests.handle().clone(),
             phase,
         };
-        let served = Served::load(options, feeders).await?;
+        let mut served = Served::load(options, feeders).await?;
+        // Whoever takes back the jobs of a host looks where it told: before its first claim, so with its first word.
+        membership.will_serve(served.queue_names(), plugin_names(&served));
         // Only a host that can serve joins; a tenure must exist before the first feeder.
         let tenure = membership.join(None).await?;
         tracing::info!(host = tenure.host.as_str(), "joined");
@@ -140,7 +144,6 @@ impl Parts {
         roles.spawn(reaper.run(self.stop.subscribe()));
         roles.spawn(poll::run(self.claims.clone(), self.served.lanes(), self.stop.subscribe()));
         self.served.begin().await;
-        self.describe().await;
         let started = Started { lanes: self.served.lanes(), plugins: self.served.views() };
         if ready.send(Ok(started)).is_err() {
             orders.phase.send_replace(Phase::Leaving);
@@ -152,7 +155,8 @@ impl Parts {
                 request = orders.requests.recv() => match request {
                     Some(Command::Reload(answer)) => {
                         let result = self.served.reload().await;
-                        self.describe().await;
+                        self.tell(&phase).await;
+                        self.served.begin().await;
                         let _ = answer.send(result);
                     }
                     // The handle is gone, and nobody else can order anything.
@@ -209,12 +213,19 @@ impl Parts {
         }
     }
 
-    async fn describe(&self) {
-        let queues = self.served.queues().borrow().clone();
-        let named = |view: &PluginView| format!("{}@{}", view.name, &view.version[..VERSION_DIGITS]);
-        let plugins: Vec<String> = self.served.views().borrow().iter().map(named).collect();
-        self.membership.describe(&queues, &plugins).await;
+    /// Tells the fleet what this host serves now, until that is done or the host is to stop.
+    async fn tell(&mut self, phase: &watch::Receiver<Phase>) {
+        self.membership.will_serve(self.served.queue_names(), plugin_names(&self.served));
+        while !self.membership.describe().await && *phase.borrow() == Phase::Serving {
+            tokio::time::sleep(TELL_AGAIN).await;
+        }
     }
+}
+
+/// The plugins, as the fleet is told of them.
+fn plugin_names(served: &Served) -> Vec<String> {
+    let named = |view: PluginView| format!("{}@{}", view.name, &view.version[..VERSION_DIGITS]);
+    served.view().into_iter().map(named).collect()
 }
 
 /// How much is kept of dead jobs.

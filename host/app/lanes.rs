@@ -131,6 +131,12 @@ impl Lanes {
         self.lanes.send_replace(lanes);
     }
 
+    /// Queues whose last feeder has not ended.
+    pub(super) fn fed(&mut self) -> Vec<QueueName> {
+        self.last.retain(|_, ended| matches!(ended.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
+        self.last.keys().cloned().collect()
+    }
+
     /// Where guests run.
     pub(super) fn guests(&self) -> &Handle {
         &self.feeders.guests

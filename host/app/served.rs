@@ -77,10 +77,9 @@ impl Served {
         Err(StartError::Plugins(problems))
     }
 
-    /// Reads the folder again and serves what it holds now.
+    /// Reads the folder again. What is new in it is served from `begin` on, once the fleet has been told.
     pub(super) async fn reload(&mut self) -> Result<(), Problems> {
         let problems = self.look().await;
-        self.begin().await;
         problems.list.iter().for_each(|problem| tracing::error!("{problem}"));
         problems.into_result(())
     }
@@ -178,7 +177,19 @@ impl Served {
         problems.append(refused);
     }
 
-    fn view(&self) -> Vec<PluginView> {
+    /// The queues that plugins consume, and those that lanes still hold jobs of.
+    pub(super) fn queue_names(&mut self) -> Vec<QueueName> {
+        let fed = self.lanes.fed();
+        let consumed = self.plugins.values().flat_map(|plugin| &plugin.loaded.manifest.consume);
+        let mut names: Vec<QueueName> = consumed.map(|consume| consume.queue.clone()).collect();
+        names.extend(fed);
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The plugins that are loaded now.
+    pub(super) fn view(&self) -> Vec<PluginView> {
         let view = |(name, plugin): (&PluginName, &Plugin)| PluginView {
             name: name.as_str().to_owned(),
             kind: kind_name(plugin.loaded.manifest.kind),

@@ -8,7 +8,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{Mutex, watch};
 
 use crate::job::lease::{HostInfo, Leases};
-use crate::job::name::HostId;
+use crate::job::name::{HostId, QueueName};
 use crate::job::store::StoreError;
 
 /// One uninterrupted hold of a lease.
@@ -71,16 +71,21 @@ impl Membership {
         Ok(tenure)
     }
 
-    /// Tells the fleet what this host serves now.
-    pub async fn describe(&self, queues: &[crate::job::name::QueueName], plugins: &[String]) {
-        let info = {
-            let mut info = self.info.lock().unwrap_or_else(PoisonError::into_inner);
-            info.queues = queues.to_vec();
-            info.plugins = plugins.to_vec();
-            info.clone()
-        };
-        if let Err(error) = self.leases.describe(&self.tenure().host, &info).await {
-            tracing::warn!(%error, "the fleet was not told what this host serves");
+    /// What this host is about to serve, and what it may still hold jobs of; told with the next `join`.
+    pub fn will_serve(&self, queues: Vec<QueueName>, plugins: Vec<String>) {
+        let mut info = self.info.lock().unwrap_or_else(PoisonError::into_inner);
+        (info.queues, info.plugins) = (queues, plugins);
+    }
+
+    /// Tells the fleet what this host serves; false: nobody knows it, and the host had better not claim.
+    pub async fn describe(&self) -> bool {
+        let info = self.info();
+        match self.leases.describe(&self.tenure().host, &info).await {
+            Ok(told) => told,
+            Err(error) => {
+                tracing::warn!(%error, "the fleet was not told what this host serves; trying again");
+                false
+            }
         }
     }
 
