@@ -1,15 +1,11 @@
 //! The entries a run has popped from queues. They are off their lists and in records of the host; whoever ends the
 //! run lets them go with its commit, or puts them back.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use crate::job::change::Taken;
 use crate::job::name::QueueName;
 use crate::job::take::End;
-
-/// Numbers of records; no two of one process are the same, and a host id belongs to one process.
-static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// What one run has taken.
 #[derive(Debug, Default)]
@@ -34,7 +30,7 @@ pub struct Drained {
 impl Takings {
     /// A new record for an entry that is about to be taken.
     pub(super) fn begin(&self, queue: &QueueName, end: End) -> Taken {
-        let taken = Taken::new(queue.clone(), end, NEXT.fetch_add(1, Relaxed));
+        let taken = Taken::begin(queue.clone(), end);
         self.lock().push(Entry { taken: taken.clone(), sure: false });
         taken
     }
@@ -42,7 +38,7 @@ impl Takings {
     /// Redis has answered: there was an entry, or not.
     pub(super) fn answered(&self, field: &str, got_one: bool) {
         let mut entries = self.lock();
-        let Some(at) = entries.iter().rposition(|entry| entry.taken.field == field) else { return };
+        let Some(at) = entries.iter().rposition(|entry| &*entry.taken.field == field) else { return };
         if got_one {
             entries[at].sure = true;
         } else {

@@ -1,6 +1,8 @@
 //! What a run wants changed in Redis, held back until its job completes: the writes, and what the run took for
 //! granted when it decided on them. How they are applied, in one step with the job's end, is in `commit`.
 
+use std::sync::Arc;
+
 use super::name::{JobId, QueueName};
 
 /// Everything one run leaves to be applied, or dropped, as a whole.
@@ -171,5 +173,5 @@ pub struct Taken {
     pub queue: QueueName,
     /// The field of the record among those of the host: `f<n>` for an entry from the front, `b<n>` from the
     /// back. `n` is used once in the life of a host id.
-    pub field: String,
+    pub field: Arc<str>,
 }

@@ -1,6 +1,9 @@
 //! Entries that runs pop: off their list and into a record of the host, until the run is over. With its completion
 //! they go (`commit`); if it fails they are put back; if the host dies, whoever reaps it puts them back.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
 use redis::{Cmd, Value};
 
 use super::change::Taken;
@@ -8,11 +11,21 @@ use super::key::{HOSTS, QueueKeys, host_info};
 use super::name::{HostId, QueueName};
 use super::reply::{Fields, bytes, text, unexpected};
 use super::script;
-use super::store::StoreError;
+use super::store::{StoreError, wrong_type};
+use crate::storage::fault::Fault;
 use crate::storage::link::Link;
 
 /// Most entries one call puts back.
 const CALL_ENTRIES_MAX: usize = 500;
+
+/// Records of this process by their numbers, as long as somebody in it holds their names: whoever runs, commits or
+/// puts back does. No two have the same number, and a host id belongs to one process.
+static HELD: Mutex<Held> = Mutex::new(Held { next: 0, names: BTreeMap::new() });
+
+struct Held {
+    next: u64,
+    names: BTreeMap<u64, Weak<str>>,
+}
 
 /// The two ends of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,15 +48,29 @@ pub enum TakeReply {
 }
 
 impl Taken {
+    /// A new record, for an entry that is about to be taken.
+    pub fn begin(queue: QueueName, end: End) -> Self {
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = held.next;
+        held.next += 1;
+        // One that is not held any more goes for each that comes, the oldest first.
+        if let Some(gone) = held.names.iter().find(|(_, name)| name.strong_count() == 0).map(|(n, _)| *n) {
+            held.names.remove(&gone);
+        }
+        let taken = Self::new(queue, end, n);
+        held.names.insert(n, Arc::downgrade(&taken.field));
+        taken
+    }
+
     /// The record of the entry taken as number `n` by a host.
     pub fn new(queue: QueueName, end: End, n: u64) -> Self {
         let letter = if end == End::Front { 'f' } else { 'b' };
-        Self { queue, field: format!("{letter}{n}") }
+        Self { queue, field: format!("{letter}{n}").into() }
     }
 
     /// Which of the host's entries it is; they count up.
     fn number(&self) -> u64 {
-        self.field.get(1..).and_then(|digits| digits.parse().ok()).unwrap_or(0)
+        number(&self.field).unwrap_or(0)
     }
 }
 
@@ -59,7 +86,7 @@ pub async fn take(
     let keys = QueueKeys::new(&taken.queue);
     let about = host_info(host.as_str());
     let mut call = script::TAKE.call(&[&keys.list, &keys.inflight(host), HOSTS, &about]);
-    call.arg(host.as_str()).arg(&taken.field);
+    call.arg(host.as_str()).arg(&*taken.field);
     call.arg(if end == End::Front { "LPOP" } else { "RPOP" }).arg(bytes_max);
     let mut fields = Fields::new(script::TAKE.run::<Value>(link, &call).await?)?;
     match fields.number()? {
@@ -109,12 +136,34 @@ pub async fn put_back(link: &Link, host: &HostId, taken: &[Taken]) -> Result<(),
     Ok(())
 }
 
+/// Puts back what `host`, a host of this process, has taken from `queue` and nobody here holds any more. A failover
+/// can bring back records that were done with; their jobs run again, and take other entries. Answers how many.
+pub async fn put_back_forgotten(link: &Link, host: &HostId, queue: &QueueName) -> Result<usize, StoreError> {
+    let key = QueueKeys::new(queue).inflight(host);
+    let fields: Result<Vec<String>, Fault> = link.query(redis::cmd("HKEYS").arg(&key)).await;
+    let fields = fields.map_err(|fault| wrong_type(fault, &key))?;
+    let forgotten: Vec<Taken> = {
+        let held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_held = |n| held.names.get(&n).is_some_and(|name| name.strong_count() > 0);
+        let entries = fields.into_iter().filter(|field| field.starts_with(['f', 'b']));
+        let forgotten = entries.filter(|field| number(field).is_some_and(|n| !is_held(n)));
+        forgotten.map(|field| Taken { queue: queue.clone(), field: field.into() }).collect()
+    };
+    put_back(link, host, &forgotten).await?;
+    Ok(forgotten.len())
+}
+
+/// The number in the name of a record.
+fn number(field: &str) -> Option<u64> {
+    field.get(1..)?.parse().ok()
+}
+
 /// The call for some entries of one queue.
 fn call(host: &HostId, entries: &[&Taken]) -> Cmd {
     let keys = QueueKeys::new(&entries[0].queue);
     let mut call = script::PUT_BACK.call(&[&keys.inflight(host), &keys.list]);
     for taken in entries {
-        call.arg(&taken.field);
+        call.arg(&*taken.field);
     }
     call
 }

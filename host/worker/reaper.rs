@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::membership::Membership;
 use crate::job::name::{HostId, QueueName};
 use crate::job::store::{DeadLimits, JobStore, StoreError};
+use crate::job::take;
 use crate::storage::link::Link;
 
 /// Takes back jobs of dead hosts.
@@ -32,6 +33,7 @@ pub struct Reaper {
 impl Reaper {
     /// Looks again and again until `stop`.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut generations = self.link.generations();
         while !*stop.borrow() {
             let wait = self.period.mul_f64(0.75 + 0.25 * fastrand::f64());
             tokio::select! {
@@ -44,6 +46,13 @@ impl Reaper {
             if let Err(error) = self.look().await {
                 tracing::debug!(%error, "reaping will be tried again");
             }
+            if generations.has_changed().unwrap_or(false) {
+                generations.mark_unchanged();
+                if let Err(error) = self.put_back_forgotten().await {
+                    generations.mark_changed();
+                    tracing::debug!(%error, "entries that nobody holds will be looked for again");
+                }
+            }
         }
     }
 
@@ -54,6 +63,20 @@ impl Reaper {
             if former != own.host {
                 self.reap(&former, true).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// After a reconnect, perhaps to another server that has not heard our last words: looks for entries that runs
+    /// have popped and that were done with.
+    async fn put_back_forgotten(&self) -> Result<(), StoreError> {
+        let own = self.membership.tenure();
+        let mut count = 0;
+        for queue in self.membership.leases().queues_of(&own.host).await? {
+            count += take::put_back_forgotten(&self.link, &own.host, &queue).await?;
+        }
+        if count > 0 {
+            tracing::info!(count, "popped entries that nobody held any more were put back");
         }
         Ok(())
     }

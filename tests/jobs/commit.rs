@@ -48,7 +48,7 @@ pub fn assuming(key: &str, seen: Seen) -> Changes {
 }
 
 pub fn taken(queue: &str, field: &str) -> Taken {
-    Taken { queue: QueueName::new(queue).unwrap(), field: field.to_owned() }
+    Taken { queue: QueueName::new(queue).unwrap(), field: field.into() }
 }
 
 impl Scene {

@@ -4,7 +4,7 @@ use sandhog::job::change::Taken;
 use sandhog::job::lease::{HostInfo, Leases};
 use sandhog::job::name::QueueName;
 use sandhog::job::store::{Reaped, StoreError};
-use sandhog::job::take::{End, TakeReply, put_back, take};
+use sandhog::job::take::{End, TakeReply, put_back, put_back_forgotten, take};
 
 use super::commit::taken;
 use super::{Scene, bare, payloads};
@@ -112,6 +112,29 @@ async fn entries_are_put_back_so_that_the_list_looks_as_before() {
     put_back(&scene.link, &scene.host, &fields).await.unwrap();
     scene.expect("twice does no harm", &after).await;
     assert_eq!(put_back(&scene.link, &scene.host, &[]).await, Ok(()));
+}
+
+#[tokio::test]
+async fn entries_that_nobody_in_this_process_holds_any_more_are_put_back() {
+    let mut scene = Scene::new().await;
+    scene.begin(&[&["RPUSH", "p", "a", "b", "c"], &["HSET", "{p}:sandhog:inflight:HOST", "e5", "job"]]).await;
+    let p = QueueName::new("p").unwrap();
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let record = Taken::begin(p.clone(), End::Front);
+        take(&scene.link, &scene.host, &record, End::Front, 10).await.unwrap();
+        held.push(record);
+    }
+    let forgotten = async |scene: &Scene| put_back_forgotten(&scene.link, &scene.host, &p).await.unwrap();
+    assert_eq!(forgotten(&scene).await, 0);
+    drop(held.remove(1));
+    assert_eq!(forgotten(&scene).await, 1);
+    let mut records = [format!("{}=a", held[0].field), format!("{}=c", held[1].field)];
+    records.sort();
+    let records = format!("hash e5=job, {}", records.join(", "));
+    scene.expect("one is back", &[("p", "list b"), ("{p}:sandhog:inflight:HOST", &records)]).await;
+    drop(held);
+    assert_eq!(forgotten(&scene).await, 2);
 }
 
 #[tokio::test]
