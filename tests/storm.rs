@@ -24,6 +24,8 @@ use crate::support::dump::dump;
 
 /// How long a round may take to settle once the faults are over.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
+/// How long it may take until hosts that are gone are forgotten: a lease, looking for them, a busy machine.
+const FORGET_MAX: Duration = Duration::from_secs(10);
 /// Tickets there are at the beginning of a round.
 const TICKETS: usize = 60;
 /// Hosts of every storm.
@@ -130,8 +132,8 @@ impl Storm {
     pub async fn round(&mut self, strikes: usize) -> Result<(), Broken> {
         self.begun = Instant::now();
         self.story.clear();
-        self.server.mark();
         self.hand_out_tickets().await;
+        self.server.mark();
         let done = self.strike(strikes).await;
         let settled = match done {
             Ok(()) => self.settle().await,
@@ -147,6 +149,29 @@ impl Storm {
         self.book.close(&found);
         snapshot::clear(&mut self.server).await;
         Ok(())
+    }
+
+    /// After the last round: nothing more happens, and hosts that are gone are forgotten.
+    pub async fn pass_over(&mut self) -> Result<(), Broken> {
+        self.story.clear();
+        let begun = Instant::now();
+        loop {
+            // Whatever still wakes up somewhere has the time to show itself.
+            let passed = self.pass(seat::LEASE).await;
+            let hosts: Vec<String> = self.server.surely(cmd("KEYS").arg("sandhog:host:*")).await;
+            let found = snapshot::read(&mut self.server).await.expect("after a storm Redis is there");
+            let mut problems = self.book.check(&found);
+            problems.extend(passed.err());
+            if problems.is_empty() && hosts.len() != NAMES.len() && begun.elapsed() > FORGET_MAX {
+                problems.push(format!("hosts are not forgotten: {hosts:?}"));
+            }
+            if !problems.is_empty() {
+                return Err(self.broken(problems));
+            }
+            if hosts.len() == NAMES.len() {
+                return Ok(());
+            }
+        }
     }
 
     /// What hosts counted in Redis, summed over both queues.
@@ -170,6 +195,7 @@ impl Storm {
                 dump(&mut plain).await.into_iter().map(|(key, value)| format!("{key}: {value}\n")).collect();
             std::fs::write(folder.join("redis.dump"), lines.concat()).unwrap();
         }
+        self.server.copy_to(&folder.join("redis"));
         std::fs::write(folder.join("redis.log"), self.server.log()).unwrap();
         std::fs::write(folder.join("story"), self.story.join("\n")).unwrap();
         self.folder.disable_cleanup(true);

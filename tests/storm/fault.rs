@@ -211,8 +211,7 @@ impl Storm {
     }
 
     fn kill_host(&mut self, seat: usize, pause: Duration) {
-        self.seats[seat].kill(pause);
-        self.tally.host_kills += 1;
+        self.tally.host_kills += u64::from(self.seats[seat].kill(pause));
     }
 
     fn kill_hosts(&mut self) {

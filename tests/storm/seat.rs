@@ -1,6 +1,7 @@
 //! A host under fire: the real program behind a proxy of its own, started again whenever it is gone, as a service
 //! manager would.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -109,7 +110,9 @@ impl Seat {
                 _ => Ok(()),
             };
         };
-        let expected = matches!(self.state, State::Draining(_)) && status.success();
+        // Before it has said its first word it does not listen to signals yet.
+        let unheard = status.signal() == Some(Signal::TERM.as_raw()) && self.has_said_nothing();
+        let expected = matches!(self.state, State::Draining(_)) && (status.success() || unheard);
         if !expected && status.code() != Some(REFUSED) {
             return Err(format!(
                 "host {} ended by itself: {status}; see {}",
@@ -122,13 +125,13 @@ impl Seat {
         Ok(())
     }
 
-    /// Ends it without a word, to be started again after `pause`.
-    pub fn kill(&mut self, pause: Duration) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+    /// Ends it without a word, to be started again after `pause`; answers whether there was something to end.
+    pub fn kill(&mut self, pause: Duration) -> bool {
         self.state = State::Down(Instant::now() + pause);
+        let Some(mut child) = self.child.take() else { return false };
+        child.kill().unwrap();
+        child.wait().unwrap();
+        true
     }
 
     /// Tells it to end.
@@ -139,7 +142,9 @@ impl Seat {
 
     /// Tells it to read its plugins again.
     pub fn reload(&self) {
-        self.signal(Signal::HUP);
+        if !self.has_said_nothing() {
+            self.signal(Signal::HUP);
+        }
     }
 
     /// Stops it for a while.
@@ -153,6 +158,10 @@ impl Seat {
             // It may have ended in this very moment; `tend` finds out.
             let _ = kill_process(Pid::from_child(child), signal);
         }
+    }
+
+    fn has_said_nothing(&self) -> bool {
+        std::fs::metadata(self.log()).is_ok_and(|log| log.len() == 0)
     }
 
     fn log(&self) -> PathBuf {

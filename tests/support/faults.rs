@@ -154,7 +154,7 @@ async fn forward(from_client: &mut Vec<u8>, server: &mut UnixStream, plan: &Plan
 }
 
 /// Bytes of the first whole command (`*n`, then n times `$len`), if it is all there.
-fn command_length(bytes: &[u8]) -> Option<usize> {
+pub fn command_length(bytes: &[u8]) -> Option<usize> {
     let (count, mut at) = number(bytes, 0, b'*')?;
     for _ in 0..count {
         let (length, start) = number(bytes, at, b'$')?;
