@@ -134,3 +134,29 @@ async fn a_host_stops_though_redis_is_gone() {
     stop(host).await;
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
+
+/// A record as a failover brings it back: the run that had popped the entry was done long ago.
+async fn bring_back(plain: &mut MultiplexedConnection, n: u32) {
+    let id: String = plain.zrange::<_, Vec<String>>("sandhog:hosts", 0, -1).await.unwrap().remove(0);
+    let _: u64 = plain.hset(format!("sandhog:host:{id}"), "pop:tickets", "").await.unwrap();
+    let record = format!("{{tickets}}:sandhog:inflight:{id}");
+    let _: u64 = plain.hset(record, format!("f{n}"), n).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_popped_entry_that_nobody_holds_goes_back_after_a_reconnect_and_at_the_end() {
+    let (redis, plugins) = (TestRedis::start(), plugins());
+    let host = plugins.serve(&redis.url(), "h").await;
+    let mut plain = redis.plain().await;
+    bring_back(&mut plain, 4_000_000_001).await;
+    let mut kill = redis::cmd("CLIENT");
+    let _: u64 = kill.arg("KILL").arg("TYPE").arg("normal").query_async(&mut plain).await.unwrap();
+    let tickets = async |plain: &mut MultiplexedConnection| -> Vec<u32> {
+        plain.lrange("tickets", 0, -1).await.unwrap()
+    };
+    until("it is back", async || tickets(&mut plain).await == [4_000_000_001]).await;
+    bring_back(&mut plain, 4_000_000_002).await;
+    stop(host).await;
+    assert_eq!(tickets(&mut plain).await, [4_000_000_002, 4_000_000_001]);
+    nothing_in_flight(&mut plain).await;
+}

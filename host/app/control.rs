@@ -4,7 +4,7 @@
 //! 2. let jobs finish until the drain deadline, or a second word to leave: what ends in time is settled;
 //! 3. hand back the rest, attempt not counted: feeders end when nothing is left in their hands;
 //! 4. stop reaper, safety poll and config readers: nobody needs them any more;
-//! 5. forget the host in the registry: nothing is left to be reaped;
+//! 5. forget the host in the registry: nothing is left to be reaped, but for what a failover has brought back;
 //! 6. stop the lease thread last: until here the jobs had to stay ours.
 
 use std::sync::Arc;
@@ -190,9 +190,8 @@ impl Parts {
         let goodbye = async {
             while roles.join_next().await.is_some() {}
             self.served.end_readers().await;
-            let host = self.membership.tenure().host.clone();
             if handed_back {
-                let _ = self.membership.leases().forget(&host, true).await;
+                let _ = self.reaper().leave().await;
             }
         };
         let _ = tokio::time::timeout(FAREWELL_MAX, goodbye).await;

@@ -95,7 +95,25 @@ impl Reaper {
         failure.map_or(Ok(()), Err)
     }
 
+    /// Ends this host's own registration, once it holds no job any more. What is there in its name all the same, a
+    /// failover has brought back.
+    pub async fn leave(&self) -> Result<(), StoreError> {
+        if let Some((moved @ 1.., _)) = self.take_back(&self.membership.tenure().host, true).await? {
+            tracing::info!(moved, "jobs that nobody held any more were taken back");
+        }
+        Ok(())
+    }
+
     async fn reap(&self, host: &HostId, by_force: bool) -> Result<(), StoreError> {
+        if let Some((moved, buried)) = self.take_back(host, by_force).await? {
+            tracing::warn!(host = host.as_str(), moved, buried, "a host is gone; its jobs were taken back");
+        }
+        Ok(())
+    }
+
+    /// Takes back what a host has in flight, and forgets it. Answers how many jobs were moved and buried; none if
+    /// it lives.
+    async fn take_back(&self, host: &HostId, by_force: bool) -> Result<Option<(u64, u64)>, StoreError> {
         let leases = self.membership.leases();
         let mut queues: BTreeSet<QueueName> = leases.queues_of(host).await?.into_iter().collect();
         queues.extend(self.own_queues.borrow().iter().cloned());
@@ -114,7 +132,7 @@ impl Reaper {
                 moved += reaped.moved;
                 buried += reaped.buried;
                 if reaped.alive {
-                    return Ok(());
+                    return Ok(None);
                 }
                 if reaped.left == 0 || reaped.moved + reaped.buried == 0 {
                     break;
@@ -125,9 +143,6 @@ impl Reaper {
             // Not forgotten: its records in that queue wait until an operator moves the key away.
             return Err(error);
         }
-        if leases.forget(host, by_force).await? {
-            tracing::warn!(host = host.as_str(), moved, buried, "a host is gone; its jobs were taken back");
-        }
-        Ok(())
+        Ok(leases.forget(host, by_force).await?.then_some((moved, buried)))
     }
 }
