@@ -119,7 +119,7 @@ fn weather(args: &Args, seed: u64) -> Weather {
     let effects = match args.effects.as_deref() {
         Some("immediate") => "mode = \"immediate\"",
         Some("serializable") => SERIALIZABLE,
-        None if seed % SERIALIZABLE_EVERY == 0 => SERIALIZABLE,
+        None if seed.is_multiple_of(SERIALIZABLE_EVERY) => SERIALIZABLE,
         _ => "mode = \"atomic\"",
     };
     let wanted = |fault: &Fault| args.only.is_empty() || args.only.contains(&format!("{fault:?}"));
