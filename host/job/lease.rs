@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::key::{HOSTS, QUEUES, host_info};
+use super::key::{HOSTS, QUEUES, QueueKeys, host_info};
 use super::name::{HostId, QueueName};
 use super::reply::{Fields, list, text, unexpected};
 use super::script;
@@ -136,9 +136,12 @@ impl Leases {
         Ok(queues)
     }
 
-    /// Ends the registration of `host`, after all its records were reaped; false when its lease lives (again).
-    pub async fn forget(&self, host: &HostId, by_force: bool) -> Result<bool, Fault> {
-        let mut call = script::FORGET.call(&[HOSTS, &host_info(host.as_str())]);
+    /// Ends the registration of `host`, after all its records were reaped; false when its lease lives (again), or
+    /// when it has records in one of `queues` (again): a failover can bring some back.
+    pub async fn forget(&self, host: &HostId, by_force: bool, queues: &[QueueName]) -> Result<bool, Fault> {
+        let mut keys = vec![HOSTS.to_owned(), host_info(host.as_str())];
+        keys.extend(queues.iter().map(|queue| QueueKeys::new(queue).inflight(host)));
+        let mut call = script::FORGET.call(&keys);
         call.arg(host.as_str()).arg(u8::from(by_force));
         script::FORGET.run(&self.link, &call).await
     }

@@ -112,14 +112,14 @@ impl Reaper {
     }
 
     /// Takes back what a host has in flight, and forgets it. Answers how many jobs were moved and buried; none if
-    /// it lives.
+    /// it lives, or a failover has just brought some back: then it is looked at again.
     async fn take_back(&self, host: &HostId, by_force: bool) -> Result<Option<(u64, u64)>, StoreError> {
         let leases = self.membership.leases();
         let mut queues: BTreeSet<QueueName> = leases.queues_of(host).await?.into_iter().collect();
         queues.extend(self.own_queues.borrow().iter().cloned());
         let (mut moved, mut buried, mut failure) = (0, 0, None);
-        for queue in queues {
-            let store = JobStore::new(self.link.clone(), queue, self.dead);
+        for queue in &queues {
+            let store = JobStore::new(self.link.clone(), queue.clone(), self.dead);
             loop {
                 let reaped = match store.reap(host, by_force, self.crashes_max).await {
                     Ok(reaped) => reaped,
@@ -143,6 +143,7 @@ impl Reaper {
             // Not forgotten: its records in that queue wait until an operator moves the key away.
             return Err(error);
         }
-        Ok(leases.forget(host, by_force).await?.then_some((moved, buried)))
+        let queues: Vec<QueueName> = queues.into_iter().collect();
+        Ok(leases.forget(host, by_force, &queues).await?.then_some((moved, buried)))
     }
 }

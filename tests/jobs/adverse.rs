@@ -135,7 +135,7 @@ async fn a_full_redis_still_drains() {
     assert_eq!(leases.list().await.unwrap().len(), 2);
     let reaped = scene.store.reap(&host, true, 3).await.unwrap();
     assert_eq!((reaped.moved, reaped.left), (4, 0));
-    assert_eq!(leases.forget(&other, true).await, Ok(true));
+    assert_eq!(leases.forget(&other, true, &[]).await, Ok(true));
     let dead = sandhog::job::edit::Which::All(sandhog::job::inspect::Place::Dead);
     assert_eq!(sandhog::job::edit::requeue(&scene.link, &queue(), &dead, 9).await, Ok(1));
     assert_eq!(sandhog::job::inspect::counts(&scene.link, &queue()).await.unwrap().ready, 5);

@@ -51,9 +51,9 @@ async fn a_life_begins_is_renewed_and_forgotten() {
     assert_eq!((rows.len(), &rows[0].id, &rows[0].info), (1, &host, &info(&["more"])));
     assert!((60_000..=120_000).contains(&rows[0].expires_in_ms), "{rows:?}");
 
-    assert_eq!(leases.forget(&host, false).await, Ok(false), "it lives");
-    assert_eq!(leases.forget(&host, true).await, Ok(true));
-    assert_eq!(leases.forget(&host, true).await, Ok(true), "a host deleted by hand is forgotten");
+    assert_eq!(leases.forget(&host, false, &[]).await, Ok(false), "it lives");
+    assert_eq!(leases.forget(&host, true, &[]).await, Ok(true));
+    assert_eq!(leases.forget(&host, true, &[]).await, Ok(true), "a host deleted by hand is forgotten");
     assert_eq!(scene.dump_all().await.keys().collect::<Vec<_>>(), ["sandhog:queues"]);
     assert_eq!(leases.renew(&host, LEASE).await, Ok(false));
     assert_eq!(leases.describe(&host, &info(&["x"])).await, Ok(false));
@@ -93,7 +93,7 @@ async fn the_dead_are_told_from_the_living() {
     // Renewed after all, before anybody forgot it.
     assert_eq!(leases.renew(&dead, LEASE).await, Ok(true));
     assert_eq!(leases.expired().await.unwrap(), std::slice::from_ref(&longer_dead));
-    assert_eq!(leases.forget(&longer_dead, false).await, Ok(true));
+    assert_eq!(leases.forget(&longer_dead, false, &[]).await, Ok(true));
     assert_eq!(leases.expired().await.unwrap(), []);
 }
 

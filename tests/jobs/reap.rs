@@ -136,7 +136,8 @@ async fn a_claim_between_reaping_and_forgetting_is_refused() {
     // It wakes up and renews before it is forgotten: then it stays.
     assert_eq!(leases.renew(&scene.host, std::time::Duration::from_secs(60)).await, Ok(true));
     assert_eq!(scene.claim(1).await.unwrap().jobs.len(), 1);
-    assert_eq!(leases.forget(&scene.host, false).await, Ok(false));
+    assert_eq!(leases.forget(&scene.host, false, &[]).await, Ok(false));
+    assert_eq!(leases.forget(&scene.host, true, &[queue()]).await, Ok(false), "it has a record");
     scene.expect("owned", &[(":inflight:HOST", "hash 0=a"), (":stats", "hash claimed=1")]).await;
 }
 

@@ -1,12 +1,15 @@
 -- Forget: ends the registration of a host whose jobs were all reaped.
 --
--- KEYS   1 hosts  2 the key about the host
+-- KEYS   1 hosts  2 the key about the host  3… where it could have records
 -- ARGV   1 host  2 "1": by force, its lease does not matter
--- Reply  1 forgotten (or was not registered), 0 the host lives
+-- Reply  1 forgotten (or was not registered), 0 the host lives, or has records
 --
 -- hosts -> gone
 local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if ARGV[2] ~= '1' and lease and tonumber(lease) > now then return 0 end
+for i = 3, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 1 then return 0 end
+end
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[2])
 return 1
