@@ -79,7 +79,7 @@ pub struct Page {
     pub key_bytes_max: usize,
     /// Where the next one begins; 0: it was the last.
     pub next: u64,
-    /// The keys, in the order of the answer.
+    /// The keys; in which order does not matter.
     pub keys: Vec<Vec<u8>>,
 }
 

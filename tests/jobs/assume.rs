@@ -79,7 +79,7 @@ async fn a_page_of_keys_is_the_same_page() {
     let mut first = vec!["MSET", "other", "", &long_key, ""];
     first.extend(seeds.iter().flat_map(|key| [key.as_str(), ""]));
     scene.begin(&[&first, &["HSET", ":inflight:HOST", "1", "a"], &["HSET", ":stats", "commits", "0"]]).await;
-    // Redis makes room for so many keys step by step, and lists them in another order meanwhile.
+    // Redis makes room for so many keys step by step, and divides them into other pages meanwhile.
     scene.send(&["EVAL", "for i = 1, 2000 do redis.call('EXISTS', 'other') end", "0"]).await;
     // All of it in three steps; one step; none, from where that ended.
     for (cursor, looks, steps) in [(0, 2_000, 9), (0, 100, 1), (1, 100, 1)] {
@@ -104,5 +104,29 @@ async fn a_page_of_keys_is_the_same_page() {
         assert_eq!(scene.commit_one(further).await, conflict, "{cursor} {looks}");
         scene.send(&["RENAME", &key, "aside"]).await;
         assert_eq!(scene.commit_one(seen).await, conflict, "{cursor} {looks}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_keys_is_the_same_in_whatever_order_redis_lists_them() {
+    let mut scene = Scene::new().await;
+    let page = |keys: &[&str]| {
+        let keys = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
+        let page = Page { cursor: 0, looks: 2_000, enough: 100, key_bytes_max: 20, next: 0, keys };
+        assuming("p:*", Seen::Page(page))
+    };
+    scene.begin(&[&["MSET", "p:1", "", "p:2", "", "p:3", ""]]).await;
+    // Each table size has an order of its own.
+    for n in 0..300 {
+        scene.send(&["SET", &format!("more:{n}"), ""]).await;
+        assert_eq!(scene.commit_one(page(&["p:2", "p:3", "p:1"])).await, Verdict::Done, "{n}");
+    }
+    // During a resize SCAN tells some keys twice.
+    assert_eq!(scene.commit_one(page(&["p:2", "p:3", "p:2", "p:1"])).await, Verdict::Done);
+    for other in
+        [&["p:1", "p:2"][..], &["p:1", "p:2", "p:4"], &["p:1", "p:2", "p:3", "p:4"], &[], &["p:1"; 3]]
+    {
+        let conflict = Verdict::Conflict("p:*".to_owned());
+        assert_eq!(scene.commit_one(page(other)).await, conflict, "{other:?}");
     }
 }

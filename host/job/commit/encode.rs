@@ -110,8 +110,9 @@ impl<'a> Encoded<'a> {
         self.number(page.looks);
         self.number(page.enough);
         self.number(page.key_bytes_max);
-        let next = page.next.to_string();
-        self.text(sha1_of_all([next.as_bytes()].into_iter().chain(page.keys.iter().map(Vec::as_slice))));
+        self.number(page.next);
+        self.number(page.keys.len());
+        page.keys.iter().for_each(|key| self.bytes(key.as_slice()));
     }
 
     fn taken(&mut self, host: &HostId, taken: &'a Taken) {

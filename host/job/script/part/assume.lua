@@ -3,7 +3,7 @@
 --        absent, present  nothing more        value   the value
 --        digest  length, SHA-1                expires what PEXPIRETIME answered
 --        length  entries of the list          range   first index, last index, SHA-1
---        page    cursor, looks, enough, longest key, SHA-1 (see `key_page`)
+--        page    cursor, looks, enough, longest key (see `key_page`), next cursor, number of keys, these
 -- assume(at) -> where they end, and the writes begin; or nil, what is wrong with the first one that does not hold,
 -- its key: 'conflict', or 'permission' if this user may not look.
 -- A SHA-1 of several strings is that of `<length>:<string>` for each, one after the other.
@@ -18,8 +18,27 @@ local function digest(strings)
   return redis.sha1hex(table.concat(parts))
 end
 
--- Arguments of each.
-local ASSUMPTIONS = {absent = 2, present = 2, value = 3, digest = 4, expires = 3, length = 3, range = 5, page = 7}
+-- Whether the page that stands at `at` has the same keys still, in whatever order: Redis lists them in another one when
+-- its table of keys has grown.
+local function is_page(at)
+  local page = key_page(argv[at + 1], argv[at + 2], tonumber(argv[at + 3]), tonumber(argv[at + 4]), tonumber(argv[at + 5]))
+  if page[1] ~= argv[at + 6] then return false end
+  local missing, count = {}, 0
+  for i = at + 8, at + 7 + argv[at + 7] do
+    if not missing[argv[i]] then count = count + 1 end
+    missing[argv[i]] = true
+  end
+  for i = 2, #page do
+    local key = page[i]
+    if missing[key] == nil then return false end
+    if missing[key] then count = count - 1 end
+    missing[key] = false
+  end
+  return count == 0
+end
+
+-- Arguments of each; a page has its keys in addition.
+local ASSUMPTIONS = {absent = 2, present = 2, value = 3, digest = 4, expires = 3, length = 3, range = 5, page = 8}
 
 local function assume(at)
   local size = ASSUMPTIONS[argv[at]]
@@ -52,9 +71,9 @@ local function assume(at)
       answer = try('LRANGE', key, first, argv[at + 3])
       holds = not answer.err and digest(answer) == argv[at + 4]
     else
+      size = size + argv[at + 7]
       if redis.acl_check_cmd('SCAN', '0') then
-        local page = key_page(key, first, tonumber(argv[at + 3]), tonumber(argv[at + 4]), tonumber(argv[at + 5]))
-        holds = digest(page) == argv[at + 6]
+        holds = is_page(at)
       else
         answer = {err = 'NOPERM'}
       end
