@@ -251,9 +251,14 @@ impl Storm {
     async fn settle(&mut self) -> Result<Snapshot, Vec<String>> {
         self.tell("the faults are over");
         let begun = Instant::now();
+        let mut mended = false;
         loop {
             self.pass(Duration::from_millis(5)).await.map_err(|problem| vec![problem])?;
             let calm = self.ends.is_empty() && self.seats.iter().all(Seat::is_up);
+            if calm && !mended {
+                self.mend_all().await;
+                mended = true;
+            }
             let busy = match snapshot::busy(&mut self.server).await {
                 Ok(busy) => busy,
                 Err(error) => vec![error.to_string()],

@@ -281,6 +281,13 @@ impl Storm {
         self.server.ask(cmd("EVAL").arg(SPOIL).arg(1).arg(key)).await
     }
 
+    /// Mends every key once more: Redis may have lost that it was done.
+    pub async fn mend_all(&mut self) {
+        for key in SPOILT {
+            let _: i64 = self.server.surely(cmd("EVAL").arg(MEND).arg(1).arg(key)).await;
+        }
+    }
+
     /// The taker keeps the job; it is pushed again when all is quiet.
     async fn pop_foreign(&mut self) -> RedisResult<()> {
         let end = if self.rng.bool() { "LPOP" } else { "RPOP" };
