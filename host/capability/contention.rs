@@ -12,7 +12,7 @@ use tokio::sync::OwnedMutexGuard;
 /// How long after its last conflict a key is still taken in turns.
 const HOT: Duration = Duration::from_secs(2);
 /// Longest wait for a turn; then a run goes on without, and takes its chance.
-const TURN_WAIT_MAX: Duration = Duration::from_secs(1);
+const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Keys remembered at once. Runs that fight about further ones take their chances.
 const KEYS_MAX: usize = 10_000;
 

@@ -116,7 +116,9 @@ async fn sums_meet_no_conflict() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn loops_of_compare_and_swap_on_two_hosts_lose_no_step() {
-    let mut stage = Stage::new(&MANIFEST.replace("max_attempts = 1", "max_attempts = 20")).await;
+    let patient =
+        "max_attempts = 100\nbackoff = { base = \"5ms\", factor = 1.0, max = \"5ms\", jitter = 0.5 }";
+    let mut stage = Stage::new(&MANIFEST.replace("max_attempts = 1", patient)).await;
     stage.push("report queue seen\nkv.count-up n", 500).await;
     let (one, two) = (stage.host("one").await, stage.host("two").await);
     stage.settled().await;

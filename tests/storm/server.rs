@@ -166,10 +166,13 @@ impl Server {
         if lag.is_none() {
             self.ask::<()>(cmd("CLIENT").arg("PAUSE").arg(20_000).arg("WRITE")).await?;
             let info: String = self.ask(cmd("INFO").arg("replication")).await?;
-            let offset =
-                info.lines().find(|line| line.starts_with("master_repl_offset:")).unwrap_or_default();
-            let offset = offset.to_owned();
-            replica.wait_for(|info| info.lines().any(|line| line == offset)).await;
+            let offset = |info: &str| -> u64 {
+                let found = info.lines().find_map(|line| line.strip_prefix("master_repl_offset:"));
+                found.and_then(|digits| digits.trim().parse().ok()).unwrap_or(0)
+            };
+            let reached = offset(&info);
+            // More than that where the master has pinged meanwhile.
+            replica.wait_for(|info| offset(info) >= reached).await;
         }
         replica.ask::<()>(cmd("REPLICAOF").arg("NO").arg("ONE")).await?;
         tokio::time::sleep(lag.unwrap_or_default()).await;

@@ -114,18 +114,21 @@ impl Overlay {
 
     /// Adds `delta`. Asks Redis nothing, so what it finds out of type there shows at the commit.
     pub(in crate::capability) async fn add(&mut self, key: &str, delta: i64) -> Result<(), Refusal> {
-        let wrong = || Refusal::WrongType(key.to_owned());
-        let stored = match self.known.of(key) {
-            Some(known) if known.present == Some(false) => Some(0),
-            Some(known) => known.text.as_deref().map(|text| integer(text).ok_or_else(wrong)).transpose()?,
-            None => None,
-        };
         let sum = match self.slot(key) {
             None => Some(delta),
             Some(Slot { held: Held::Nothing, replaced: false, .. }) => Some(delta),
             Some(Slot { held: Held::Sum(sum), .. }) => sum.checked_add(delta),
             // What is there is the run's own: the sum is known.
             Some(_) => None,
+        };
+        // Where Redis' value counts and is known, it shows what can never be added.
+        let stored = match self.known.of(key) {
+            Some(known) if sum.is_some() && known.present == Some(false) => Some(0),
+            Some(known) if sum.is_some() => {
+                let wrong = || Refusal::WrongType(key.to_owned());
+                known.text.as_deref().map(|text| integer(text).ok_or_else(wrong)).transpose()?
+            }
+            _ => None,
         };
         match sum {
             Some(sum) if stored.is_none_or(|stored| stored.checked_add(sum).is_some()) => {
@@ -202,12 +205,14 @@ impl Overlay {
 
     /// Milliseconds until `key` expires; none if it does not, or is absent.
     pub(in crate::capability) async fn ttl(&mut self, key: &str) -> Result<Option<u64>, Refusal> {
-        let (presence, due) =
-            self.slot(key).map_or((Presence::AsStored, Due::Keep), |s| (s.presence(), s.due));
+        let (due, is_new) = self.slot(key).map_or((Due::Keep, false), |slot| {
+            // A string that took the place of another by `increment` stays as long as that would have.
+            (slot.due, slot.replaced && !matches!(slot.held, Held::Text(_)))
+        });
         match due {
             Due::At(at) => Ok(Some(millis(at.saturating_duration_since(Instant::now())))),
             Due::Never => Ok(None),
-            Due::Keep if presence == Presence::Absent => Ok(None),
+            Due::Keep if is_new => Ok(None),
             Due::Keep => {
                 if self.is_serializable() {
                     let expires = self.direct.expires_at(key).await?;
