@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::control::dead_limits;
 use crate::config::settings::Settings;
 use crate::job::name::QueueName;
-use crate::job::store::{DeadLimits, Delivery, JobStore};
+use crate::job::store::{DeadLimits, JobStore};
 use crate::plugin::load::Loaded;
 use crate::plugin::manifest::{Consume, EffectsMode};
 use crate::plugin::snapshot::SettingsView;
@@ -99,7 +99,7 @@ impl Lanes {
             plugin: loaded.name.as_str().to_owned(),
             version: version.clone(),
             settings: settings.clone(),
-            policy: policy(consume, loaded.manifest.effects, self.crashes_max),
+            policy: policy(consume, loaded.manifest.effects_of(consume), self.crashes_max),
             delivery: consume.delivery,
             store: JobStore::new(self.feeders.link.clone(), consume.queue.clone(), self.dead),
             guests: self.guests.clone(),
@@ -167,8 +167,6 @@ impl Lanes {
 
 fn policy(consume: &Consume, effects: EffectsMode, crashes_max: u32) -> Policy {
     let isolation = match effects {
-        // What is done with a claim leaves no record that a commit could be tied to.
-        _ if consume.delivery == Delivery::AtMostOnce => None,
         EffectsMode::Immediate => None,
         EffectsMode::Atomic(isolation) => Some(isolation),
     };

@@ -244,7 +244,7 @@ impl Plugin {
         for serving in std::mem::take(&mut self.serving) {
             match loaded.manifest.consume.iter().find(|consume| serving.is_for(consume)) {
                 Some(consume) => {
-                    serving.follow(consume, loaded.manifest.effects);
+                    serving.follow(consume, loaded.manifest.effects_of(consume));
                     self.serving.push(serving);
                 }
                 None => serving.retire(),

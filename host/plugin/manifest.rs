@@ -82,8 +82,8 @@ impl Manifest {
         read::manifest(origin, text, ceilings)
     }
 
-    /// When the writes of this queue's jobs take place. A job that is forgotten as it is taken has no completion
-    /// for them to wait for.
+    /// When the writes of this queue's jobs take place. A job that is forgotten as it is taken leaves no record that
+    /// a commit could be tied to.
     pub fn effects_of(&self, consume: &Consume) -> EffectsMode {
         match consume.delivery {
             Delivery::AtLeastOnce => self.effects,
