@@ -2,7 +2,7 @@
 //! in `control`; this is the handle that the program, tests and the bench hold.
 //!
 //! Threads of a host: *control* (feeders, reaper, safety poll: all that talks to Redis about jobs; no guest ever
-//! runs there), *guests* (as many as `host.threads`), and the *lease* keeper.
+//! runs there), *guests* (as many as `host.threads`), the *lease* keeper, and the *watch* over the plugin folder.
 
 mod control;
 mod lanes;

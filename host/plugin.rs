@@ -9,3 +9,4 @@ pub mod reader;
 pub mod scan;
 pub mod snapshot;
 pub mod view;
+pub mod watch;

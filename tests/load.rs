@@ -1,4 +1,6 @@
-//! What loading refuses, in the exact words an operator reads.
+//! What loading refuses, in the exact words an operator reads. When hosts load is in `watch`.
+
+mod watch;
 
 use std::sync::Arc;
 use std::time::Instant;

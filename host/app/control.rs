@@ -16,11 +16,13 @@ use tokio::task::JoinSet;
 
 use super::served::Served;
 use super::{Command, Options, StartError, Started};
+use crate::config::problem::Problems;
 use crate::config::seat::Seat;
 use crate::config::settings::Settings;
 use crate::job::lease::{HostInfo, Leases};
 use crate::job::store::DeadLimits;
 use crate::plugin::view::PluginView;
+use crate::plugin::watch::FolderWatch;
 use crate::storage::link::{Link, Tracking};
 use crate::storage::server;
 use crate::storage::wake::Wake;
@@ -79,6 +81,7 @@ fn runtimes(threads: usize) -> std::io::Result<(Runtime, Runtime)> {
 struct Parts {
     settings: Settings,
     served: Served,
+    folder: FolderWatch,
     membership: Arc<Membership>,
     claims: Link,
     stop: watch::Sender<bool>,
@@ -124,6 +127,8 @@ impl Parts {
             guests: guests.handle().clone(),
             phase,
         };
+        // Before it is read: a change in between is a change.
+        let folder = FolderWatch::start(&settings.plugins_dir, &settings.plugins)?;
         let mut served = Served::load(options, feeders).await?;
         // Whoever takes back the jobs of a host looks where it told: before its first claim, so with its first word.
         membership.will_serve(served.queue_names(), plugin_names(&served));
@@ -131,7 +136,7 @@ impl Parts {
         let tenure = membership.join(None).await?;
         tracing::info!(host = tenure.host.as_str(), "joined");
         let lease = LeaseThread::start(membership.clone(), lease_stop.subscribe())?;
-        Ok(Self { settings, served, membership, claims, stop, lease, lease_stop, _seat: seat })
+        Ok(Self { settings, served, folder, membership, claims, stop, lease, lease_stop, _seat: seat })
     }
 
     async fn serve(mut self, mut orders: Orders, ready: oneshot::Sender<Result<Started, StartError>>) {
@@ -154,17 +159,24 @@ impl Parts {
                 _ = phase.changed() => {}
                 request = orders.requests.recv() => match request {
                     Some(Command::Reload(answer)) => {
-                        let result = self.served.reload().await;
-                        self.tell(&phase).await;
-                        self.served.begin().await;
-                        let _ = answer.send(result);
+                        let _ = answer.send(self.reload(&phase).await);
                     }
                     // The handle is gone, and nobody else can order anything.
                     None => { orders.phase.send_replace(Phase::Leaving); }
                 },
+                // What is refused is in the log, and the old version goes on.
+                () = self.folder.changed() => drop(self.reload(&phase).await),
             }
         }
         self.finish(orders, roles).await;
+    }
+
+    /// Takes in what has changed in the plugin folder.
+    async fn reload(&mut self, phase: &watch::Receiver<Phase>) -> Result<(), Problems> {
+        let result = self.served.reload().await;
+        self.tell(phase).await;
+        self.served.begin().await;
+        result
     }
 
     /// The stop, in the order the module describes.

@@ -1,12 +1,11 @@
 //! `sandhog dev`: a host to write plugins with. Redis is started for it and thrown away after; a file that
 //! changes in the plugin folder is loaded at once; log lines are for eyes.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use sandhog::app::Host;
-use sandhog::config::settings::Overrides;
+use sandhog::config::settings::{Overrides, Watch};
 use sandhog::telemetry::Reader;
 use serde_json::json;
 
@@ -15,9 +14,8 @@ use crate::cli::error::Outcome;
 use crate::cli::private_redis::{PrivateRedis, Reach};
 use crate::cli::serve::{self, Signals};
 
-/// How often the folder is looked at. A change is taken once it has been still for one look, so that a file is
-/// not read while a compiler writes it.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often the folder is looked at: a folder that is shared with a virtual machine may have no events.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Runs a host with a private Redis, and loads plugins anew when their files change.
 #[derive(Debug, clap::Args)]
@@ -37,7 +35,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Some(_) => None,
         None => Some(PrivateRedis::start(Reach::Port).await?),
     };
-    let settings = context.settings_with(Overrides {
+    let mut settings = context.settings_with(Overrides {
         redis_url: redis.as_ref().map(PrivateRedis::url),
         plugins_dir: args.plugins,
         log_level: args.log,
@@ -45,6 +43,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         state_dir: Some(state.path().to_owned()),
         ..Overrides::default()
     })?;
+    settings.plugins.watch = Watch::Events;
+    settings.plugins.poll = LOOK_EVERY;
     context::start_logging(&settings, Reader::Watcher)?;
     let mut signals = Signals::take()?;
     let folder = settings.plugins_dir.clone();
@@ -54,11 +54,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     };
     let Some(host) = serve::start(settings, &mut signals).await? else { return Ok(()) };
     announce(context, &host, &url, &folder)?;
-    tokio::select! {
-        served = serve::until_stopped(&host, &mut signals) => served?,
-        () = follow(&host, &folder) => {}
-    }
-    Ok(())
+    serve::until_stopped(&host, &mut signals).await
 }
 
 /// Tells how to talk to what was started.
@@ -75,31 +71,4 @@ fn announce(context: &Context, host: &Host, url: &str, folder: &Path) -> Outcome
         context.out.line(&format!("         sandhog --redis {url} jobs list {queue}"))?;
     }
     Ok(context.out.line("\x1b[1mstop\x1b[0m     Ctrl-C")?)
-}
-
-/// Reloads whenever the folder has changed and come to rest. Never ends.
-async fn follow(host: &Host, folder: &Path) {
-    let mut loaded = files(folder);
-    let mut before = loaded.clone();
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let now = files(folder);
-        if now == before && now != loaded {
-            // What is refused is in the log, and the old version goes on.
-            drop(host.reload().await);
-            loaded.clone_from(&now);
-        }
-        before = now;
-    }
-}
-
-/// What tells one state of the folder from another.
-fn files(folder: &Path) -> BTreeMap<PathBuf, (u64, Option<SystemTime>)> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| {
-            let metadata = entry.metadata().ok()?;
-            Some((entry.path(), (metadata.len(), metadata.modified().ok())))
-        })
-        .collect()
 }

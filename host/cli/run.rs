@@ -12,7 +12,8 @@ use crate::cli::serve::{self, Signals};
 /// Serves the queues of all plugins of the folder until SIGTERM or SIGINT.
 ///
 /// The first signal stops claiming and lets jobs finish for `host.drain`; the second leaves at once, and jobs
-/// that were not finished go back with no attempt counted. SIGHUP reads the plugin folder again.
+/// that were not finished go back with no attempt counted. Changes of the plugin folder are loaded when they have come
+/// to rest (`[plugins] watch`), on SIGHUP at once.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The plugin folder.

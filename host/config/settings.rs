@@ -26,6 +26,8 @@ pub struct Settings {
     pub host: HostSettings,
     /// Folder of the plugins.
     pub plugins_dir: PathBuf,
+    /// How plugins are taken from there.
+    pub plugins: PluginSettings,
     /// How much is kept of dead jobs, per queue.
     pub dead: DeadSettings,
     /// What a manifest may ask for at the most.
@@ -64,6 +66,26 @@ pub struct HostSettings {
     pub threads: usize,
     /// Runs of one job that may end with their host before the job is dead.
     pub crashes_max: u32,
+}
+
+/// How plugins are taken from their folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginSettings {
+    /// How changes of the folder are noticed.
+    pub watch: Watch,
+    /// How often the folder is looked at, whether there are events or not.
+    pub poll: Duration,
+}
+
+/// How changes of the plugin folder are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// By events, and by looking for what has none.
+    Events,
+    /// By looking only.
+    Poll,
+    /// Not at all: somebody says so.
+    Off,
 }
 
 /// How much is kept of dead jobs, per queue; the oldest go first.

@@ -16,6 +16,15 @@ use crate::config::unit::show_size;
 /// Most plugins in one folder.
 const PLUGINS_MAX: usize = 1000;
 
+/// What a file of the folder is to a plugin, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The `.wasm` file.
+    Component,
+    /// The `.toml` file.
+    Manifest,
+}
+
 /// A component with its manifest beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
@@ -50,6 +59,20 @@ pub fn scan(folder: &Path) -> (Vec<Pair>, Problems) {
         Err(error) => {
             let text = format!("cannot read the plugin folder: {error}");
             (Vec::new(), Problems::one(Problem::new(folder.display().to_string(), text)))
+        }
+    }
+}
+
+impl Part {
+    /// What the file is; none if it is nothing to us, as an editor's leftovers are.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        if path.file_name()?.as_encoded_bytes().starts_with(b".") {
+            return None;
+        }
+        match path.extension()?.to_str()? {
+            "wasm" => Some(Self::Component),
+            "toml" => Some(Self::Manifest),
+            _ => None,
         }
     }
 }
@@ -150,15 +173,8 @@ fn files(folder: &Path) -> io::Result<[BTreeSet<String>; 2]> {
     let mut found = [BTreeSet::new(), BTreeSet::new()];
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let (Some(stem), Some(ending)) = (path.file_stem(), path.extension()) else { continue };
-        let stem = stem.to_string_lossy().into_owned();
-        let which = match ending.to_str() {
-            Some("wasm") => 0,
-            Some("toml") => 1,
-            _ => continue,
-        };
-        if !stem.starts_with('.') {
-            found[which].insert(stem);
+        if let Some(part) = Part::of(&path) {
+            found[part as usize].insert(path.file_stem().unwrap_or_default().to_string_lossy().into_owned());
         }
     }
     Ok(found)
@@ -206,6 +222,10 @@ fn misspelt(stem: &str, others: &BTreeSet<String>, ours: &BTreeSet<String>, endi
 /// The bytes of a file of bounded size; `setting` names what would raise the bound.
 fn read(path: &Path, bytes_max: u64, setting: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
+    // Whoever opens a named pipe waits for its other end.
+    if !fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
+        return Err("it is not a file".to_owned());
+    }
     let file = File::open(path).map_err(|error| error.to_string())?;
     file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > bytes_max {

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use sandhog::app::{Host, Options};
-use sandhog::config::settings::{Overrides, Settings};
+use sandhog::config::settings::{Overrides, Settings, Watch};
 use sandhog::worker::counters::Counters;
 use sandhog::worker::lane::Lane;
 use tempfile::TempDir;
@@ -48,7 +48,8 @@ impl Plugins {
         self.folder.path()
     }
 
-    /// Settings of a host on these plugins: short leases, so that tests need not wait.
+    /// Settings of a host on these plugins: short leases, so that tests need not wait; and plugins that change when
+    /// the test says so.
     pub fn settings(&self, redis_url: &str, host_name: &str) -> Settings {
         let flags = Overrides {
             redis_url: Some(redis_url.to_owned()),
@@ -61,6 +62,7 @@ impl Plugins {
         settings.host.lease = Duration::from_secs(2);
         settings.host.reap_every = Duration::from_millis(200);
         settings.host.threads = 2;
+        settings.plugins.watch = Watch::Off;
         settings.ceilings.instances = 128;
         settings.ceilings.memory_bytes = 256 << 20;
         settings

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Ceilings, DeadSettings, HostSettings, LogFormat, LogSettings, Machine, Overrides, RedisSettings, Settings,
+    Ceilings, DeadSettings, HostSettings, LogFormat, LogSettings, Machine, Overrides, PluginSettings,
+    RedisSettings, Settings, Watch,
 };
 use crate::config::document::{Document, FILE_BYTES_MAX};
 use crate::config::env;
@@ -19,6 +20,7 @@ use crate::storage::address::{Address, AddressError, TlsFiles};
 const DEFAULT_URL: &str = "redis://127.0.0.1:6379";
 const DEFAULT_LEVEL: &str = "info";
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+const WATCHES: [(&str, Watch); 3] = [("events", Watch::Events), ("poll", Watch::Poll), ("off", Watch::Off)];
 /// Largest certificate or key file.
 const PEM_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -66,7 +68,7 @@ pub(super) fn resolve(
 
     let (redis, in_file) = redis(root.table("redis"), &over, folder, &document, &mut outside);
     let host = host(root.table("host"), &over, folder, machine, &document, &mut outside);
-    let plugins_dir = plugins(root.table("plugins"), &over, folder);
+    let (plugins_dir, plugins) = plugins(root.table("plugins"), &over, folder);
     let dead = dead(root.table("dead"));
     let ceilings = ceilings(root.table("limits"));
     let log = log(root.table("log"), &over, &document, &mut outside);
@@ -83,7 +85,7 @@ pub(super) fn resolve(
         return Err(outside.into_result(()).expect_err("an address that cannot be used was reported"));
     };
     let file = file.map(|(path, _)| path.to_owned());
-    outside.into_result(Settings { redis, host, plugins_dir, dead, ceilings, log, file, warnings })
+    outside.into_result(Settings { redis, host, plugins_dir, plugins, dead, ceilings, log, file, warnings })
 }
 
 /// What goes before the file.
@@ -214,11 +216,17 @@ fn host(
     }
 }
 
-fn plugins(mut table: Table<'_>, over: &Layers<'_>, folder: &Path) -> PathBuf {
+fn plugins(mut table: Table<'_>, over: &Layers<'_>, folder: &Path) -> (PathBuf, PluginSettings) {
     let field = table.string("dir", "plugins").map(|dir| (folder.join(dir), Source::Default));
+    let watch = table.choice("watch", &WATCHES);
+    let poll = table.duration("poll", Duration::from_millis(100)..=Duration::from_secs(3600), "5s");
     table.finish();
-    let chosen = over.first(|o| &o.plugins_dir, ("--plugins", env::PLUGINS_DIR), field);
-    chosen.map_or_else(|| PathBuf::from("plugins"), |(dir, _)| dir)
+    let dir = over.first(|o| &o.plugins_dir, ("--plugins", env::PLUGINS_DIR), field);
+    let settings = PluginSettings {
+        watch: watch.unwrap_or(Watch::Events),
+        poll: poll.unwrap_or(Duration::from_secs(5)),
+    };
+    (dir.map_or_else(|| PathBuf::from("plugins"), |(dir, _)| dir), settings)
 }
 
 fn dead(mut table: Table<'_>) -> DeadSettings {

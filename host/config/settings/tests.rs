@@ -24,10 +24,10 @@ fn defaults_hold_without_any_source() {
     assert_eq!(found.redis.address.to_string(), "redis://127.0.0.1:6379/0");
     assert_eq!(found.redis.timeout, Duration::from_secs(5));
     assert_eq!((found.host.name.as_str(), found.host.threads, found.host.crashes_max), ("box", 6, 3));
-    assert_eq!(
-        (found.host.state_dir, found.plugins_dir),
-        (PathBuf::from("/state"), PathBuf::from("plugins"))
-    );
+    assert_eq!(found.host.state_dir, PathBuf::from("/state"));
+    assert_eq!(found.plugins_dir, PathBuf::from("plugins"));
+    let plugins = PluginSettings { watch: Watch::Events, poll: Duration::from_secs(5) };
+    assert_eq!(found.plugins, plugins);
     assert_eq!(found.host.drain, Duration::from_secs(30));
     assert_eq!(
         found.dead,
@@ -61,6 +61,8 @@ fn every_field_of_the_file_is_read() {
         crashes_max = 1
         [plugins]
         dir = "/srv/plugins"
+        watch = "poll"
+        poll = "1s"
         [dead]
         count = 0
         age = "1h"
@@ -85,6 +87,8 @@ fn every_field_of_the_file_is_read() {
     // Relative paths are taken from the file's own folder.
     assert_eq!(found.host.state_dir, PathBuf::from("conf/state"));
     assert_eq!(found.plugins_dir, PathBuf::from("/srv/plugins"));
+    let plugins = PluginSettings { watch: Watch::Poll, poll: Duration::from_secs(1) };
+    assert_eq!(found.plugins, plugins);
     assert_eq!(found.dead, DeadSettings { count: 0, age: Duration::from_secs(3600), bytes: 1024 });
     let ceilings =
         Ceilings { memory_bytes: 2 << 20, value_bytes: 1024, component_bytes: 1 << 20, instances: 10 };
@@ -154,6 +158,10 @@ fn the_words_for_what_is_wrong_in_the_file() {
         (
             "[log]\nformat = \"jsno\"",
             "2: `log.format` is \"jsno\"; it must be \"text\" or \"json\"; did you mean \"json\"?",
+        ),
+        (
+            "[plugins]\nwatch = \"event\"",
+            "2: `plugins.watch` is \"event\"; it must be \"events\" or \"poll\" or \"off\"; did you mean \"events\"?",
         ),
         ("[plugins]\ndir = 1", "2: `plugins.dir` must be a string such as \"plugins\"; found the number 1"),
     ] {
