@@ -6,6 +6,7 @@ pub mod config;
 pub mod contention;
 mod direct;
 mod effects;
+pub mod foresight;
 pub mod grant;
 pub mod kv;
 pub mod limits;

@@ -20,6 +20,7 @@ pub use run::{ConfigReport, JobCall, RunContext, RunReport};
 
 /// What the worker has to know of a run's effects.
 pub use crate::capability::contention::{Contention, Turn};
+pub use crate::capability::foresight::Foresight;
 pub use crate::capability::overlay::Pending;
 pub use crate::capability::plan::{Atomic, Isolation, Plan, Pops, Take};
 pub use crate::capability::takings::{Drained, Takings};

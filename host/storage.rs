@@ -6,4 +6,5 @@ pub mod fault;
 pub mod link;
 pub mod script;
 pub mod server;
+mod together;
 pub mod wake;

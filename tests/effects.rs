@@ -8,13 +8,14 @@ mod op;
 mod overlay;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, cmd};
+use sandhog::capability::foresight::Foresight;
 use sandhog::capability::limits::Limits;
 use sandhog::capability::plan::{Atomic, Isolation, Plan, Pops, Take};
 use sandhog::capability::takings::Takings;
@@ -35,6 +36,9 @@ use op::{Op, TTL_UNIT_MS, key, op, play, units, value};
 const CASES: u32 = 1000;
 /// Runs of one case, as a host would run a job again after a conflict.
 const RUNS_MAX: u32 = 16;
+
+/// What runs learn from those before them: here from quite different ones.
+static FORESIGHT: LazyLock<Arc<Foresight>> = LazyLock::new(Arc::default);
 
 /// How a run is to be played and ended.
 #[derive(Debug, Clone, Copy)]
@@ -178,7 +182,12 @@ async fn same_everywhere(
     let link = held_back.redis.link();
     let take = Take { link: link.clone(), host: Arc::new(host()), takings: takings.clone() };
     let pops = if way.takes { Pops::Take(take) } else { Pops::Look };
-    let plan = Plan::Atomic(Arc::new(Atomic { isolation: way.isolation, pops, contention: None }));
+    let plan = Plan::Atomic(Arc::new(Atomic {
+        isolation: way.isolation,
+        pops,
+        contention: None,
+        foresight: Some(FORESIGHT.clone()),
+    }));
     let (mut first, mut second) = (at_once.view(&Plan::Immediate), held_back.view(&plan));
     // An `add` that asks Redis nothing learns only at the commit that it cannot be.
     let mut refused = false;

@@ -37,7 +37,8 @@ async fn immediate_effects_break_the_ledger_under_kills() {
     };
     let broken = storm(weather, 10).await.err().expect("a killed host leaves jobs half done");
     // Which of the two shows depends on how far a job had come: to its receipt, or to the balance only.
-    let doubled = |problem: &String| ["is the first at", "the balance is"].iter().any(|it| problem.contains(it));
+    let doubled =
+        |problem: &String| ["is the first at", "the balance is"].iter().any(|it| problem.contains(it));
     assert!(broken.problems.iter().any(doubled), "{broken}");
 }
 

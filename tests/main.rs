@@ -42,3 +42,5 @@ mod storm;
 mod support;
 // The house style: sizes, heads, who imports whom.
 mod tidy;
+// Reads that many runs share.
+mod together;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::contention::Turn;
 use super::direct::Direct;
+use super::foresight::Foreseen;
 use super::plan::{Atomic, Isolation};
 use super::refusal::Refusal;
 use crate::job::change::{Assumption, Changes, Write};
@@ -28,7 +29,9 @@ const BYTES_EACH: usize = 16;
 /// The effects of one run, held back.
 #[derive(Debug)]
 pub(super) struct Overlay {
+    /// For bounds only; reads go through `stored`.
     direct: Direct,
+    foreseen: Foreseen,
     plan: Arc<Atomic>,
     slots: BTreeMap<String, Slot>,
     /// Jobs with a delay or a unique key, in the order they were pushed.
@@ -53,6 +56,7 @@ impl Overlay {
     pub(super) fn new(direct: Direct, plan: Arc<Atomic>) -> Self {
         Self {
             direct,
+            foreseen: Foreseen::new(plan.foresight.clone()),
             plan,
             slots: BTreeMap::new(),
             jobs: Vec::new(),
@@ -65,6 +69,7 @@ impl Overlay {
 
     /// Everything that is to be committed. The overlay is empty afterwards.
     pub(super) fn finish(&mut self) -> Pending {
+        self.foreseen.forget();
         let now = Instant::now();
         let mut assumptions = std::mem::take(&mut self.known).into_assumptions();
         let mut writes: Vec<Write> = Vec::with_capacity(self.slots.len() + self.jobs.len());
@@ -78,6 +83,12 @@ impl Overlay {
         }
         writes.extend(std::mem::take(&mut self.jobs).into_iter().map(list::Pushed::into_write));
         Pending { changes: Changes { assumptions, writes, taken: Vec::new() }, turn: self.turn.take() }
+    }
+
+    /// Redis, to learn something from it: what was foreseen before is too old then.
+    fn stored(&mut self) -> &Direct {
+        self.foreseen.forget();
+        &self.direct
     }
 
     /// What the run has done to `key` so far, if anything.
@@ -145,7 +156,7 @@ impl Overlay {
         if decides {
             self.decide(key).await;
         }
-        let present = self.direct.exists(key).await?;
+        let present = self.stored().exists(key).await?;
         if decides || self.is_serializable() {
             self.known.assume_presence(key, present)?;
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::contention::Contention;
+use super::foresight::Foresight;
 use super::takings::Takings;
 use crate::job::name::HostId;
 use crate::storage::link::Link;
@@ -26,6 +27,8 @@ pub struct Atomic {
     pub pops: Pops,
     /// Keys that runs of this host fight about.
     pub contention: Option<Arc<Contention>>,
+    /// What runs of this worker were seen to read.
+    pub foresight: Option<Arc<Foresight>>,
 }
 
 /// What a run takes for granted when it commits.

@@ -195,7 +195,7 @@ fn plan(manifest: &Manifest) -> Plan {
         EffectsMode::Atomic(isolation) => isolation,
         EffectsMode::Immediate => Isolation::default(),
     };
-    Plan::Atomic(Arc::new(Atomic { isolation, pops: Pops::Look, contention: None }))
+    Plan::Atomic(Arc::new(Atomic { isolation, pops: Pops::Look, contention: None, foresight: None }))
 }
 
 /// The part of the manifest that tells how the job's queue is served; none for a config reader.

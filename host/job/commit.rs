@@ -160,14 +160,18 @@ async fn send(link: &Link, calls: Vec<Call>, count: usize) -> Result<Vec<Verdict
             break;
         }
         let mut pipe = redis::Pipeline::with_capacity(pending.len());
-        for call in &pending {
-            pipe.add_command(call.cmd.clone());
+        let (mut called, mut forgotten) = (Vec::with_capacity(pending.len()), Vec::new());
+        for Call { script, cmd, jobs } in pending {
+            pipe.add_command(cmd);
+            called.push((script, jobs));
         }
-        let mut forgotten = Vec::new();
-        for (call, answer) in pending.into_iter().zip(link.pipeline(&pipe).await?) {
+        let answers = link.pipeline(&pipe).await?;
+        for (((script, jobs), answer), cmd) in called.into_iter().zip(answers).zip(pipe.cmd_iter()) {
             match answer {
-                Err(fault) if round == 0 && fault.is_code("NOSCRIPT") => forgotten.push(call),
-                answer => read(answer, &call.jobs, &mut verdicts)?,
+                Err(fault) if round == 0 && fault.is_code("NOSCRIPT") => {
+                    forgotten.push(Call { script, cmd: cmd.clone(), jobs });
+                }
+                answer => read(answer, &jobs, &mut verdicts)?,
             }
         }
         for call in &forgotten {

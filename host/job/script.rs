@@ -22,11 +22,11 @@ script!(COMPLETE, " flags=allow-oom", "part/wrong_type", "part/count", "part/fen
 script!(
     /// Without the flag: a job whose effects need memory waits at the memory limit, and nothing is written.
     COMMIT, "", "part/now", "part/wrong_type", "part/count", "part/unique", "part/key_page", "part/integer",
-    "part/stream", "part/assume", "part/write", "commit");
+    "part/stream", "part/gather", "part/assume", "part/write", "commit");
 script!(
     /// The same for jobs whose effects, if they have any, only free memory.
     COMMIT_FREEING, " flags=allow-oom", "part/now", "part/wrong_type", "part/count", "part/unique",
-    "part/key_page", "part/integer", "part/stream", "part/assume", "part/write", "commit");
+    "part/key_page", "part/integer", "part/stream", "part/gather", "part/assume", "part/write", "commit");
 script!(
     RETRY,
     " flags=allow-oom",

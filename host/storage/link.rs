@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::address::{Address, AddressError};
 use super::fault::Fault;
+use super::together::Together;
 use super::wake::Wake;
 
 /// Longest wait for a connection.
@@ -47,6 +48,7 @@ struct Inner {
     slot: Mutex<Slot>,
     current: arc_swap::ArcSwapOption<(u64, MultiplexedConnection)>,
     generation: watch::Sender<u64>,
+    together: Together,
 }
 
 struct Slot {
@@ -85,6 +87,7 @@ impl Link {
             slot: Mutex::new(Slot { failed: None, tracks: false, identity: None }),
             current: arc_swap::ArcSwapOption::empty(),
             generation: watch::Sender::new(0),
+            together: Together::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -106,6 +109,11 @@ impl Link {
             Err(error) => Err(self.broken(generation, &error)),
         };
         Ok(values.into_iter().map(each).collect())
+    }
+
+    /// As `pipeline`, for commands that only read: sent once for all who ask the same at the same time.
+    pub async fn read(&self, read: Pipeline) -> Result<Vec<Result<Value, Fault>>, Fault> {
+        self.inner.together.ask(self, read).await
     }
 
     /// Tells the number of the present connection, 1 for the first, and every later one: whoever keeps state

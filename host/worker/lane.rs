@@ -14,7 +14,7 @@ use crate::job::name::QueueName;
 use crate::job::store::{Delivery, JobStore, Order};
 use crate::plugin::snapshot::SettingsView;
 use crate::sandbox::load::Version;
-use crate::sandbox::{Contention, Isolation};
+use crate::sandbox::{Contention, Foresight, Isolation};
 use crate::storage::link::Link;
 
 /// How the operator wants a queue served.
@@ -68,6 +68,8 @@ pub struct Lane {
     pub commits: Link,
     /// Keys that runs of this host fight about.
     pub contention: Arc<Contention>,
+    /// What runs of this queue were seen to read.
+    pub(super) foresight: Arc<Foresight>,
     /// Sandboxes of the whole host: a run waits for one rather than fail.
     pub sandboxes: Arc<Semaphore>,
     /// What happened.
@@ -121,6 +123,7 @@ impl Lane {
             guests: parts.guests,
             commits: parts.commits,
             contention: parts.contention,
+            foresight: Arc::default(),
             sandboxes: parts.sandboxes,
             counters: Arc::new(Counters::default()),
             observer: parts.observer,

@@ -135,8 +135,9 @@ impl Seat<'_> {
                 Some(isolation) => {
                     let host = Arc::new(tenure.host.clone());
                     let take = Take { link: self.lane.commits.clone(), host, takings: self.takings.clone() };
-                    let contention = Some(self.lane.contention.clone());
-                    Plan::Atomic(Arc::new(Atomic { isolation, pops: Pops::Take(take), contention }))
+                    let (pops, contention) = (Pops::Take(take), Some(self.lane.contention.clone()));
+                    let foresight = Some(self.lane.foresight.clone());
+                    Plan::Atomic(Arc::new(Atomic { isolation, pops, contention, foresight }))
                 }
             };
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use redis::cmd;
-use sandhog::job::change::{Changes, Expiry, Write};
+use sandhog::job::change::{Changes, Expiry, Seen, Write};
 use sandhog::job::commit::{Commit, Verdict, Why};
 use sandhog::job::store::Slot;
 use tokio::runtime::Runtime;
@@ -97,10 +97,17 @@ fn write() -> impl Strategy<Value = Write> {
 /// One job: some writes, each to a key of its own; perhaps an assumption.
 fn job() -> impl Strategy<Value = Changes> {
     let keys = proptest::sample::subsequence(vec!["k1", "k2", "k3"], 0..=3);
-    (keys, vec(write(), 3), proptest::option::weighted(0.2, 1..=3)).prop_map(|(keys, some, assumed)| {
-        let mut changes = assumed.map_or_else(Changes::default, |number: i32| {
-            assuming(&format!("k{number}"), sandhog::job::change::Seen::Present)
-        });
+    let seen = prop_oneof![
+        Just(Seen::Present),
+        Just(Seen::Absent),
+        (1u64..5).prop_map(Seen::Length),
+        (-9i64..9).prop_map(|sum| Seen::Value(sum.to_string().into_bytes())),
+        Just(Seen::Range { start: -1, stop: -1, entries: vec![b"a".to_vec()] }),
+    ];
+    let assumed = proptest::option::weighted(0.3, (1..=3, seen));
+    (keys, vec(write(), 3), assumed).prop_map(|(keys, some, assumed)| {
+        let mut changes = assumed
+            .map_or_else(Changes::default, |(number, seen): (i32, _)| assuming(&format!("k{number}"), seen));
         changes.writes = some;
         changes.writes.truncate(keys.len());
         for (write, name) in changes.writes.iter_mut().zip(keys) {
@@ -143,7 +150,7 @@ async fn commit_in_calls(
 fn a_batch_is_its_jobs_one_by_one() {
     let (runtime, scene) = scene();
     // What only frees memory goes in a call of its own; a write that does not makes all of one kind.
-    let jobs = vec(job(), 1..12).prop_map(|mut jobs| {
+    let jobs = vec(job(), 1..24).prop_map(|mut jobs| {
         jobs.iter_mut().for_each(|job| job.writes.push(set("grows", b"", Expiry::Never)));
         jobs
     });
@@ -160,4 +167,30 @@ fn a_batch_is_its_jobs_one_by_one() {
             Ok(())
         })?;
     });
+}
+
+#[tokio::test]
+async fn what_many_jobs_do_alike_is_said_to_redis_once() {
+    let mut scene = Scene::new().await;
+    for n in 0..100 {
+        scene.send(&["HSET", ":inflight:HOST", &n.to_string(), ""]).await;
+    }
+    scene.send(&["CONFIG", "RESETSTAT"]).await;
+    let jobs: Vec<(Slot, Changes)> = (0..100)
+        .map(|n| {
+            let entry = n.to_string();
+            (bare(n), writes([add("n", 7, Expiry::Keep), push("l", false, &[], &[&entry], Expiry::Keep)]))
+        })
+        .collect();
+    assert_eq!(scene.commit(&jobs).await, Ok(vec![Verdict::Done; 100]));
+    let stats: String = cmd("INFO").arg("commandstats").query_async(&mut scene.plain).await.unwrap();
+    for command in ["incrby", "rpush"] {
+        // The first job's, and one for the others.
+        assert!(stats.contains(&format!("cmdstat_{command}:calls=2,")), "{stats}");
+    }
+    let found = scene.dump().await;
+    let entries: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    assert_eq!(found["n"], "string 700");
+    assert_eq!(found["l"], format!("list {}", entries.join(", ")));
+    assert_eq!(found[":stats"], "hash commits=100, completed=100, effects=200");
 }

@@ -2,11 +2,12 @@
 
 use std::sync::LazyLock;
 
-use redis::{Value, cmd};
+use redis::{Pipeline, Value, cmd};
 
 use super::{Direct, unexpected, value_or_too_long, values_or_too_long};
 use crate::capability::refusal::Refusal;
 use crate::job::change::Page;
+use crate::storage::fault::Fault;
 use crate::storage::script::Script;
 
 /// Keys one page of a listing looks at: it bounds how long Redis is busy with it.
@@ -41,11 +42,45 @@ pub(in crate::capability) enum SetCondition {
 impl Direct {
     /// The value of `key`. Two plain commands in one write cost Redis half of what a script does.
     pub(in crate::capability) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
-        let mut ask = redis::Pipeline::with_capacity(2);
+        let answers = self.link()?.read(self.ask(key)).await.map_err(|fault| Refusal::of(fault, key))?;
+        self.value(key, answers).await
+    }
+
+    /// The same, and the length of `queue` at that moment if it has one.
+    pub(in crate::capability) async fn get_and_length(
+        &self,
+        key: &str,
+        queue: &str,
+    ) -> (Result<Option<Vec<u8>>, Refusal>, Option<u64>) {
+        let mut ask = self.ask(key);
+        ask.cmd("LLEN").arg(queue);
+        let answers = match self.link() {
+            Ok(link) => link.read(ask).await.map_err(|fault| Refusal::of(fault, key)),
+            Err(refusal) => Err(refusal),
+        };
+        let mut answers = match answers {
+            Ok(answers) => answers,
+            Err(refusal) => return (Err(refusal), None),
+        };
+        let length = match (answers.pop(), answers.last()) {
+            // The value is looked at once more, and the length would be older than that.
+            (_, Some(Ok(Value::BulkString(value)))) if value.is_empty() => None,
+            (Some(Ok(Value::Int(length))), _) => u64::try_from(length).ok(),
+            _ => None,
+        };
+        (self.value(key, answers).await, length)
+    }
+
+    fn ask(&self, key: &str) -> Pipeline {
+        let mut ask = Pipeline::with_capacity(3);
         // To the byte after the last one allowed: it shows a longer value.
         ask.cmd("EXISTS").arg(key).cmd("GETRANGE").arg(key).arg(0).arg(self.value_bytes_max);
-        let mut answers =
-            self.link()?.pipeline(&ask).await.map_err(|fault| Refusal::of(fault, key))?.into_iter();
+        ask
+    }
+
+    /// The value in what `ask` was answered.
+    async fn value(&self, key: &str, answers: Vec<Result<Value, Fault>>) -> Result<Option<Vec<u8>>, Refusal> {
+        let mut answers = answers.into_iter();
         let mut next = || answers.next().unwrap_or(Ok(Value::Nil)).map_err(|fault| Refusal::of(fault, key));
         match (next()?, next()?) {
             (_, Value::BulkString(value)) if value.len() as u64 > self.value_bytes_max => {

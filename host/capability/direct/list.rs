@@ -61,7 +61,14 @@ impl Direct {
 
     /// Number of entries.
     pub(in crate::capability) async fn length(&self, key: &str) -> Result<u64, Refusal> {
-        self.query(cmd("LLEN").arg(key), key).await
+        let mut ask = redis::Pipeline::with_capacity(1);
+        ask.cmd("LLEN").arg(key);
+        let refused = |fault| Refusal::of(fault, key);
+        let answer = self.link()?.read(ask).await.map_err(refused)?.pop().unwrap_or(Ok(Value::Nil));
+        match answer.map_err(refused)? {
+            Value::Int(length) => Ok(u64::try_from(length).unwrap_or(0)),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Up to `count` entries from the one at `start` on. A negative `start` counts from the right, and is for

@@ -39,7 +39,7 @@ impl Overlay {
             }
         }
         let asked: Vec<String> = asked.into_iter().collect();
-        let stored = if asked.is_empty() { Vec::new() } else { self.direct.get_many(&asked).await? };
+        let stored = if asked.is_empty() { Vec::new() } else { self.stored().get_many(&asked).await? };
         if self.is_serializable() {
             for (key, value) in asked.iter().zip(&stored) {
                 match value {
@@ -215,10 +215,10 @@ impl Overlay {
             Due::Keep if is_new => Ok(None),
             Due::Keep => {
                 if self.is_serializable() {
-                    let expires = self.direct.expires_at(key).await?;
+                    let expires = self.stored().expires_at(key).await?;
                     self.known.assume(key, Seen::Expires(expires))?;
                 }
-                self.direct.ttl(key).await
+                self.stored().ttl(key).await
             }
         }
     }
@@ -230,7 +230,7 @@ impl Overlay {
         cursor: u64,
         key_bytes_max: usize,
     ) -> Result<Page, Refusal> {
-        let mut page = self.direct.list_keys(prefix, cursor, key_bytes_max).await?;
+        let mut page = self.stored().list_keys(prefix, cursor, key_bytes_max).await?;
         if self.is_serializable() {
             self.known.assume(&pattern(prefix), Seen::Page(page.clone()))?;
         }
@@ -294,7 +294,7 @@ impl Overlay {
             self.decide(key).await;
         }
         let keeps = decides || self.is_serializable();
-        match self.direct.get(key).await {
+        match self.fetch(key).await {
             Ok(None) => {
                 if keeps {
                     self.known.assume_presence(key, false)?;
@@ -308,7 +308,7 @@ impl Overlay {
                 Ok(Stored::Text(value))
             }
             Err(Refusal::Quota("value")) => {
-                if keeps && let Some((length, sha1)) = self.direct.digest(key).await? {
+                if keeps && let Some((length, sha1)) = self.stored().digest(key).await? {
                     self.known.assume_long(key, length, sha1)?;
                 }
                 Ok(Stored::Long)
@@ -320,6 +320,18 @@ impl Overlay {
                 Err(refusal)
             }
         }
+    }
+
+    /// The value in Redis, and with it what runs like this one read next.
+    async fn fetch(&mut self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        let Some(queue) = self.foreseen.after(key) else {
+            let value = self.direct.get(key).await;
+            self.foreseen.read(key, None);
+            return value;
+        };
+        let (value, length) = self.direct.get_and_length(key, &queue).await;
+        self.foreseen.read(key, length.map(|length| (queue, length)));
+        value
     }
 
     fn check_length(&self, bytes: usize) -> Result<(), Refusal> {

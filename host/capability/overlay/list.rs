@@ -70,7 +70,7 @@ impl Overlay {
         }
         let waiting = match options.delay {
             Some(_) => 0,
-            None => self.direct.length(&keys.ready).await? + self.own_ready(&keys.ready) + 1,
+            None => self.stored().length(&keys.ready).await? + self.own_ready(&keys.ready) + 1,
         };
         let id = push::new_id();
         let write = Write::PushJob {
@@ -100,7 +100,10 @@ impl Overlay {
                 _ => {}
             }
         }
-        let stored = self.direct.length(key).await?;
+        let stored = match self.foreseen.length(key) {
+            Some(length) => length,
+            None => self.stored().length(key).await?,
+        };
         if self.is_serializable() {
             self.known.assume(key, Seen::Length(stored))?;
         }
@@ -129,7 +132,7 @@ impl Overlay {
             let (front, back) = self.looked.get(key).map_or((0, 0), Looked::counts);
             let more = (wanted - entries.len()) as u64;
             // What was popped at the right is at the end of what Redis answers, if it reaches that far.
-            let stored = self.direct.range(key, front, more).await?;
+            let stored = self.stored().range(key, front, more).await?;
             let left = if back == 0 { usize::MAX } else { self.left_of(key, front, back).await? };
             if self.is_serializable() {
                 let stop = front.saturating_add_unsigned(more) - 1;

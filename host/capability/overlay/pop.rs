@@ -69,6 +69,7 @@ impl Overlay {
         }
         if !self.slot(key).is_some_and(|slot| slot.replaced) {
             let expiry = self.expiry_to_hand_on(key).await?;
+            self.foreseen.forget();
             let entry = match &self.plan.pops {
                 Pops::Take(to) if !self.is_serializable() && self.known.of(key).is_none() => {
                     self.take(queue, end, to).await?
@@ -121,7 +122,7 @@ impl Overlay {
     /// Looks at the entry that is next at this end of the list in Redis.
     async fn look(&mut self, key: &str, end: End) -> Result<Option<Vec<u8>>, Refusal> {
         let (front, back) = self.looked.get(key).map_or((0, 0), Looked::counts);
-        let length = self.direct.length(key).await?;
+        let length = self.stored().length(key).await?;
         if length <= front.unsigned_abs() + back.unsigned_abs() {
             if self.is_serializable() {
                 self.known.assume(key, Seen::Length(length))?;
@@ -129,7 +130,7 @@ impl Overlay {
             return Ok(None);
         }
         let index = if end == End::Front { front } else { -1 - back };
-        let Some(entry) = self.direct.range(key, index, 1).await?.pop() else { return Ok(None) };
+        let Some(entry) = self.stored().range(key, index, 1).await?.pop() else { return Ok(None) };
         self.charge(key.len() + entry.len())?;
         let looked = self.looked.entry(key.to_owned()).or_default();
         looked.length = length;
@@ -141,8 +142,8 @@ impl Overlay {
     }
 
     /// Entries in Redis without those popped.
-    pub(super) async fn left_of(&self, key: &str, front: i64, back: i64) -> Result<usize, Refusal> {
-        let stored = self.direct.length(key).await?;
+    pub(super) async fn left_of(&mut self, key: &str, front: i64, back: i64) -> Result<usize, Refusal> {
+        let stored = self.stored().length(key).await?;
         let popped = front.unsigned_abs() + back.unsigned_abs();
         Ok(usize::try_from(stored.saturating_sub(popped)).unwrap_or(usize::MAX))
     }
@@ -151,7 +152,7 @@ impl Overlay {
     /// last one in Redis is popped.
     async fn expiry_to_hand_on(&mut self, key: &str) -> Result<Option<u64>, Refusal> {
         match self.slot(key) {
-            Some(slot) if slot.due == Due::Keep && slot.length() > Some(0) => self.direct.ttl(key).await,
+            Some(slot) if slot.due == Due::Keep && slot.length() > Some(0) => self.stored().ttl(key).await,
             _ => Ok(None),
         }
     }
@@ -173,7 +174,7 @@ impl Overlay {
     }
 
     /// Entries in Redis that are not popped.
-    async fn stored_left(&self, key: &str) -> Result<usize, Refusal> {
+    async fn stored_left(&mut self, key: &str) -> Result<usize, Refusal> {
         let (front, back) = self.looked.get(key).map_or((0, 0), Looked::counts);
         self.left_of(key, front, back).await
     }

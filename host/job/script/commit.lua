@@ -77,7 +77,7 @@ while at <= finish do
       call('HDEL', argv[entry + 1], argv[entry + 2])
       effects = effects + 1
     end
-    effects = effects + apply(call, writes, last)
+    effects = effects + apply(call, writes, last, unrestricted)
     done = done + 1
   end
   if verdict then
@@ -86,6 +86,7 @@ while at <= finish do
   end
   nth, at = nth + 1, last + 1
 end
+settle_all()
 
 if stats then
   count(stats, 'completed', done)

@@ -1,4 +1,4 @@
--- Part, needs `stream`, `key_page`: what a run saw and decided on.
+-- Part, needs `stream`, `gather`, `key_page`: what a run saw and decided on.
 -- ARGV   of an assumption: what was seen, the key (a page: the pattern), and
 --        absent, present  nothing more        value   the value
 --        digest  length, SHA-1                expires what PEXPIRETIME answered
@@ -45,6 +45,7 @@ local function assume(at)
   while size do
     local seen, key, first = argv[at], argv[at + 1], argv[at + 2]
     local answer, holds
+    if seen == 'page' then settle_all() else settle(key) end
     if seen == 'absent' then
       answer = try('EXISTS', key)
       holds = answer == 0

@@ -1,4 +1,4 @@
--- Part, needs `stream`, `now`, `sum_fits`, `denied`: the changes a run left.
+-- Part, needs `stream`, `now`, `sum_fits`, `denied`, `gather`: the changes a run left.
 -- ARGV   of a write: what it does, the key, and
 --        set, set_keep, set_for   value; the last one also ms from now. The others stay for ever, or as long as
 --                                 what was there
@@ -13,15 +13,14 @@
 --                                 key or '' for none, how long that is kept in ms; the key is ready or delayed
 -- check(at, last, own_id, own_key) -> what speaks against the first of these writes that cannot be made, about which
 -- key; nil if all can. A unique key may be held by the job that ends here.
--- apply(call, at, last) carries them out with `call` -> how many there were. After `check` it cannot fail.
+-- apply(call, at, last, gathers) carries them out with `call` -> how many there were. After `check` it cannot fail.
+-- If it gathers, some are held back: `settle_all` ends it.
 local WRITES = {'SET', 'UNLINK', 'PERSIST', 'PEXPIRE', 'INCRBY', 'LPOP', 'RPOP', 'LPUSH', 'RPUSH', 'ZADD', 'HDEL'}
 -- Arguments of those that cannot fail.
 local UNCHECKED = {set = 3, set_keep = 3, set_for = 4, expire = 3, stay = 3}
--- What this call itself has left at a key, or nothing: a 'list', or a 'number' far from the ends of 64 bits. Many jobs
--- push to one list and add to one number, which is looked at once.
-local known = {}
 
 local function check_unique(unique, own_id, own_key)
+  settle(unique)
   local holder = try('GET', unique)
   if denied(holder) then return 'permission', unique end
   if holder and not (holder == own_id and unique == own_key) then return 'conflict', unique end
@@ -37,7 +36,8 @@ local function check(at, last, own_id, own_key)
     elseif does == 'add' then
       local delta = argv[at + 2]
       at = at + 3
-      if known[key] ~= 'number' or #delta > 15 then
+      if type(known[key]) ~= 'number' or #delta > 15 then
+        settle(key)
         -- An integer has 20 characters at most; one more shows a longer text.
         answer = try('GETRANGE', key, '0', '20')
         if type(answer) == 'string' and (answer ~= '' or try('EXISTS', key) ~= 0) then
@@ -82,22 +82,34 @@ local function push_job(call, at)
   if delay == '' then call('RPUSH', key, envelope) else call('ZADD', key, now + delay, envelope) end
 end
 
-local function apply(call, at, last)
+local function add(call, key, delta, gathers)
+  if gathers and type(known[key]) == 'number' and #delta <= 15 and hold_sum(key, tonumber(delta)) then return end
+  settle(key)
+  local sum = call('INCRBY', key, delta)
+  known[key] = is_small(sum) and sum or nil
+end
+
+local function append(call, key, entry, gathers)
+  if gathers and known[key] == 'list' then return hold_entry(key, entry) end
+  call('RPUSH', key, entry)
+  known[key] = 'list'
+end
+
+local function apply(call, at, last, gathers)
   local made = 0
   while at <= last do
     local does, key, value = argv[at], argv[at + 1], argv[at + 2]
     made = made + 1
+    if held[key] and does ~= 'add' and does ~= 'append' then settle(key) end
     if does == 'set' then
       call('SET', key, value)
       known[key] = nil
       at = at + 3
     elseif does == 'add' then
-      local sum = call('INCRBY', key, value)
-      known[key] = sum < 1e15 and sum > -1e15 and 'number' or nil
+      add(call, key, value, gathers)
       at = at + 3
     elseif does == 'append' then
-      call('RPUSH', key, value)
-      known[key] = 'list'
+      append(call, key, value, gathers)
       at = at + 3
     elseif does == 'set_for' then
       call('SET', key, value, 'PX', argv[at + 3])
@@ -126,6 +138,7 @@ local function apply(call, at, last)
         call('PERSIST', key)
       elseif value == '0' then
         call('UNLINK', key)
+        known[key] = nil
       else
         call('PEXPIRE', key, value)
       end
