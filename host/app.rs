@@ -5,7 +5,9 @@
 //! runs there), *guests* (as many as `host.threads`), the *lease* keeper, and the *watch* over the plugin folder.
 
 mod control;
+mod hosted;
 mod lanes;
+mod loads;
 mod readers;
 mod served;
 
@@ -16,8 +18,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::problem::Problems;
 use crate::config::settings::Settings;
+use crate::job::report::PluginReport;
 use crate::job::store::StoreError;
-use crate::plugin::view::PluginView;
 use crate::storage::address::AddressError;
 use crate::storage::fault::Fault;
 use crate::worker::feeder::Phase;
@@ -69,7 +71,7 @@ pub struct Host {
     phase: watch::Sender<Phase>,
     commands: mpsc::Sender<Command>,
     lanes: watch::Receiver<Vec<Arc<Lane>>>,
-    plugins: watch::Receiver<Vec<PluginView>>,
+    plugins: watch::Receiver<Vec<PluginReport>>,
     done: watch::Receiver<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -83,7 +85,7 @@ enum Command {
 /// What the control thread tells when the host runs.
 struct Started {
     lanes: watch::Receiver<Vec<Arc<Lane>>>,
-    plugins: watch::Receiver<Vec<PluginView>>,
+    plugins: watch::Receiver<Vec<PluginReport>>,
 }
 
 impl Host {
@@ -160,7 +162,7 @@ impl Host {
     }
 
     /// The plugins as they are now.
-    pub fn plugins(&self) -> Vec<PluginView> {
+    pub fn plugins(&self) -> Vec<PluginReport> {
         self.plugins.borrow().clone()
     }
 }

@@ -12,6 +12,7 @@ pub mod lease;
 pub mod name;
 pub mod push;
 mod reply;
+pub mod report;
 mod script;
 pub mod settle;
 pub mod store;

@@ -8,5 +8,5 @@ pub mod name;
 pub mod reader;
 pub mod scan;
 pub mod snapshot;
-pub mod view;
+pub mod survey;
 pub mod watch;

@@ -6,6 +6,7 @@
 mod commit;
 pub mod counters;
 mod desk;
+pub mod edition;
 mod exchange;
 pub mod fate;
 pub mod feeder;

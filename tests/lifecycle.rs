@@ -380,7 +380,7 @@ async fn a_job_one_crash_short_of_the_limit_runs_alone() {
     let manifest = PROBE.replace("300ms", "20s") + "[limits]\nkv_calls = 1000000\n";
     let plugins = Plugins::new().with("probe", &example::component("probe"), &manifest);
     let host = plugins.serve(&redis.url(), "h").await;
-    assert_eq!(lane(&host, "jobs").policy.load().crashes_max, 3);
+    assert_eq!(lane(&host, "jobs").current().policy.crashes_max, 3);
     until("the suspect runs", async || plain.exists::<_, bool>("ran:suspect").await.unwrap()).await;
     until("both are claimed", async || count(&host, "jobs", |c| &c.claimed) == 2).await;
     let before = calls(&mut plain, "exists").await;

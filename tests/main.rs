@@ -38,6 +38,8 @@ mod sandbox;
 mod shutdown;
 // Hosts, Redis and faults for the ledger.
 mod storm;
+// Versions that take each other's place while jobs run.
+mod swap;
 // What the tests start and look through.
 mod support;
 // The house style: sizes, heads, who imports whom.

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use redis::{Pipeline, Value, cmd};
 use sandhog::storage::fault::Fault;
 use sandhog::storage::link::Link;
+use tokio::task::JoinSet;
 
 use crate::support::redis::TestRedis;
 
@@ -61,24 +62,24 @@ async fn no_answer_is_older_than_its_question() {
     let link = redis.link();
     set(&redis, "n", 0).await;
     let stands = Arc::new(AtomicI64::new(0));
-    let readers = (0..16).map(|_| {
+    let mut readers = JoinSet::new();
+    for _ in 0..16 {
         let (link, stands) = (link.clone(), Arc::clone(&stands));
-        tokio::spawn(async move {
+        readers.spawn(async move {
             while stands.load(SeqCst) < 2_000 {
                 let at_least = stands.load(SeqCst);
                 let found: i64 = read(&link, "n").await.unwrap().parse().unwrap();
                 assert!(found >= at_least, "{found} was read when {at_least} stood there already");
             }
-        })
-    });
-    let readers: Vec<_> = readers.collect();
+        });
+    }
     let mut plain = redis.plain().await;
     for _ in 0..2_000 {
         let n: i64 = cmd("INCR").arg("n").query_async(&mut plain).await.unwrap();
         stands.store(n, SeqCst);
     }
-    for reader in readers {
-        reader.await.unwrap();
+    while let Some(reader) = readers.join_next().await {
+        reader.unwrap();
     }
     assert!(gets(&redis).await > 100);
 }

@@ -20,8 +20,8 @@ use crate::config::problem::Problems;
 use crate::config::seat::Seat;
 use crate::config::settings::Settings;
 use crate::job::lease::{HostInfo, Leases};
+use crate::job::report::PluginReport;
 use crate::job::store::DeadLimits;
-use crate::plugin::view::PluginView;
 use crate::plugin::watch::FolderWatch;
 use crate::storage::link::{Link, Tracking};
 use crate::storage::server;
@@ -37,8 +37,10 @@ pub(super) struct Orders {
     pub(super) requests: mpsc::Receiver<Command>,
 }
 
-/// Digits of a version's digest that the fleet is told.
-const VERSION_DIGITS: usize = 12;
+/// Time between two looks at how a version on trial does.
+const JUDGE_EVERY: Duration = Duration::from_millis(50);
+/// Time after which the fleet is told of more runs.
+const COUNT_EVERY: Duration = Duration::from_secs(2);
 /// Wait until the fleet is told again what it could not be told.
 const TELL_AGAIN: Duration = Duration::from_millis(200);
 /// Longest time that stopping takes once everything was handed back.
@@ -82,6 +84,8 @@ struct Parts {
     settings: Settings,
     served: Served,
     folder: FolderWatch,
+    /// What the fleet was told of the plugins.
+    told: Vec<PluginReport>,
     membership: Arc<Membership>,
     claims: Link,
     stop: watch::Sender<bool>,
@@ -131,12 +135,13 @@ impl Parts {
         let folder = FolderWatch::start(&settings.plugins_dir, &settings.plugins)?;
         let mut served = Served::load(options, feeders).await?;
         // Whoever takes back the jobs of a host looks where it told: before its first claim, so with its first word.
-        membership.will_serve(served.queue_names(), plugin_names(&served));
+        membership.will_serve(served.queue_names(), served.view());
         // Only a host that can serve joins; a tenure must exist before the first feeder.
         let tenure = membership.join(None).await?;
         tracing::info!(host = tenure.host.as_str(), "joined");
         let lease = LeaseThread::start(membership.clone(), lease_stop.subscribe())?;
-        Ok(Self { settings, served, folder, membership, claims, stop, lease, lease_stop, _seat: seat })
+        let told = served.view();
+        Ok(Self { settings, served, folder, told, membership, claims, stop, lease, lease_stop, _seat: seat })
     }
 
     async fn serve(mut self, mut orders: Orders, ready: oneshot::Sender<Result<Started, StartError>>) {
@@ -153,30 +158,50 @@ impl Parts {
         if ready.send(Ok(started)).is_err() {
             orders.phase.send_replace(Phase::Leaving);
         }
+        self.follow(&mut orders).await;
+        self.finish(orders, roles).await;
+    }
+
+    /// Serves what the plugin folder has and the operator orders, until the host is to stop.
+    async fn follow(&mut self, orders: &mut Orders) {
         let mut phase = orders.phase.subscribe();
+        // Who waits until everything that is being loaded has been taken in.
+        let mut waiting: Vec<oneshot::Sender<Result<(), Problems>>> = Vec::new();
+        let mut count = tokio::time::interval(COUNT_EVERY);
         while *phase.borrow_and_update() == Phase::Serving {
             tokio::select! {
-                _ = phase.changed() => {}
+                _ = phase.changed() => continue,
                 request = orders.requests.recv() => match request {
                     Some(Command::Reload(answer)) => {
-                        let _ = answer.send(self.reload(&phase).await);
+                        self.served.look(true).await;
+                        waiting.push(answer);
                     }
                     // The handle is gone, and nobody else can order anything.
                     None => { orders.phase.send_replace(Phase::Leaving); }
                 },
                 // What is refused is in the log, and the old version goes on.
-                () = self.folder.changed() => drop(self.reload(&phase).await),
+                () = self.folder.changed() => self.served.look(false).await,
+                () = self.served.loaded() => {}
+                // Runs are counted all the time; an idle host has nothing new to tell.
+                _ = count.tick() => {
+                    if self.served.view() == self.told {
+                        continue;
+                    }
+                }
+                () = tokio::time::sleep(JUDGE_EVERY), if self.served.has_trials() => {
+                    if !self.served.judge_trials() {
+                        continue;
+                    }
+                }
+            }
+            self.tell(&phase).await;
+            self.served.begin().await;
+            if !self.served.is_loading() {
+                for answer in waiting.drain(..) {
+                    let _ = answer.send(self.served.problems().into_result(()));
+                }
             }
         }
-        self.finish(orders, roles).await;
-    }
-
-    /// Takes in what has changed in the plugin folder.
-    async fn reload(&mut self, phase: &watch::Receiver<Phase>) -> Result<(), Problems> {
-        let result = self.served.reload().await;
-        self.tell(phase).await;
-        self.served.begin().await;
-        result
     }
 
     /// The stop, in the order the module describes.
@@ -226,17 +251,13 @@ impl Parts {
 
     /// Tells the fleet what this host serves now, until that is done or the host is to stop.
     async fn tell(&mut self, phase: &watch::Receiver<Phase>) {
-        self.membership.will_serve(self.served.queue_names(), plugin_names(&self.served));
+        let view = self.served.view();
+        self.told = view.clone();
+        self.membership.will_serve(self.served.queue_names(), view);
         while !self.membership.describe().await && *phase.borrow() == Phase::Serving {
             tokio::time::sleep(TELL_AGAIN).await;
         }
     }
-}
-
-/// The plugins, as the fleet is told of them.
-fn plugin_names(served: &Served) -> Vec<String> {
-    let named = |view: PluginView| format!("{}@{}", view.name, &view.version[..VERSION_DIGITS]);
-    served.view().into_iter().map(named).collect()
 }
 
 /// How much is kept of dead jobs.

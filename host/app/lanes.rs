@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
@@ -14,14 +13,13 @@ use crate::job::name::QueueName;
 use crate::job::store::{DeadLimits, JobStore};
 use crate::plugin::load::Loaded;
 use crate::plugin::manifest::{Consume, EffectsMode};
-use crate::plugin::snapshot::SettingsView;
 use crate::sandbox::Contention;
-use crate::sandbox::load::Version;
 use crate::storage::address::AddressError;
 use crate::storage::link::{Link, Tracking};
+use crate::worker::edition::{Editions, Policy};
 use crate::worker::fate::Rules;
 use crate::worker::feeder::{Feeder, FeederParts};
-use crate::worker::lane::{Lane, LaneParts, Observer, Policy};
+use crate::worker::lane::{Lane, LaneParts, Observer};
 
 /// All lanes of a host and their feeders.
 pub(super) struct Lanes {
@@ -52,10 +50,9 @@ impl Serving {
         self.lane.queue == consume.queue && self.lane.delivery == consume.delivery
     }
 
-    /// Serves the queue by other rules from now on.
-    pub(super) fn follow(&self, consume: &Consume, effects: EffectsMode) {
-        let crashes_max = self.lane.policy.load().crashes_max;
-        self.lane.policy.store(Arc::new(policy(consume, effects, crashes_max)));
+    /// Gives new runs other editions to take.
+    pub(super) fn exchange(&self, editions: Editions) {
+        self.lane.exchange(editions);
     }
 
     /// Drains the lane; its feeder ends when nothing is left.
@@ -88,18 +85,10 @@ impl Lanes {
     }
 
     /// Opens a lane for a queue of a plugin and starts its feeder.
-    pub(super) fn open(
-        &mut self,
-        loaded: &Loaded,
-        consume: &Consume,
-        version: &Arc<ArcSwap<Version>>,
-        settings: &Arc<ArcSwap<SettingsView>>,
-    ) -> Serving {
+    pub(super) fn open(&mut self, loaded: &Loaded, consume: &Consume, editions: Editions) -> Serving {
         let lane = Arc::new(Lane::new(LaneParts {
             plugin: loaded.name.as_str().to_owned(),
-            version: version.clone(),
-            settings: settings.clone(),
-            policy: policy(consume, loaded.manifest.effects_of(consume), self.crashes_max),
+            editions,
             delivery: consume.delivery,
             store: JobStore::new(self.feeders.link.clone(), consume.queue.clone(), self.dead),
             guests: self.guests.clone(),
@@ -137,6 +126,11 @@ impl Lanes {
         self.last.keys().cloned().collect()
     }
 
+    /// Runs that ended with their host before a job is buried.
+    pub(super) fn crashes_max(&self) -> u32 {
+        self.crashes_max
+    }
+
     /// Where guests run.
     pub(super) fn guests(&self) -> &Handle {
         &self.feeders.guests
@@ -165,7 +159,8 @@ impl Lanes {
     }
 }
 
-fn policy(consume: &Consume, effects: EffectsMode, crashes_max: u32) -> Policy {
+/// What a manifest says of a queue.
+pub(super) fn policy(consume: &Consume, effects: EffectsMode, crashes_max: u32) -> Policy {
     let isolation = match effects {
         EffectsMode::Immediate => None,
         EffectsMode::Atomic(isolation) => Some(isolation),

@@ -13,7 +13,10 @@ use crate::plugin::load::Loaded;
 use crate::plugin::name::PluginName;
 use crate::plugin::reader::ConfigReader;
 use crate::plugin::snapshot::Snapshots;
+use crate::sandbox::Plan;
+use crate::sandbox::run::RunContext;
 use crate::storage::address::Address;
+use crate::storage::link::{Link, Tracking};
 
 /// Longest wait at start for the first answers, so that workers begin with settings; a reader that takes longer
 /// is waited for no more.
@@ -27,6 +30,12 @@ pub(super) struct Readers {
     guests: Handle,
     tasks: JoinSet<()>,
     open: HashMap<PluginName, Open>,
+}
+
+/// How a new version of a config reader is tried.
+pub(super) struct Trial {
+    address: Address,
+    deadline: Duration,
 }
 
 struct Open {
@@ -81,6 +90,11 @@ impl Readers {
         self.tasks.spawn_on(run, &self.guests);
     }
 
+    /// How a new version is tried before it takes the place of one that works.
+    pub(super) fn trial(&self) -> Trial {
+        Trial { address: self.address.clone(), deadline: self.deadline }
+    }
+
     /// Ends a reader and forgets its settings.
     pub(super) fn close(&mut self, name: &PluginName) {
         if let Some(open) = self.open.remove(name) {
@@ -107,5 +121,17 @@ impl Readers {
             open.stop.send_replace(true);
         });
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+impl Trial {
+    /// Asks a config reader for its settings once, on the guests' threads; fails with why there are none.
+    pub(super) async fn run(&self, loaded: &Loaded, guests: &Handle) -> Result<(), String> {
+        let link = Link::new(&self.address, "config", self.deadline, Tracking::Off);
+        let link = link.map_err(|error| error.to_string())?;
+        let (version, timeout) = (loaded.version.clone(), loaded.manifest.read_timeout);
+        let context = RunContext { link, settings: Arc::default(), timeout, plan: Plan::Immediate };
+        let asked = guests.spawn(async move { version.read_config(&context).await.settings });
+        asked.await.unwrap_or_else(|panic| Err(panic.to_string())).map(drop)
     }
 }

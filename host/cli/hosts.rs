@@ -1,10 +1,12 @@
 //! `sandhog hosts`: who is at work on this Redis.
 
 use sandhog::job::lease::{HostRow, Leases};
+use sandhog::job::report::PluginReport;
 use serde_json::{Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
+use crate::cli::plugins::VERSION_DIGITS;
 use crate::cli::table::{Column, Table};
 use crate::cli::text;
 
@@ -44,10 +46,19 @@ pub(crate) async fn run(_: Args, context: &Context) -> Outcome {
             row.info.pid.to_string(),
             text::visible(row.info.version.as_bytes(), 20),
             text::visible(queues.join(" ").as_bytes(), LIST_CHARS_MAX),
-            text::visible(row.info.plugins.join(" ").as_bytes(), LIST_CHARS_MAX),
+            text::visible(plugins(row).join(" ").as_bytes(), LIST_CHARS_MAX),
         ]);
     }
     Ok(context.out.text(&table.render())?)
+}
+
+/// The plugins of a host, each with the version that new runs take.
+fn plugins(row: &HostRow) -> Vec<String> {
+    let named = |plugin: &PluginReport| {
+        let version = plugin.version.get(..VERSION_DIGITS).unwrap_or(&plugin.version);
+        format!("{}@{version}", plugin.name)
+    };
+    row.info.plugins.iter().map(named).collect()
 }
 
 /// The state of a lease in words.

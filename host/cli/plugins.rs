@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use sandhog::config::problem::Problems;
 use sandhog::config::settings::{Overrides, Settings};
 use sandhog::job::lease::Leases;
+use sandhog::job::report::{PluginReport, VersionState};
 use sandhog::plugin::load::kind_name;
 use sandhog::plugin::manifest::Manifest;
 use sandhog::plugin::name::PluginName;
@@ -36,7 +37,7 @@ struct Row {
     manifest: Option<Manifest>,
     version: Option<String>,
     problems: Vec<String>,
-    hosts: Vec<String>,
+    hosts: Vec<(String, PluginReport)>,
 }
 
 /// Runs the command.
@@ -45,7 +46,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let settings = context.settings_with(flags)?;
     let (mut rows, others) = look(&settings);
     match hosts(&settings).await {
-        Ok(hosts) => add_hosts(&mut rows, &hosts),
+        Ok(hosts) => add_hosts(&mut rows, hosts),
         Err(_) => {
             context.note(&format!("hosts were not asked: cannot reach Redis at `{}`", settings.redis.address))
         }
@@ -61,6 +62,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     }
     if !rows.is_empty() {
         context.out.text(&table(&rows).render())?;
+    }
+    let versions = versions(&rows);
+    if !versions.is_empty() {
+        context.out.text(&format!("\n{}", version_table(&versions).render()))?;
     }
     for problem in rows.values().flat_map(|row| &row.problems).chain(&others) {
         context.out.line(&text::visible(problem.as_bytes(), 2000))?;
@@ -107,27 +112,28 @@ pub(crate) fn conflicts(sources: &[Source]) -> Vec<(PluginName, String)> {
 }
 
 /// Living hosts, each with what it serves.
-async fn hosts(settings: &Settings) -> Outcome<Vec<(String, Vec<String>)>> {
+async fn hosts(settings: &Settings) -> Outcome<Vec<(String, Vec<PluginReport>)>> {
     let link = context::connect(settings).await?;
     let rows = Leases::new(link).list().await?;
     let living = rows.into_iter().filter(|row| row.expires_in_ms > 0);
     Ok(living.map(|row| (row.id.as_str().to_owned(), row.info.plugins)).collect())
 }
 
-/// Hosts tell `name@version`; one whose version is another one than in the folder shows it.
-fn add_hosts(rows: &mut BTreeMap<String, Row>, hosts: &[(String, Vec<String>)]) {
+fn add_hosts(rows: &mut BTreeMap<String, Row>, hosts: Vec<(String, Vec<PluginReport>)>) {
     for (host, plugins) in hosts {
         for plugin in plugins {
-            let (name, version) = plugin.split_once('@').unwrap_or((plugin, ""));
-            let row = rows.entry(name.to_owned()).or_insert_with(|| Row {
-                name: name.to_owned(),
+            let name = plugin.name.clone();
+            let row = rows.entry(name.clone()).or_insert_with(|| Row {
+                problems: vec![format!("{name}: served, but not in this folder")],
+                name,
                 manifest: None,
                 version: None,
-                problems: vec![format!("{name}: served, but not in this folder")],
                 hosts: Vec::new(),
             });
-            let same = row.version.as_ref().is_none_or(|v| v.starts_with(version));
-            row.hosts.push(if same { host.clone() } else { format!("{host} (version {version})") });
+            if let Some(refusal) = &plugin.refusal {
+                row.problems.push(format!("{host}: {refusal}"));
+            }
+            row.hosts.push((host.clone(), plugin));
         }
     }
 }
@@ -158,13 +164,67 @@ fn table(rows: &BTreeMap<String, Row>) -> Table {
     table
 }
 
+/// One version of a plugin in one state, on all hosts together.
+#[derive(Default)]
+struct Sum {
+    hosts: u64,
+    shares: Vec<f64>,
+    runs: u64,
+    failures: u64,
+}
+
+/// What hosts run, by plugin, state and version.
+fn versions(rows: &BTreeMap<String, Row>) -> BTreeMap<(&str, VersionState, &str), Sum> {
+    let mut sums: BTreeMap<_, Sum> = BTreeMap::new();
+    for (name, row) in rows {
+        for version in row.hosts.iter().flat_map(|(_, report)| &report.versions) {
+            let sum = sums.entry((name.as_str(), version.state, version.version.as_str())).or_default();
+            sum.hosts += 1;
+            sum.shares.push(version.share);
+            sum.runs += version.runs;
+            sum.failures += version.failures;
+        }
+    }
+    sums
+}
+
+fn version_table(versions: &BTreeMap<(&str, VersionState, &str), Sum>) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("plugin"),
+        Column::Text("version"),
+        Column::Text("state"),
+        Column::Number("share"),
+        Column::Number("hosts"),
+        Column::Number("runs"),
+        Column::Number("failed"),
+    ]);
+    for ((name, state, version), sum) in versions {
+        let share = sum.shares.iter().sum::<f64>() / f64::from(u32::try_from(sum.shares.len()).unwrap_or(1));
+        let digits: String = version.chars().take(VERSION_DIGITS).collect();
+        table.row([
+            text::visible(name.as_bytes(), 64),
+            text::visible(digits.as_bytes(), VERSION_DIGITS),
+            state.name().to_owned(),
+            format!("{:.0} %", share * 100.0),
+            sum.hosts.to_string(),
+            sum.runs.to_string(),
+            sum.failures.to_string(),
+        ]);
+    }
+    table
+}
+
 fn document(row: &Row) -> Value {
+    let hosts: Vec<&String> = row.hosts.iter().map(|(host, _)| host).collect();
+    let served: BTreeMap<&String, &PluginReport> =
+        row.hosts.iter().map(|(host, report)| (host, report)).collect();
     json!({
         "plugin": row.name,
         "kind": row.manifest.as_ref().map(|m| kind_name(m.kind)),
         "version": row.version,
         "queues": queues(row.manifest.as_ref()),
-        "hosts": row.hosts,
+        "hosts": hosts,
+        "served": served,
         "problems": row.problems,
     })
 }

@@ -8,6 +8,7 @@ use redis::Value;
 use super::key::{HOSTS, QUEUES, QueueKeys, host_info};
 use super::name::{HostId, QueueName};
 use super::reply::{Fields, list, text, unexpected};
+use super::report::PluginReport;
 use super::script;
 use super::store::StoreError;
 use crate::storage::fault::Fault;
@@ -22,12 +23,12 @@ pub const HOSTS_MAX: u32 = 10_000;
 const POPPED: &str = "pop:";
 
 /// What a host tells about itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct HostInfo {
     /// Queues it claims from, or may have claimed from: whoever reaps it looks there.
     pub queues: Vec<QueueName>,
-    /// Names of its plugins.
-    pub plugins: Vec<String>,
+    /// Its plugins.
+    pub plugins: Vec<PluginReport>,
     /// Of the program.
     pub version: String,
     /// Of the process, on its machine.
@@ -35,7 +36,7 @@ pub struct HostInfo {
 }
 
 /// One registered host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HostRow {
     /// Its id, which tells when it began.
     pub id: HostId,
@@ -174,9 +175,9 @@ fn milliseconds(lease: Duration) -> u64 {
 /// The arguments that tell about a host.
 fn add_info(call: &mut redis::Cmd, info: &HostInfo) {
     let queues: Vec<&str> = info.queues.iter().map(QueueName::as_str).collect();
-    let json = |names: &[&str]| serde_json::to_string(names).expect("strings always make JSON");
-    let plugins: Vec<&str> = info.plugins.iter().map(String::as_str).collect();
-    call.arg(json(&queues)).arg(json(&plugins)).arg(&info.version).arg(info.pid);
+    let names = serde_json::to_string(&queues).expect("strings always make JSON");
+    let plugins = serde_json::to_string(&info.plugins).expect("strings and numbers always make JSON");
+    call.arg(names).arg(plugins).arg(&info.version).arg(info.pid);
     for queue in queues {
         call.arg(queue);
     }

@@ -37,6 +37,8 @@ pub struct Manifest {
     pub read_timeout: Duration,
     /// Key of the Redis hash to which a config reader's settings are published.
     pub publish: Option<String>,
+    /// How a new version is tried; absent: it takes all runs at once.
+    pub canary: Option<Canary>,
     /// Where its fields stand, for problems that show only when plugins are seen together.
     pub lines: Lines,
 }
@@ -58,6 +60,17 @@ pub struct Consume {
     pub timeout: Duration,
     /// Waits between attempts.
     pub backoff: Backoff,
+}
+
+/// How a new version is tried on some of the runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Canary {
+    /// Share of the runs that take it, above 0 and up to 1.
+    pub share: f64,
+    /// How long, before it takes all.
+    pub length: Duration,
+    /// Share of its runs that may fail. Beyond it, and beyond the share of the version before, it is rolled back.
+    pub max_failure_rate: f64,
 }
 
 /// When a job's writes take place.

@@ -3,6 +3,7 @@
 
 use super::counters::Counters;
 use super::desk::{Commitment, End, Ended, Job};
+use super::edition::Edition;
 use super::exchange::by_tenure;
 use super::feeder::Feeder;
 use super::lane::Lane;
@@ -12,7 +13,6 @@ use crate::job::commit::{Commit, Verdict};
 use crate::job::settle::Fate;
 use crate::job::store::StoreError;
 use crate::job::take;
-use crate::sandbox::Version;
 use crate::sandbox::outcome::{Outcome, tidy};
 
 /// Conflicts of one job in a row after which its attempt has failed.
@@ -123,11 +123,11 @@ impl Feeder {
     /// Runs the job of a refuted run again, at once; too often refuted, the attempt has failed.
     fn run_again(&mut self, ended: Ended, reason: impl FnOnce() -> String) {
         let End::Commit(commitment) = ended.end else { return };
-        let Commitment { pending, version, mut job } = *commitment;
+        let Commitment { pending, edition, mut job } = *commitment;
         job.conflicts += 1;
         let put_back = pending.changes.taken;
         let end = if job.conflicts > CONFLICTS_MAX {
-            self.failed(job, &version, &Outcome::Retry { reason: reason(), after: None })
+            self.failed(job, &edition, &Outcome::Retry { reason: reason(), after: None })
         } else {
             let (slot, tenure, claimed_at) = (ended.slot, ended.tenure, ended.claimed_at);
             Ended { slot, tenure, claimed_at, end: End::Again(Box::new(job)), put_back: Vec::new() }
@@ -138,14 +138,13 @@ impl Feeder {
     /// Ends the job of a run whose effects cannot be applied.
     fn refuse(&mut self, ended: Ended, outcome: &Outcome) {
         let End::Commit(commitment) = ended.end else { return };
-        let Commitment { pending, version, job } = *commitment;
-        let end = self.failed(job, &version, outcome);
+        let Commitment { pending, edition, job } = *commitment;
+        let end = self.failed(job, &edition, outcome);
         self.batch.push(Ended { put_back: pending.changes.taken, ..end });
     }
 
-    fn failed(&self, job: Job, version: &Version, outcome: &Outcome) -> Ended {
-        let lane = &self.lane;
-        runner::fail(lane, &lane.policy.load().rules, version.digest(), outcome, job)
+    fn failed(&self, job: Job, edition: &Edition, outcome: &Outcome) -> Ended {
+        runner::fail(&self.lane, edition, outcome, job)
     }
 }
 

@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use super::edition::Edition;
 use super::membership::Tenure;
 use crate::job::change::Taken;
 use crate::job::envelope::Header;
 use crate::job::settle::Fate;
 use crate::job::store::{Claimed, Slot};
-use crate::sandbox::{Pending, Version};
+use crate::sandbox::Pending;
 
 /// Ends that make a batch worth sending at once.
 pub(super) const BATCH: usize = 128;
@@ -62,7 +63,7 @@ pub(super) enum End {
 pub(super) struct Commitment {
     pub(super) pending: Pending,
     /// What ran.
-    pub(super) version: Arc<Version>,
+    pub(super) edition: Arc<Edition>,
     /// The job, should it have to run again.
     pub(super) job: Job,
 }

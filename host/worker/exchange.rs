@@ -102,7 +102,7 @@ impl Feeder {
         if claim == 0 && acks.is_empty() {
             return Ok(());
         }
-        let (order, delivery) = (self.lane.policy.load().order, self.lane.delivery);
+        let (order, delivery) = (self.lane.current().policy.order, self.lane.delivery);
         let tenure = self.tenure.clone();
         let next_seq = self.next_seq;
         let turn = Turn { host: &tenure.host, acks: &acks, claim, next_seq, order, delivery };
@@ -195,7 +195,7 @@ impl Feeder {
 
     /// Gives back what former tenures claimed without our knowing, once none of their known jobs runs.
     async fn sweep_former(&mut self) -> Result<(), StoreError> {
-        let crashes_max = self.lane.policy.load().crashes_max;
+        let crashes_max = self.lane.current().policy.crashes_max;
         let mut kept = Vec::new();
         for former in std::mem::take(&mut self.former) {
             if self.held.iter().any(|(number, _)| *number == former.number) {

@@ -175,7 +175,8 @@ impl Feeder {
         if phase == Phase::Leaving {
             self.runners.abort_all();
         }
-        let policy = self.lane.policy.load_full();
+        let edition = self.lane.current();
+        let policy = &edition.policy;
         let keeps = self.lane.delivery == Delivery::AtLeastOnce;
         if phase == Phase::Leaving || (phase == Phase::Draining && keeps) {
             let order = policy.order;
@@ -202,7 +203,7 @@ impl Feeder {
         if phase != Phase::Serving || !self.hungry {
             return 0;
         }
-        let concurrency = self.lane.policy.load().concurrency;
+        let concurrency = self.lane.current().policy.concurrency;
         let keeps = self.lane.delivery == Delivery::AtLeastOnce;
         // A job taken for ever is not taken before it can run.
         let size = concurrency + if keeps { self.window.ahead() } else { 0 };
@@ -277,6 +278,6 @@ impl Feeder {
 
     /// Whether a job is one crash short of the limit.
     pub(super) fn is_suspect(&self, header: &Header) -> bool {
-        header.crashes > 0 && header.crashes + 1 >= self.lane.policy.load().crashes_max
+        header.crashes > 0 && header.crashes + 1 >= self.lane.current().policy.crashes_max
     }
 }

@@ -1,39 +1,19 @@
 //! One queue served by one plugin on this host: what its feeder and its runners share.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, Semaphore};
 
 use super::counters::Counters;
 use super::desk::Desk;
-use super::fate::Rules;
+use super::edition::{Edition, Editions};
 use crate::job::name::QueueName;
-use crate::job::store::{Delivery, JobStore, Order};
-use crate::plugin::snapshot::SettingsView;
-use crate::sandbox::load::Version;
-use crate::sandbox::{Contention, Foresight, Isolation};
+use crate::job::store::{Delivery, JobStore};
+use crate::sandbox::{Contention, Foresight};
 use crate::storage::link::Link;
-
-/// How the operator wants a queue served.
-#[derive(Debug, Clone)]
-pub struct Policy {
-    /// Which end of the list comes first.
-    pub order: Order,
-    /// Runs at once on this host.
-    pub concurrency: usize,
-    /// Wall clock of one run.
-    pub timeout: Duration,
-    /// What failed runs come to.
-    pub rules: Rules,
-    /// Runs that ended with their host before a job is buried.
-    pub crashes_max: u32,
-    /// What a run takes for granted when its effects are committed with its completion; none: each of its
-    /// effects takes place at once.
-    pub isolation: Option<Isolation>,
-}
 
 /// Told of every run: for measuring.
 pub trait Observe: Send + Sync {
@@ -52,12 +32,9 @@ pub struct Lane {
     pub queue: QueueName,
     /// The plugin's name.
     pub plugin: String,
-    /// The version new runs take; a run keeps the one it started with.
-    pub version: Arc<ArcSwap<Version>>,
-    /// The settings new runs see.
-    pub settings: Arc<ArcSwap<SettingsView>>,
-    /// How to serve the queue; may be replaced while it is served.
-    pub policy: ArcSwap<Policy>,
+    /// What new runs take; a run keeps what it started with.
+    editions: ArcSwap<Editions>,
+    runs: AtomicU64,
     /// Whether a job survives its host; fixed for the life of the lane.
     pub delivery: Delivery,
     /// Jobs in Redis.
@@ -87,12 +64,8 @@ pub struct Lane {
 pub struct LaneParts {
     /// The plugin's name.
     pub plugin: String,
-    /// The version new runs take.
-    pub version: Arc<ArcSwap<Version>>,
-    /// The settings new runs see.
-    pub settings: Arc<ArcSwap<SettingsView>>,
-    /// How to serve the queue.
-    pub policy: Policy,
+    /// What new runs take.
+    pub editions: Editions,
     /// Whether a job survives its host.
     pub delivery: Delivery,
     /// Jobs in Redis.
@@ -115,9 +88,8 @@ impl Lane {
         Self {
             queue: parts.store.queue().clone(),
             plugin: parts.plugin,
-            version: parts.version,
-            settings: parts.settings,
-            policy: ArcSwap::from_pointee(parts.policy),
+            editions: ArcSwap::from_pointee(parts.editions),
+            runs: AtomicU64::new(0),
             delivery: parts.delivery,
             store: parts.store,
             guests: parts.guests,
@@ -131,6 +103,27 @@ impl Lane {
             wake: Arc::new(Notify::new()),
             idle: AtomicBool::new(false),
         }
+    }
+
+    /// Replaces what new runs take, in one step.
+    pub fn exchange(&self, editions: Editions) {
+        self.editions.store(Arc::new(editions));
+    }
+
+    /// What new runs take.
+    pub fn editions(&self) -> Arc<Editions> {
+        self.editions.load_full()
+    }
+
+    /// What the queue is served by.
+    pub fn current(&self) -> Arc<Edition> {
+        self.editions.load().current().clone()
+    }
+
+    /// What the next run takes.
+    pub(super) fn next_edition(&self) -> Arc<Edition> {
+        let nth = self.runs.fetch_add(1, Relaxed);
+        self.editions.load().of_run(nth).clone()
     }
 }
 

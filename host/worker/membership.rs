@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::job::lease::{HostInfo, Leases};
 use crate::job::name::{HostId, QueueName};
+use crate::job::report::PluginReport;
 use crate::job::store::StoreError;
 
 /// One uninterrupted hold of a lease.
@@ -72,7 +73,7 @@ impl Membership {
     }
 
     /// What this host is about to serve, and what it may still hold jobs of; told with the next `join`.
-    pub fn will_serve(&self, queues: Vec<QueueName>, plugins: Vec<String>) {
+    pub fn will_serve(&self, queues: Vec<QueueName>, plugins: Vec<PluginReport>) {
         let mut info = self.info.lock().unwrap_or_else(PoisonError::into_inner);
         (info.queues, info.plugins) = (queues, plugins);
     }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::desk::{Commitment, End, Ended, Job};
-use super::fate::{self, Ran, Rules};
-use super::lane::{Lane, Policy};
+use super::edition::Edition;
+use super::fate::{self, Ran};
+use super::lane::Lane;
 use super::membership::Tenure;
 use crate::job::envelope::Header;
 use crate::job::settle::Fate;
 use crate::job::store::{Claimed, Delivery};
 use crate::sandbox::outcome::Outcome;
 use crate::sandbox::run::{JobCall, RunContext, RunReport};
-use crate::sandbox::{Atomic, Drained, Isolation, Plan, Pops, Take, Takings, Version};
+use crate::sandbox::{Atomic, Drained, Isolation, Plan, Pops, Take, Takings};
 
 /// Runs after which a runner lets other tasks have the thread, though none of its guests had to wait.
 const RUNS_PER_TURN: u32 = 16;
@@ -23,8 +24,8 @@ const PATIENCE_MAX: Duration = Duration::from_millis(20);
 
 /// Runs jobs until the desk is empty. Dropping the future in a run hands the job back, attempt not counted.
 pub(super) async fn run(lane: Arc<Lane>) {
-    let settings = lane.settings.load().current();
-    let (link, timeout) = (lane.guests.clone(), lane.policy.load().timeout);
+    let edition = lane.current();
+    let (link, settings, timeout) = (lane.guests.clone(), edition.settings.current(), edition.policy.timeout);
     let context = RunContext { link, settings, timeout, plan: Plan::Immediate };
     let mut seat = Seat { lane: &lane, context, takings: Arc::default(), held: None, left: false };
     let mut ended = None;
@@ -64,7 +65,9 @@ impl Seat<'_> {
         if let Some(observer) = &lane.observer {
             observer.started(&job.claimed.payload);
         }
-        let policy = self.context(&job.tenure);
+        // Fixed here for the whole run, whatever is swapped meanwhile.
+        let edition = lane.next_edition();
+        self.adapt(&edition, &job.tenure);
         let job = &*self.held.insert(job);
         if job.conflicts > 1 {
             tokio::time::sleep(patience(job.conflicts)).await;
@@ -77,23 +80,22 @@ impl Seat<'_> {
             queue: lane.queue.as_str(),
             payload,
             attempt: header.attempts.saturating_add(1),
-            max_attempts: policy.rules.max_attempts,
+            max_attempts: edition.policy.rules.max_attempts,
             first_seen_ms: header.first_seen_ms,
             headers: &headers,
         };
-        // Fixed here for the whole run, whatever is swapped meanwhile.
-        let version = lane.version.load_full();
-        let report = version.run_job(call, &self.context).await;
+        let report = edition.version.run_job(call, &self.context).await;
+        edition.tally.count(&report.outcome);
         let job = self.held.take().expect("nobody else takes what this runner holds");
-        self.end(job, report, &policy, version)
+        self.end(job, report, edition)
     }
 
     /// What is to be said to Redis about a run.
-    fn end(&self, job: Job, report: RunReport, policy: &Policy, version: Arc<Version>) -> Ended {
+    fn end(&self, job: Job, report: RunReport, edition: Arc<Edition>) -> Ended {
         let RunReport { outcome, pending, .. } = report;
         let Drained { sure, unsure } = self.takings.drain();
         if outcome != Outcome::Done {
-            let end = fail(self.lane, &policy.rules, version.digest(), &outcome, job);
+            let end = fail(self.lane, &edition, &outcome, job);
             return Ended { put_back: [sure, unsure].concat(), ..end };
         }
         let end = match pending {
@@ -103,12 +105,12 @@ impl Seat<'_> {
                 // to have been so at one moment.
                 let settles = pending.changes.writes.is_empty() && pending.changes.taken.is_empty();
                 if pending.changes.is_empty()
-                    || (settles && policy.isolation != Some(Isolation::Serializable))
+                    || (settles && edition.policy.isolation != Some(Isolation::Serializable))
                 {
                     Ended::of(&job, End::Complete)
                 } else {
                     let (slot, tenure, claimed_at) = (job.claimed.slot, job.tenure.clone(), job.claimed_at);
-                    let end = End::Commit(Box::new(Commitment { pending, version, job }));
+                    let end = End::Commit(Box::new(Commitment { pending, edition, job }));
                     Ended { slot, tenure, claimed_at, end, put_back: Vec::new() }
                 }
             }
@@ -118,10 +120,10 @@ impl Seat<'_> {
     }
 
     /// Brings the context up to date with what the operator and config readers say now.
-    fn context(&mut self, tenure: &Tenure) -> Arc<Policy> {
-        let policy = self.lane.policy.load_full();
+    fn adapt(&mut self, edition: &Edition, tenure: &Tenure) {
+        let policy = &edition.policy;
         self.context.timeout = policy.timeout;
-        self.context.settings = self.lane.settings.load().current();
+        self.context.settings = edition.settings.current();
         let fits = match (&self.context.plan, policy.isolation) {
             (Plan::Immediate, wanted) => wanted.is_none(),
             (Plan::Atomic(atomic), wanted) => {
@@ -141,7 +143,6 @@ impl Seat<'_> {
                 }
             };
         }
-        policy
     }
 }
 
@@ -165,7 +166,8 @@ fn patience(conflicts: u32) -> Duration {
 }
 
 /// The end of a job whose run did not complete it.
-pub(super) fn fail(lane: &Lane, rules: &Rules, version: &str, outcome: &Outcome, mut job: Job) -> Ended {
+pub(super) fn fail(lane: &Lane, edition: &Edition, outcome: &Outcome, mut job: Job) -> Ended {
+    let (version, rules) = (edition.version.digest(), &edition.policy.rules);
     let ran = Ran { plugin: &lane.plugin, version };
     let fate = fate::decide(outcome, &mut job.claimed.header, rules, ran, fastrand::f64());
     report(lane, version, outcome, &job.claimed.header, fate);

@@ -128,8 +128,8 @@ fn run_refuses_what_it_cannot_serve() {
     $ sandhog run --plugins bad --log error
     --- stderr
     sandhog: no plugin could be loaded: 2 problems
-      bad/other.toml:1: `kind` must be "worker" or "config-reader"; found the number 1
       bad/noop.wasm: is a text file, not a WebAssembly component
+      bad/other.toml:1: `kind` must be "worker" or "config-reader"; found the number 1
     --- exit code 2
 
     $ sandhog run --plugins bad --log sandhog=loud

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sandhog::job::lease::{HostInfo, Leases};
 use sandhog::job::name::{HostId, QueueName};
+use sandhog::job::report::PluginReport;
 use sandhog::job::store::StoreError;
 
 use super::Scene;
@@ -13,7 +14,7 @@ const LEASE: Duration = Duration::from_secs(60);
 fn info(queues: &[&str]) -> HostInfo {
     HostInfo {
         queues: queues.iter().map(|q| QueueName::new(*q).unwrap()).collect(),
-        plugins: vec!["thumbs".to_owned()],
+        plugins: vec![PluginReport { name: "thumbs".to_owned(), ..PluginReport::default() }],
         version: "0.1.0".to_owned(),
         pid: 17,
     }
@@ -30,7 +31,10 @@ async fn a_life_begins_is_renewed_and_forgotten() {
     assert!((before_ms..before_ms + 5_000).contains(&host.epoch_ms()));
     scene.host = host.clone();
     let about = |queues: &str| {
-        format!("hash pid=17, plugins=[\"thumbs\"], queues={queues}, started_ms=T, version=0.1.0")
+        format!(
+            "hash pid=17, plugins=[{{\"name\":\"thumbs\",\"kind\":\"\",\"version\":\"\",\"queues\":[],\"versions\":[]}}], \
+             queues={queues}, started_ms=T, version=0.1.0"
+        )
     };
     let found = scene.dump_all().await;
     let expected = [

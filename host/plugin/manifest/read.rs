@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Consume, EffectsMode, Kind, Limits, Manifest};
+use super::{Canary, Consume, EffectsMode, Kind, Limits, Manifest};
 use crate::capability::grant::{Grants, Patterns};
 use crate::capability::plan::Isolation;
 use crate::config::document::Document;
@@ -62,12 +62,23 @@ pub(super) fn manifest(origin: &str, text: &str, ceilings: &Ceilings) -> Result<
         instances.refuse("reuse", "above 1 is not yet supported; write 1 or leave it out");
     }
     instances.finish();
-    root.not_yet("canary", "leave it out: a new version takes over at once");
+    let canary = canary(&mut root, reader);
     root.not_yet("engine", "leave it out: there is one profile");
     root.finish();
     let kind = kind.unwrap_or(Kind::Worker);
     let lines = document.lines();
-    document.finish(Manifest { kind, consume, effects, grants, config, limits, read_timeout, publish, lines })
+    document.finish(Manifest {
+        kind,
+        consume,
+        effects,
+        grants,
+        config,
+        limits,
+        read_timeout,
+        publish,
+        canary,
+        lines,
+    })
 }
 
 /// The fields that only one kind has at the top of the file.
@@ -192,6 +203,25 @@ fn backoff(mut table: Table<'_>) -> Backoff {
     }
     table.finish();
     Backoff { base, factor: factor.unwrap_or(2.0), max: longest, jitter: jitter.unwrap_or(0.2) }
+}
+
+fn canary(root: &mut Table<'_>, reader: bool) -> Option<Canary> {
+    const MINUTES: Duration = Duration::from_secs(120);
+    if reader {
+        root.misplaced("canary", "is for workers; a config reader is asked once before it takes over");
+        return None;
+    }
+    let is_wanted = root.has("canary");
+    let mut table = root.table("canary");
+    let share = table.number("share", 0.001..=1.0, 0.1);
+    let length = table.duration("for", MILLISECOND..=DAY, "2m");
+    let max_failure_rate = table.number("max_failure_rate", 0.0..=1.0, 0.05);
+    table.finish();
+    is_wanted.then(|| Canary {
+        share: share.unwrap_or(0.1),
+        length: length.unwrap_or(MINUTES),
+        max_failure_rate: max_failure_rate.unwrap_or(0.05),
+    })
 }
 
 fn effects(root: &mut Table<'_>, reader: bool) -> EffectsMode {

@@ -141,7 +141,7 @@ fn the_words_for_what_is_wrong() {
 
 #[test]
 fn all_problems_come_together_in_the_order_of_the_lines() {
-    let text = "kind = \"worker\"\n[limits]\nmemory = \"0B\"\n[[consume]]\nqueue = \"\"\nordr = \"fifo\"\n[canary]\n[grants]\nkv.read = [\"\"]\n";
+    let text = "kind = \"worker\"\n[limits]\nmemory = \"0B\"\n[[consume]]\nqueue = \"\"\nordr = \"fifo\"\n[canaries]\n[grants]\nkv.read = [\"\"]\n";
     let lines: Vec<String> = problems(text).iter().map(|p| p.split(':').next().unwrap().to_owned()).collect();
     assert_eq!(lines, ["3", "5", "6", "7", "9"]);
 }
