@@ -2,10 +2,12 @@
 //! component runs is in `sandbox`; which runs when is in `worker`.
 
 pub mod componentize;
+pub mod depot;
 pub mod load;
 pub mod manifest;
 pub mod name;
 pub mod reader;
+pub mod release;
 pub mod scan;
 pub mod snapshot;
 pub mod survey;

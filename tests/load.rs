@@ -1,5 +1,7 @@
-//! What loading refuses, in the exact words an operator reads. When hosts load is in `watch`.
+//! What loading refuses, in the exact words an operator reads. When hosts load is in `watch`, where
+//! a fleet loads from in `depot`.
 
+mod depot;
 mod watch;
 
 use std::sync::Arc;

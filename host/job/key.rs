@@ -17,6 +17,35 @@ pub fn host_info(host: &str) -> String {
     format!("sandhog:host:{host}")
 }
 
+/// Hash of what the fleet is to run: plugin by the wanted release, in JSON.
+pub const PLUGINS: &str = "sandhog:plugins";
+
+/// List of what was wanted of a plugin, in JSON, the latest first.
+pub fn plugin_history(plugin: &str) -> String {
+    let (prefix, ending) = plugin_history_parts();
+    format!("{prefix}{plugin}{ending}")
+}
+
+/// What stands before and after the plugin in the key of its history; a script puts names between.
+pub fn plugin_history_parts() -> (&'static str, &'static str) {
+    ("sandhog:plugins:", ":history")
+}
+
+/// String that holds a release in JSON.
+pub fn release(id: &str) -> String {
+    format!("sandhog:release:{id}")
+}
+
+/// Hash that holds a component: `bytes`, its length, and `0`, `1`, … its chunks.
+pub fn component(digest: &str) -> String {
+    format!("sandhog:component:{digest}")
+}
+
+/// The same while it is gathered. Beside the components, not among them: it is none yet.
+pub fn component_on_its_way(digest: &str, number: u64) -> String {
+    format!("sandhog:component-on-its-way:{digest}:{number:016x}")
+}
+
 /// The companion keys of one queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueKeys {

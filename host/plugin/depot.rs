@@ -1,0 +1,350 @@
+//! The fleet's plugins in Redis: components by digest, releases by id, and which release of each plugin is wanted.
+//! Nothing here trusts what it reads: lengths are bounded before anything is fetched, and ids are computed again.
+//! What a host does with a release, and who may sign one, is not known here.
+//!
+//! A component is gathered under a name of its own and renamed when every chunk has been looked at again; it goes
+//! away by itself unless a wanted release has it. So what was interrupted leaves nothing that counts.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use redis::Value;
+use sha1_smol::Sha1;
+
+use super::name::PluginName;
+use super::release::{Digest, Release, Wanted};
+use crate::config::document::FILE_BYTES_MAX;
+use crate::config::unit::show_size;
+use crate::job::key;
+use crate::storage::fault::Fault;
+use crate::storage::link::Link;
+use crate::storage::script::Script;
+
+/// Most plugins of a fleet.
+pub const PLUGINS_MAX: u64 = 1000;
+/// Releases of a plugin that are remembered, and kept.
+pub const HISTORY_MAX: usize = 20;
+/// Bytes of a chunk, but for the last one: Redis serves others between two.
+pub const CHUNK_BYTES: usize = 512 * 1024;
+/// How long a component that is on its way waits for its next chunk.
+const GATHERED: Duration = Duration::from_secs(10 * 60);
+/// How long a component or a release stays that no history has: deploys and hosts that are at it can finish.
+const UNWANTED: Duration = Duration::from_secs(3600);
+/// Longest release in JSON: a manifest in which every byte is escaped, and some room for the rest.
+const RELEASE_BYTES_MAX: usize = 6 * FILE_BYTES_MAX as usize + 4096;
+/// Longest text that says who deploys.
+const BY_CHARS_MAX: usize = 100;
+
+/// A script made of its parts. One that writes has no flags: at Redis' memory limit it is refused before anything is
+/// written.
+macro_rules! script {
+    ($name:ident, $($file:literal),+) => {
+        static $name: LazyLock<Script> = LazyLock::new(|| Script::new(concat!($(include_str!($file)),+)));
+    };
+    ($name:ident writes $($file:literal),+) => {
+        static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(concat!(
+                "#!lua\n",
+                include_str!("../job/script/part/wrong_type.lua"),
+                $(include_str!($file)),+
+            ))
+        });
+    };
+}
+
+script!(PUT_CHUNK writes "script/put_chunk.lua");
+script!(KEEP_COMPONENT writes "script/part/whole.lua", "script/keep_component.lua");
+script!(WANT writes "../job/script/part/now.lua", "script/want.lua");
+script!(GET_CHUNK, "script/get_chunk.lua");
+script!(CHUNK_DIGEST, "script/chunk_digest.lua");
+
+/// Why the depot could not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DepotError {
+    /// Redis gave no usable answer.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// A key of ours holds something else.
+    #[error("the key `{0}` holds another type than Sandhog keeps there")]
+    WrongType(String),
+    /// A release or a component is not there, or not any more.
+    #[error("there is no `{0}` in Redis; deploy it again")]
+    Missing(String),
+    /// What is there is not what its name says.
+    #[error("`{key}` in Redis is damaged: {reason}; deploy it again")]
+    Damaged {
+        /// Where.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Not even asked for.
+    #[error("the component `{key}` has {}; it can have {} at the most (`limits.component`)", show_size(*.bytes), show_size(*.bytes_max))]
+    TooLarge {
+        /// Where.
+        key: String,
+        /// What it claims to have.
+        bytes: u64,
+        /// What the host takes.
+        bytes_max: u64,
+    },
+    /// One more does not fit.
+    #[error("the fleet has {PLUGINS_MAX} plugins, and cannot have more")]
+    TooMany,
+}
+
+/// What putting a release did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// The component was sent.
+    Sent,
+    /// It was there already.
+    Known,
+}
+
+/// The depot at the other end of a link; clones share the connection.
+#[derive(Debug, Clone)]
+pub struct Depot {
+    link: Link,
+}
+
+impl Depot {
+    /// The key that changes whenever another release is wanted: `wanted` reads it, so key tracking on the same
+    /// link reports its next change.
+    pub const KEY: &str = key::PLUGINS;
+
+    /// The depot at the other end of `link`.
+    pub fn new(link: Link) -> Self {
+        Self { link }
+    }
+
+    /// The release that is wanted of each plugin. An entry that somebody spoiled is left out.
+    pub async fn wanted(&self) -> Result<BTreeMap<PluginName, Wanted>, DepotError> {
+        let count: u64 = self.ask(redis::cmd("HLEN").arg(Self::KEY), Self::KEY).await?;
+        if count > PLUGINS_MAX {
+            return Err(damaged(Self::KEY, format!("it has {count} entries")));
+        }
+        let entries: Vec<(String, String)> =
+            self.ask(redis::cmd("HGETALL").arg(Self::KEY), Self::KEY).await?;
+        let read = |(name, text): (String, String)| {
+            let read = PluginName::new(name.clone()).ok().zip(serde_json::from_str::<Wanted>(&text).ok());
+            if read.is_none() {
+                tracing::warn!("`{}` has an entry that is none, `{}`", Self::KEY, name.escape_debug());
+            }
+            read
+        };
+        Ok(entries.into_iter().filter_map(read).collect())
+    }
+
+    /// What was wanted of a plugin, the latest first, `HISTORY_MAX` at most.
+    pub async fn history(&self, plugin: &PluginName) -> Result<Vec<Wanted>, DepotError> {
+        let key = key::plugin_history(plugin.as_str());
+        let last = HISTORY_MAX - 1;
+        let texts: Vec<String> = self.ask(redis::cmd("LRANGE").arg(&key).arg(0).arg(last), &key).await?;
+        Ok(texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect())
+    }
+
+    /// A release; none if it is not there.
+    pub async fn release(&self, id: &Digest) -> Result<Option<Release>, DepotError> {
+        let key = key::release(id.as_str());
+        let mut get = redis::cmd("GETRANGE");
+        get.arg(&key).arg(0).arg(RELEASE_BYTES_MAX);
+        let text: Vec<u8> = self.ask(&get, &key).await?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        if text.len() > RELEASE_BYTES_MAX {
+            return Err(damaged(&key, "it is larger than any release"));
+        }
+        let release: Release = serde_json::from_slice(&text)
+            .map_err(|error| damaged(&key, format!("it is no release: {error}")))?;
+        if release.id() == *id { Ok(Some(release)) } else { Err(damaged(&key, "it is another release")) }
+    }
+
+    /// The bytes of a component of at most `bytes_max`, exactly those that have this digest.
+    pub async fn component(&self, digest: &Digest, bytes_max: u64) -> Result<Vec<u8>, DepotError> {
+        let key = key::component(digest.as_str());
+        let length: Option<String> = self.ask(redis::cmd("HGET").arg(&key).arg("bytes"), &key).await?;
+        let Some(length) = length else { return Err(DepotError::Missing(key)) };
+        let length: u64 = length.parse().map_err(|_| damaged(&key, "its length is not a number"))?;
+        if length > bytes_max {
+            return Err(DepotError::TooLarge { key, bytes: length, bytes_max });
+        }
+        let length = usize::try_from(length).map_err(|_| damaged(&key, "its length is not a number"))?;
+        let mut component = Vec::with_capacity(length);
+        for (number, size) in chunk_sizes(length).enumerate() {
+            let mut call = GET_CHUNK.call(&[&key]);
+            call.arg(number).arg(size);
+            match GET_CHUNK.run::<Value>(&self.link, &call).await? {
+                Value::BulkString(chunk) if chunk.len() == size => component.extend(chunk),
+                Value::Int(0) => return Err(damaged(&key, format!("chunk {number} is not there"))),
+                Value::Int(has) => {
+                    return Err(damaged(&key, format!("chunk {number} has {has} bytes instead of {size}")));
+                }
+                _ => return Err(damaged(&key, "it is not what was stored")),
+            }
+        }
+        if Digest::of(&component) == *digest {
+            Ok(component)
+        } else {
+            Err(damaged(&key, "it is another one"))
+        }
+    }
+
+    /// Puts a release with its component into the depot; `progress` is told how many bytes have been sent. Nobody
+    /// runs it until it is wanted.
+    ///
+    /// # Panics
+    ///
+    /// If the component is not that of the release.
+    pub async fn put(
+        &self,
+        release: &Release,
+        component: &[u8],
+        mut progress: impl FnMut(u64),
+    ) -> Result<Put, DepotError> {
+        assert_eq!(Digest::of(component), release.component, "a release is put with its own component");
+        let put = match self.is_there(release, component).await? {
+            true => Put::Known,
+            false => self.send(release, component, &mut progress).await?,
+        };
+        self.put_release(release).await?;
+        Ok(put)
+    }
+
+    /// Whether the whole component is there, each chunk as it should be; it then stays for a while.
+    async fn is_there(&self, release: &Release, component: &[u8]) -> Result<bool, DepotError> {
+        let key = key::component(release.component.as_str());
+        if !self.keep(&[&key], component.len()).await? {
+            return Ok(false);
+        }
+        for (number, chunk) in component.chunks(CHUNK_BYTES).enumerate() {
+            let mut call = CHUNK_DIGEST.call(&[&key]);
+            call.arg(number);
+            let found: String = CHUNK_DIGEST.run(&self.link, &call).await?;
+            if found != Sha1::from(chunk).digest().to_string() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn send(
+        &self,
+        release: &Release,
+        component: &[u8],
+        progress: &mut impl FnMut(u64),
+    ) -> Result<Put, DepotError> {
+        let key = key::component(release.component.as_str());
+        let gathered = key::component_on_its_way(release.component.as_str(), fastrand::u64(..));
+        let mut sent = 0;
+        for (number, chunk) in component.chunks(CHUNK_BYTES).enumerate() {
+            let mut call = PUT_CHUNK.call(&[&gathered]);
+            call.arg(number).arg(chunk).arg(milliseconds(GATHERED));
+            match PUT_CHUNK.run::<Value>(&self.link, &call).await? {
+                Value::BulkString(found) if found == Sha1::from(chunk).digest().to_string().as_bytes() => {}
+                Value::Array(_) => return Err(DepotError::WrongType(gathered)),
+                _ => return Err(damaged(&gathered, format!("chunk {number} is not what was sent"))),
+            }
+            sent += chunk.len() as u64;
+            progress(sent);
+        }
+        if self.keep(&[&key, &gathered], component.len()).await? {
+            Ok(Put::Sent)
+        } else {
+            Err(damaged(&gathered, "it is not what was sent"))
+        }
+    }
+
+    async fn keep(&self, keys: &[&String], bytes: usize) -> Result<bool, DepotError> {
+        let mut call = KEEP_COMPONENT.call(keys);
+        call.arg(bytes).arg(CHUNK_BYTES).arg(milliseconds(UNWANTED));
+        match KEEP_COMPONENT.run::<Value>(&self.link, &call).await? {
+            Value::Int(done) => Ok(done == 1),
+            _ => Err(DepotError::WrongType(keys[0].clone())),
+        }
+    }
+
+    async fn put_release(&self, release: &Release) -> Result<(), DepotError> {
+        let key = key::release(release.id().as_str());
+        let text = serde_json::to_string(release).expect("strings always make JSON");
+        let mut put = redis::pipe();
+        // One that is wanted keeps no expiry; one that somebody spoiled is mended.
+        put.cmd("SET").arg(&key).arg(&text).arg("NX").arg("PX").arg(milliseconds(UNWANTED));
+        put.cmd("SET").arg(&key).arg(&text).arg("XX").arg("KEEPTTL");
+        put.cmd("PEXPIRE").arg(&key).arg(milliseconds(UNWANTED)).arg("GT");
+        for answer in self.link.pipeline(&put).await? {
+            answer?;
+        }
+        Ok(())
+    }
+
+    /// Makes a release that is in the depot the wanted one of a plugin. Of two that do so at once, the one with the
+    /// higher number has won.
+    pub async fn want(
+        &self,
+        plugin: &PluginName,
+        id: &Digest,
+        component: &Digest,
+        by: &str,
+    ) -> Result<Wanted, DepotError> {
+        let by: String = by.chars().take(BY_CHARS_MAX).collect();
+        let history = key::plugin_history(plugin.as_str());
+        let keys = [Self::KEY, &history, &key::release(id.as_str()), &key::component(component.as_str())];
+        let mut call = WANT.call(&keys);
+        call.arg(plugin.as_str()).arg(id.as_str()).arg(component.as_str()).arg(&by);
+        call.arg(HISTORY_MAX).arg(PLUGINS_MAX).arg(milliseconds(UNWANTED));
+        call.arg(key::release("")).arg(key::component(""));
+        let (prefix, ending) = key::plugin_history_parts();
+        call.arg(prefix).arg(ending);
+        let answer: (u64, Option<Value>, Option<u64>) = read_want(WANT.run(&self.link, &call).await?)?;
+        match answer {
+            (1, Some(Value::Int(number)), Some(at_ms)) => Ok(Wanted {
+                release: id.clone(),
+                component: component.clone(),
+                number: number.unsigned_abs(),
+                at_ms,
+                by,
+            }),
+            (2, Some(Value::BulkString(key)), _) => {
+                Err(DepotError::Missing(String::from_utf8_lossy(&key).into()))
+            }
+            (3, Some(Value::BulkString(key)), _) => {
+                Err(DepotError::WrongType(String::from_utf8_lossy(&key).into()))
+            }
+            _ => Err(DepotError::TooMany),
+        }
+    }
+
+    async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd, key: &str) -> Result<T, DepotError> {
+        let answer = self.link.query(command).await;
+        answer.map_err(|fault| {
+            if fault.is_code("WRONGTYPE") { DepotError::WrongType(key.to_owned()) } else { fault.into() }
+        })
+    }
+}
+
+/// The first number of an answer, what follows it, and the number after that.
+fn read_want(answer: Value) -> Result<(u64, Option<Value>, Option<u64>), Fault> {
+    let unexpected = || Fault::Unexpected("an answer of another shape than the script's".to_owned());
+    let Value::Array(fields) = answer else { return Err(unexpected()) };
+    let mut fields = fields.into_iter();
+    let Some(Value::Int(kind)) = fields.next() else { return Err(unexpected()) };
+    let (second, third) = (fields.next(), fields.next());
+    let third = third.and_then(|third| if let Value::Int(n) = third { Some(n.unsigned_abs()) } else { None });
+    Ok((kind.unsigned_abs(), second, third))
+}
+
+/// The lengths of the chunks of so many bytes.
+fn chunk_sizes(bytes: usize) -> impl Iterator<Item = usize> {
+    (0..bytes.div_ceil(CHUNK_BYTES)).map(move |number| (bytes - number * CHUNK_BYTES).min(CHUNK_BYTES))
+}
+
+fn damaged(key: &str, reason: impl Into<String>) -> DepotError {
+    DepotError::Damaged { key: key.to_owned(), reason: reason.into() }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
