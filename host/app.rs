@@ -11,20 +11,24 @@ mod loads;
 mod readers;
 mod served;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::problem::Problems;
-use crate::config::settings::Settings;
+use crate::config::settings::{CompileSettings, Settings};
 use crate::job::report::PluginReport;
 use crate::job::store::StoreError;
+use crate::sandbox::{CacheSettings, CompileLimits, Compiling};
 use crate::storage::address::AddressError;
 use crate::storage::fault::Fault;
 use crate::worker::feeder::Phase;
 use crate::worker::lane::{Lane, Observer};
 
+/// Where compiled components are kept, in the state folder.
+const CACHE_FOLDER: &str = "compiled";
 /// Requests that may wait for the control thread.
 const COMMANDS_MAX: usize = 16;
 
@@ -64,6 +68,19 @@ pub struct Options {
     pub settings: Settings,
     /// Told of every run.
     pub observer: Option<Observer>,
+    /// This program, which compiles components with its hidden subcommand: `/proc/self/exe`, unless this process
+    /// is another.
+    pub program: PathBuf,
+}
+
+/// How components are compiled under these settings. `make` makes the folder that keeps the results; without it
+/// one that is there is used.
+pub fn compiling(settings: &Settings, program: PathBuf, make: bool) -> Compiling {
+    let CompileSettings { memory_bytes, time, cache_bytes } = settings.compile;
+    let folder = settings.host.state_dir.join(CACHE_FOLDER);
+    let cache = CacheSettings { folder, bytes_max: cache_bytes, make };
+    let limits = CompileLimits { memory_bytes, time };
+    Compiling { program, limits, cache: (cache_bytes > 0).then_some(cache) }
 }
 
 /// A running host. Dropped without `stopped`, it leaves at once and is waited for.

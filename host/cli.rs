@@ -5,6 +5,7 @@ mod argument;
 mod bench;
 mod check;
 mod child;
+mod compile;
 mod completions;
 mod componentize;
 mod context;
@@ -61,6 +62,8 @@ enum Command {
     Completions(completions::Args),
     #[command(hide = true)]
     Child(child::Args),
+    #[command(hide = true)]
+    Compile(compile::Args),
 }
 
 /// Parses, dispatches, reports.
@@ -97,6 +100,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Bench(args) => wait_for(bench::run(args, &context)),
         Command::Completions(args) => completions::run(&args),
         Command::Child(args) => child::run(&args),
+        Command::Compile(args) => compile::run(&args),
     }
 }
 

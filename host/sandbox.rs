@@ -2,6 +2,7 @@
 //! knows nothing of queues, retries or files; what a guest can reach is in `capability`.
 
 mod binding;
+pub mod compile;
 pub mod engine;
 pub mod limits;
 pub mod load;
@@ -12,6 +13,7 @@ mod store;
 mod ticker;
 mod wasi;
 
+pub use compile::{CacheSettings, CompileLimits, Compiling};
 pub use engine::{EngineError, PoolSettings, Sandbox};
 pub use limits::Limits;
 pub use load::{Kind, LoadError, Terms, Version};

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use sandhog::sandbox::{Limits, Outcome, RunContext, Terms};
 
-use crate::support::guest::{context, job, load, no_redis, run, run_within, sandbox, terms, worker};
+use crate::support::guest::{
+    compiling, context, job, load, no_redis, run, run_within, sandbox, terms, worker,
+};
 
 /// A worker without imports.
 fn plain(items: &str, body: &str) -> Vec<u8> {
@@ -265,7 +267,7 @@ async fn lists_that_overlap_cannot_make_the_host_copy_without_bound() {
 #[tokio::test]
 async fn a_full_pool_is_the_hosts_fault() {
     let pool = sandhog::sandbox::PoolSettings { instances: 1, memory_bytes_max: 64 << 20 };
-    let small = sandhog::sandbox::Sandbox::new(&pool).unwrap();
+    let small = sandhog::sandbox::Sandbox::new(&pool, compiling()).unwrap();
     let version = Arc::new(small.load(terms(), &plain("", "(loop $l (br $l)) unreachable")).unwrap());
     let hog = version.clone();
     let mut tasks = tokio::task::JoinSet::new();
@@ -279,7 +281,7 @@ async fn a_full_pool_is_the_hosts_fault() {
 #[tokio::test]
 async fn a_version_outlives_the_sandbox_it_was_made_in() {
     let pool = sandhog::sandbox::PoolSettings { instances: 2, memory_bytes_max: 64 << 20 };
-    let other = sandhog::sandbox::Sandbox::new(&pool).unwrap();
+    let other = sandhog::sandbox::Sandbox::new(&pool, compiling()).unwrap();
     let version = other.load(terms(), &plain("", "(loop $l (br $l)) unreachable")).unwrap();
     drop(other);
     assert_eq!(run_within(&version, Duration::from_millis(50)).await.outcome, Outcome::TimedOut);

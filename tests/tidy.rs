@@ -234,8 +234,12 @@ fn only_config_reads_the_environment() {
 
 #[test]
 fn there_is_no_unsafe_code() {
-    // Guests have an allocator and call WASI by hand; the host has none of it yet.
-    let allowed = ["guest-examples/rust/guest/src/heap.rs", "guest-examples/rust/wasi-probe/src/preview1.rs"];
+    // Guests have an allocator and call WASI by hand; the host maps code that it has compiled itself.
+    let allowed = [
+        "guest-examples/rust/guest/src/heap.rs",
+        "guest-examples/rust/wasi-probe/src/preview1.rs",
+        "host/sandbox/compile/artefact.rs",
+    ];
     let keywords =
         ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "allow(unsafe_code", "expect(unsafe_code"];
     let mut problems = Vec::new();

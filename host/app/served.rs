@@ -59,7 +59,8 @@ impl Served {
             instances: settings.ceilings.instances.saturating_add(SPARE_INSTANCES),
             memory_bytes_max: settings.ceilings.memory_bytes,
         };
-        let sandbox = Sandbox::new(&pool).map_err(|e| StartError::Sandbox(e.to_string()))?;
+        let compiling = super::compiling(&settings, options.program, true);
+        let sandbox = Sandbox::new(&pool, compiling).map_err(|e| StartError::Sandbox(e.to_string()))?;
         let lanes = Lanes::new(&settings, feeders, options.observer)?;
         let readers = Readers::new(&settings, lanes.guests().clone());
         let mut served = Self {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use sandhog::app::compiling;
 use sandhog::config::settings::Settings;
 use sandhog::plugin::load::{kind_name, load};
 use sandhog::plugin::manifest::Manifest;
@@ -10,6 +11,7 @@ use sandhog::plugin::scan::{self, Pair, Source};
 use sandhog::sandbox::engine::{PoolSettings, Sandbox};
 use serde_json::{Value, json};
 
+use crate::cli::child;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::plugins::{self, VERSION_DIGITS};
@@ -92,7 +94,8 @@ fn judge(pairs: &[Pair], settings: &Settings, together: bool) -> Outcome<Vec<Ver
 /// A sandbox as large as it must be to try one component after the other.
 pub(crate) fn sandbox(settings: &Settings) -> Outcome<Sandbox> {
     let pool = PoolSettings { instances: TRIALS_AT_ONCE, memory_bytes_max: settings.ceilings.memory_bytes };
-    Sandbox::new(&pool).context("cannot set up the sandbox").refuse()
+    let compiling = compiling(settings, child::OURSELVES.into(), false);
+    Sandbox::new(&pool, compiling).context("cannot set up the sandbox").refuse()
 }
 
 impl Verdict {

@@ -35,12 +35,18 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Becomes the program; answers only when that failed.
-pub(crate) fn run(args: &Args) -> Outcome {
+/// Ties this process to the life of the one that started it.
+pub(crate) fn die_with(parent: i32) -> Outcome {
     set_parent_process_death_signal(Some(Signal::KILL)).context("cannot tie the child to its parent")?;
-    if getppid().map(Pid::as_raw_pid) != Some(args.parent) {
+    if getppid().map(Pid::as_raw_pid) != Some(parent) {
         return Err(Failure::failed("the parent process is gone"));
     }
+    Ok(())
+}
+
+/// Becomes the program; answers only when that failed.
+pub(crate) fn run(args: &Args) -> Outcome {
+    die_with(args.parent)?;
     let error = Command::new(&args.program[0]).args(&args.program[1..]).exec();
     let shown = args.program[0].to_string_lossy().into_owned();
     let missing = error.kind() == std::io::ErrorKind::NotFound;

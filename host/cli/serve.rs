@@ -6,6 +6,7 @@ use sandhog::app::{Host, Options, StartError};
 use sandhog::config::settings::Settings;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::cli::child;
 use crate::cli::context;
 use crate::cli::error::{Failure, Outcome, Shape};
 
@@ -60,8 +61,9 @@ impl Signals {
 
 /// Starts a host; none if a signal came first.
 pub(crate) async fn start(settings: Settings, signals: &mut Signals) -> Outcome<Option<Host>> {
+    let options = Options { settings, observer: None, program: child::OURSELVES.into() };
     tokio::select! {
-        started = Host::start(Options { settings, observer: None }) => Ok(Some(started.map_err(refusal)?)),
+        started = Host::start(options) => Ok(Some(started.map_err(refusal)?)),
         () = signals.stop() => Ok(None),
     }
 }

@@ -32,6 +32,8 @@ pub struct Settings {
     pub dead: DeadSettings,
     /// What a manifest may ask for at the most.
     pub ceilings: Ceilings,
+    /// What compiling a component may cost, and what is kept of it.
+    pub compile: CompileSettings,
     /// What is logged.
     pub log: LogSettings,
     /// The file that was read, if any.
@@ -112,6 +114,17 @@ pub struct Ceilings {
     pub instances: u32,
 }
 
+/// What compiling a component may cost, and what is kept of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompileSettings {
+    /// Memory of the compiler, bytes.
+    pub memory_bytes: u64,
+    /// Processor time of the compiler.
+    pub time: Duration,
+    /// Compiled components kept in the state folder, bytes; with 0 none are.
+    pub cache_bytes: u64,
+}
+
 /// What is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
@@ -173,6 +186,12 @@ impl Settings {
 impl Default for Ceilings {
     fn default() -> Self {
         Self { memory_bytes: 1 << 30, value_bytes: 64 << 20, component_bytes: 64 << 20, instances: 1000 }
+    }
+}
+
+impl Default for CompileSettings {
+    fn default() -> Self {
+        Self { memory_bytes: 1 << 30, time: Duration::from_secs(60), cache_bytes: 1 << 30 }
     }
 }
 

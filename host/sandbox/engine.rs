@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use super::compile::{Compiler, Compiling};
 use super::limits::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use super::store::{HasView, RunState};
 use super::ticker::Ticker;
@@ -67,6 +68,7 @@ pub struct Sandbox {
 /// What versions share.
 pub(super) struct Core {
     pub(super) engine: Engine,
+    pub(super) compiler: Compiler,
     pub(super) workers: Linker<RunState>,
     pub(super) readers: Linker<RunState>,
     pub(super) memory_bytes_max: u64,
@@ -75,7 +77,7 @@ pub(super) struct Core {
 
 impl Sandbox {
     /// Starts an engine. Its pool reserves address space, not memory.
-    pub fn new(pool: &PoolSettings) -> Result<Self, EngineError> {
+    pub fn new(pool: &PoolSettings, compiling: Compiling) -> Result<Self, EngineError> {
         let engine = Engine::new(&config(pool))
             .map_err(|error| EngineError::Pool { instances: pool.instances, cause: format!("{error:#}") })?;
         let link = |error: wasmtime::Error| EngineError::Link(format!("{error:#}"));
@@ -83,8 +85,14 @@ impl Sandbox {
         let mut workers = readers.clone();
         offered::queue::add_to_linker::<_, HasView>(&mut workers, |state| &mut state.view).map_err(link)?;
         let ticker = Ticker::start(&engine)?;
+        let compiler = Compiler::new(&engine, compiling);
         let memory_bytes_max = pool.memory_bytes_max;
-        Ok(Self { core: Arc::new(Core { engine, workers, readers, memory_bytes_max, ticker }) })
+        Ok(Self { core: Arc::new(Core { engine, compiler, workers, readers, memory_bytes_max, ticker }) })
+    }
+
+    /// Components that were compiled for this sandbox; those found in the cache do not count.
+    pub fn compiled(&self) -> u64 {
+        self.core.compiler.compiled()
     }
 }
 
@@ -117,9 +125,15 @@ fn config(pool: &PoolSettings) -> Config {
         .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES)
         .max_unused_warm_slots(WARM_SLOTS)
         .pagemap_scan(Enabled::No);
+    let mut config = code_config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
+    config
+}
+
+/// The settings that compiled code depends on; who only compiles needs no others.
+pub(super) fn code_config() -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pooling))
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(RUN_STACK_BYTES)

@@ -84,15 +84,14 @@ impl Sandbox {
                 "may use {wanted} bytes of memory by `limits.memory`, but this host's runs have at most {most}"
             )));
         }
-        let compiled = Component::from_binary(&self.core.engine, component)
-            .map_err(|error| problem(format!("cannot be compiled: {error:#}")))?;
+        let digest = hex(&Sha256::digest(component));
+        let compiled = self.core.compiler.component(&self.core.engine, &digest, component)?;
         let mut problems = Vec::new();
         let logs = offer::examine(&self.core.engine, &compiled, terms.kind, &mut problems);
         if !problems.is_empty() {
             return Err(LoadError { problems, hint: None });
         }
         let entry = self.link(&compiled, terms.kind).map_err(|error| problem(shape(&error)))?;
-        let digest = hex(&Sha256::digest(component));
         let scope = Scope {
             plugin: terms.plugin,
             version: digest[..12].to_owned(),

@@ -10,6 +10,7 @@ use sandhog::app::{Host, Options};
 
 use crate::support::example;
 use crate::support::faults::{Cut, Proxy};
+use crate::support::guest::program;
 use crate::support::host::{Plugins, stop, until};
 use crate::support::redis::TestRedis;
 
@@ -59,7 +60,7 @@ async fn cut_everywhere(cut: Cut) {
         settings.host.threads = 1;
         settings.ceilings.instances = 16;
         settings.redis.timeout = Duration::from_secs(5);
-        let options = Options { settings, observer: None };
+        let options = Options { settings, observer: None, program: program() };
         push(&mut plain).await;
         let host = match Host::start(options.clone()).await {
             Ok(host) => host,

@@ -2,13 +2,16 @@
 //! and what is needed to run them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sandhog::capability::grant::{Grants, Patterns};
 use sandhog::capability::plan::Plan;
-use sandhog::sandbox::{JobCall, Kind, Limits, PoolSettings, RunContext, RunReport, Sandbox, Terms, Version};
+use sandhog::sandbox::{
+    CacheSettings, CompileLimits, Compiling, JobCall, Kind, Limits, PoolSettings, RunContext, RunReport,
+    Sandbox, Terms, Version,
+};
 use sandhog::storage::address::{Address, TlsFiles};
 use sandhog::storage::link::{Link, Tracking};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -18,7 +21,20 @@ use wit_parser::{PackageId, Resolve};
 pub fn sandbox() -> &'static Sandbox {
     static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
     let pool = PoolSettings { instances: 64, memory_bytes_max: 256 << 20 };
-    SANDBOX.get_or_init(|| Sandbox::new(&pool).unwrap())
+    // What one run of the tests has compiled, the next one finds.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    let cache = CacheSettings { folder, bytes_max: 256 << 20, make: true };
+    SANDBOX.get_or_init(|| Sandbox::new(&pool, Compiling { cache: Some(cache), ..compiling() }).unwrap())
+}
+
+/// The program under test, which is also what compiles.
+pub fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_sandhog"))
+}
+
+/// Compiling each time, within the usual bounds.
+pub fn compiling() -> Compiling {
+    Compiling { program: program(), limits: CompileLimits::default(), cache: None }
 }
 
 /// A component for `world` made of the core module `text`. Worlds are those of `wit/`, and one of

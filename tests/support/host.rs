@@ -11,6 +11,8 @@ use sandhog::worker::counters::Counters;
 use sandhog::worker::lane::Lane;
 use tempfile::TempDir;
 
+use super::guest::program;
+
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -76,7 +78,7 @@ impl Plugins {
 
 /// Starts a host.
 pub async fn serve(settings: Settings) -> Host {
-    Host::start(Options { settings, observer: None }).await.unwrap()
+    Host::start(Options { settings, observer: None, program: program() }).await.unwrap()
 }
 
 /// Drains a host and waits for its end.

@@ -13,6 +13,7 @@ use sandhog::worker::lane::Observer;
 use tempfile::TempDir;
 
 use super::{Args, Effects};
+use crate::cli::child;
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Outcome, Shape};
 use crate::cli::private_redis::{PrivateRedis, Reach};
@@ -65,7 +66,11 @@ impl Stage {
 
     /// Starts the host.
     pub(super) async fn host(&self, observer: Observer) -> Outcome<Host> {
-        let options = Options { settings: self.settings.clone(), observer: Some(observer) };
+        let options = Options {
+            settings: self.settings.clone(),
+            observer: Some(observer),
+            program: child::OURSELVES.into(),
+        };
         Host::start(options).await.map_err(serve::refusal)
     }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Ceilings, DeadSettings, HostSettings, LogFormat, LogSettings, Machine, Overrides, PluginSettings,
-    RedisSettings, Settings, Watch,
+    Ceilings, CompileSettings, DeadSettings, HostSettings, LogFormat, LogSettings, Machine, Overrides,
+    PluginSettings, RedisSettings, Settings, Watch,
 };
 use crate::config::document::{Document, FILE_BYTES_MAX};
 use crate::config::env;
@@ -71,6 +71,7 @@ pub(super) fn resolve(
     let (plugins_dir, plugins) = plugins(root.table("plugins"), &over, folder);
     let dead = dead(root.table("dead"));
     let ceilings = ceilings(root.table("limits"));
+    let compile = compile(root.table("compile"));
     let log = log(root.table("log"), &over, &document, &mut outside);
     root.finish();
 
@@ -85,7 +86,18 @@ pub(super) fn resolve(
         return Err(outside.into_result(()).expect_err("an address that cannot be used was reported"));
     };
     let file = file.map(|(path, _)| path.to_owned());
-    outside.into_result(Settings { redis, host, plugins_dir, plugins, dead, ceilings, log, file, warnings })
+    outside.into_result(Settings {
+        redis,
+        host,
+        plugins_dir,
+        plugins,
+        dead,
+        ceilings,
+        compile,
+        log,
+        file,
+        warnings,
+    })
 }
 
 /// What goes before the file.
@@ -254,6 +266,20 @@ fn ceilings(mut table: Table<'_>) -> Ceilings {
         value_bytes: value.unwrap_or(default.value_bytes),
         component_bytes: component.unwrap_or(default.component_bytes),
         instances: instances.unwrap_or(default.instances),
+    }
+}
+
+fn compile(mut table: Table<'_>) -> CompileSettings {
+    let default = CompileSettings::default();
+    // With less not even a small component can be compiled.
+    let memory = table.size("memory", 64 * MIB..=64 * GIB, "1GiB");
+    let time = table.duration("time", Duration::from_secs(1)..=Duration::from_secs(3600), "60s");
+    let cache = table.size("cache", 0..=1024 * GIB, "1GiB");
+    table.finish();
+    CompileSettings {
+        memory_bytes: memory.unwrap_or(default.memory_bytes),
+        time: time.unwrap_or(default.time),
+        cache_bytes: cache.unwrap_or(default.cache_bytes),
     }
 }
 

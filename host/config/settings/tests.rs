@@ -34,6 +34,7 @@ fn defaults_hold_without_any_source() {
         DeadSettings { count: 10_000, age: Duration::from_secs(30 * 86_400), bytes: 256 << 20 }
     );
     assert_eq!(found.ceilings, Ceilings::default());
+    assert_eq!(found.compile, CompileSettings::default());
     assert_eq!(found.log, LogSettings { format: LogFormat::Text, level: "info".to_owned() });
     assert_eq!((found.file, found.warnings.len()), (None, 0));
 }
@@ -72,6 +73,10 @@ fn every_field_of_the_file_is_read() {
         value = "1KiB"
         component = "1MiB"
         instances = 10
+        [compile]
+        memory = "64MiB"
+        time = "1s"
+        cache = "0B"
         [log]
         format = "json"
         level = "warn,guest=debug"
@@ -93,6 +98,8 @@ fn every_field_of_the_file_is_read() {
     let ceilings =
         Ceilings { memory_bytes: 2 << 20, value_bytes: 1024, component_bytes: 1 << 20, instances: 10 };
     assert_eq!(found.ceilings, ceilings);
+    let compile = CompileSettings { memory_bytes: 64 << 20, time: Duration::from_secs(1), cache_bytes: 0 };
+    assert_eq!(found.compile, compile);
     assert_eq!(found.log, LogSettings { format: LogFormat::Json, level: "warn,guest=debug".to_owned() });
     assert_eq!(found.file, Some(PathBuf::from("conf/sandhog.toml")));
 }

@@ -1,0 +1,51 @@
+//! The compiler's side: it gives up what it will not need before it looks at the component.
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use wasmtime::{Engine, OutOfMemory};
+
+use crate::sandbox::engine;
+
+/// Address space beyond the memory allowed: the program itself, and what stacks and heaps of threads reserve
+/// without using it.
+const RESERVED_BYTES: u64 = 1 << 30;
+/// Open files: the three standard ones, and what the C library opens for a moment.
+const FILES_MAX: u64 = 16;
+
+/// How a compiler ends, if not with a result; beside those of every other subcommand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExitCode(pub u8);
+
+impl ExitCode {
+    /// The component cannot be compiled; the reason is the answer.
+    pub const REFUSED: Self = Self(3);
+    /// The memory allowed is not enough.
+    pub const OUT_OF_MEMORY: Self = Self(4);
+}
+
+/// Bounds this process for the rest of its life.
+pub fn confine(memory_bytes: u64, processor_s: u64) -> std::io::Result<()> {
+    for (resource, most) in [
+        (Resource::Core, 0),
+        (Resource::Nofile, FILES_MAX),
+        // The answer is not larger than the memory it was made in.
+        (Resource::Fsize, memory_bytes),
+        // What is written to counts here, reserved addresses do not.
+        (Resource::Data, memory_bytes),
+        (Resource::As, memory_bytes.saturating_add(RESERVED_BYTES)),
+        (Resource::Cpu, processor_s),
+    ] {
+        let (current, maximum) = (Some(most), Some(most));
+        setrlimit(resource, Rlimit { current, maximum })?;
+    }
+    Ok(())
+}
+
+/// Compiles a component for the engine that hosts of this version have; the error is a code and the reason.
+pub fn compile(component: &[u8]) -> Result<Vec<u8>, (ExitCode, String)> {
+    // Without the pool, which only running needs.
+    let engine = Engine::new(&engine::code_config());
+    engine.and_then(|engine| engine.precompile_component(component)).map_err(|error| {
+        let memory = error.is::<OutOfMemory>();
+        (if memory { ExitCode::OUT_OF_MEMORY } else { ExitCode::REFUSED }, format!("{error:#}"))
+    })
+}
