@@ -14,6 +14,8 @@ mod effects;
 mod faults;
 // The program from outside: texts, exit codes, signals.
 mod cli;
+// Components that are costly to compile; what is kept of compiling.
+mod compile;
 // Every change of a job's place: exact structures in Redis before and after.
 mod jobs;
 // A job's whole way: push, run, end.

@@ -35,6 +35,9 @@ const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(1), Duration::fr
 /// Longest reason taken from a compiler.
 const REASON_BYTES_MAX: u64 = 4 * 1024;
 
+/// What a compiler says that dies for want of memory: Rust's own words, and Cranelift's.
+const OUT_OF_MEMORY: [&str; 2] = ["memory allocation of ", "out of memory"];
+
 /// Raise the bound, if it is too low for what is meant to run.
 const MORE_MEMORY: &str = "if it is worth that much, raise `compile.memory` in the host's settings";
 const MORE_TIME: &str = "if it is worth that much, raise `compile.time` in the host's settings";
@@ -217,7 +220,7 @@ impl Compiler {
         match ended.code().and_then(|code| u8::try_from(code).ok()).map(ExitCode) {
             Some(ExitCode::REFUSED) => (format!("cannot be compiled: {answer}"), None),
             Some(ExitCode::OUT_OF_MEMORY) => memory(),
-            _ if noise.starts_with("memory allocation of ") => memory(),
+            _ if OUT_OF_MEMORY.iter().any(|words| noise.contains(words)) => memory(),
             _ if signal == Some(Signal::XCPU.as_raw()) => {
                 let most = whole_seconds(self.limits.time);
                 (format!("cannot be compiled: needs more than {most} s of processor time"), Some(MORE_TIME))

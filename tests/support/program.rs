@@ -47,7 +47,11 @@ impl Program {
 
     /// The program with arguments, not yet started.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sandhog"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_sandhog")), arguments)
+    }
+
+    fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.folder()).env_clear();
         command.env("PATH", env!("PATH")).env("HOME", self.folder());
         command.envs(self.redis_url.iter().map(|url| ("SANDHOG_REDIS_URL", OsStr::new(url))));
@@ -99,9 +103,14 @@ impl Program {
 
     /// Starts it and leaves it running.
     pub fn start(&self, arguments: &[&str]) -> Running {
+        self.start_other(Path::new(env!("CARGO_BIN_EXE_sandhog")), arguments)
+    }
+
+    /// Starts a copy of the program and leaves it running.
+    pub fn start_other(&self, program: &Path, arguments: &[&str]) -> Running {
         let log = std::fs::File::create(self.folder().join("stderr")).unwrap();
         let out = std::fs::File::create(self.folder().join("stdout")).unwrap();
-        let child = self.command(arguments).stdout(out).stderr(log).spawn().unwrap();
+        let child = self.command_of(program, arguments).stdout(out).stderr(log).spawn().unwrap();
         Running { child, folder: self.folder().to_owned() }
     }
 }

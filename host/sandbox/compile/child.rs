@@ -24,17 +24,18 @@ impl ExitCode {
 
 /// Bounds this process for the rest of its life.
 pub fn confine(memory_bytes: u64, processor_s: u64) -> std::io::Result<()> {
-    for (resource, most) in [
-        (Resource::Core, 0),
-        (Resource::Nofile, FILES_MAX),
+    for (resource, most, grace) in [
+        (Resource::Core, 0, 0),
+        (Resource::Nofile, FILES_MAX, 0),
         // The answer is not larger than the memory it was made in.
-        (Resource::Fsize, memory_bytes),
+        (Resource::Fsize, memory_bytes, 0),
         // What is written to counts here, reserved addresses do not.
-        (Resource::Data, memory_bytes),
-        (Resource::As, memory_bytes.saturating_add(RESERVED_BYTES)),
-        (Resource::Cpu, processor_s),
+        (Resource::Data, memory_bytes, 0),
+        (Resource::As, memory_bytes.saturating_add(RESERVED_BYTES), 0),
+        // At the first bound comes the signal that names it, at the second one that names nothing.
+        (Resource::Cpu, processor_s, 1),
     ] {
-        let (current, maximum) = (Some(most), Some(most));
+        let (current, maximum) = (Some(most), Some(most.saturating_add(grace)));
         setrlimit(resource, Rlimit { current, maximum })?;
     }
     Ok(())
