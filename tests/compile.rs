@@ -96,14 +96,14 @@ fn a_component_that_needs_too_long_to_compile_is_refused() {
 #[test]
 fn a_compiler_that_stands_still_is_ended() {
     let memory_bytes = (16 << 30) + 1;
-    let sandbox = bounded(memory_bytes, Duration::from_secs(2));
+    let sandbox = bounded(memory_bytes, Duration::from_secs(1));
     let started = Instant::now();
     std::thread::scope(|scope| {
         let refused = scope.spawn(|| refusal(&sandbox, &bomb()).to_string());
         kill_process(compiler(memory_bytes), Signal::STOP).unwrap();
-        assert_eq!(refused.join().unwrap(), "cannot be compiled: not done after 4 s");
+        assert_eq!(refused.join().unwrap(), "cannot be compiled: not done after 10 s");
     });
-    assert!(started.elapsed() >= Duration::from_secs(4));
+    assert!(started.elapsed() >= Duration::from_secs(10));
     assert_eq!(compilers(memory_bytes), []);
 }
 
@@ -111,7 +111,7 @@ fn a_compiler_that_stands_still_is_ended() {
 fn a_compiler_that_crashes_costs_one_component() {
     for (n, signal, expected) in [
         (2, Signal::KILL, "cannot be compiled: the compiler was killed (signal 9)"),
-        (3, Signal::SEGV, "cannot be compiled: the compiler crashed (signal 11)"),
+        (3, Signal::ABORT, "cannot be compiled: the compiler crashed (signal 6)"),
     ] {
         let memory_bytes = (16 << 30) + n;
         let sandbox = bounded(memory_bytes, Duration::from_secs(60));
@@ -169,7 +169,7 @@ fn check_says_what_a_bomb_would_be_refused_for() {
 fn a_host_goes_on_while_a_bomb_is_refused() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
-    program.file("sandhog.toml", "[compile]\ntime = \"3s\"\nmemory = \"16GiB\"\n");
+    program.file("sandhog.toml", "[compile]\ntime = \"1s\"\nmemory = \"16GiB\"\n");
     program.file("plugins/good.wasm", worker("", "", "i32.const 0"));
     program.file("plugins/good.toml", MANIFEST);
     let mut host = program.start(&["run"]);
@@ -182,7 +182,7 @@ fn a_host_goes_on_while_a_bomb_is_refused() {
     let mut completed =
         || plain.hget::<_, _, Option<u64>>("{orders}:sandhog:stats", "completed").unwrap().unwrap_or(0);
     until("jobs do not run", || completed() == 3);
-    host.wait_for("needs more than 3 s of processor time");
+    host.wait_for("needs more than 1 s of processor time");
     let () = plain.rpush("orders", &["4"]).unwrap();
     let mut completed =
         || plain.hget::<_, _, Option<u64>>("{orders}:sandhog:stats", "completed").unwrap().unwrap_or(0);

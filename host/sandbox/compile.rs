@@ -26,8 +26,8 @@ pub use cache::CacheSettings;
 use cache::{Cache, Found};
 use child::ExitCode;
 
-/// Wall clock of a compilation, as a multiple of the processor time it may take: the machine has other work.
-const WALL_FACTOR: u32 = 2;
+/// Wall clock of a compilation, as a multiple of the processor time it may take: guests may have the cores meanwhile.
+const WALL_FACTOR: u32 = 10;
 /// Threads of a compiler. Each costs it address space, and guests need the cores too.
 const THREADS_MAX: usize = 4;
 /// First and longest pause between two looks at a child that compiles.
@@ -58,7 +58,7 @@ pub struct Compiling {
 pub struct CompileLimits {
     /// Memory of the compiler.
     pub memory_bytes: u64,
-    /// Processor time of all its threads together. Twice that may pass.
+    /// Processor time of all its threads together. Ten times that may pass.
     pub time: Duration,
 }
 
