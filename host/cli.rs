@@ -10,19 +10,23 @@ mod completions;
 mod componentize;
 mod context;
 mod demo;
+mod deploy;
 mod dev;
 mod error;
 mod hosts;
 mod invoke;
 mod jobs;
+mod keygen;
 mod output;
 mod plugins;
 mod private_redis;
 mod progress;
 mod push;
 mod queues;
+mod rollback;
 mod run;
 mod serve;
+mod sign;
 mod table;
 mod text;
 
@@ -52,12 +56,19 @@ enum Command {
     Demo(demo::Args),
     Check(check::Args),
     Invoke(Box<invoke::Args>),
+    // Not shown until hosts look at what is wanted.
+    #[command(hide = true)]
+    Deploy(deploy::Args),
+    #[command(hide = true)]
+    Rollback(rollback::Args),
     Push(push::Args),
     Queues(queues::Args),
     Jobs(jobs::Args),
     Plugins(plugins::Args),
     Hosts(hosts::Args),
     Componentize(componentize::Args),
+    Keygen(keygen::Args),
+    Sign(sign::Args),
     Bench(bench::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -91,12 +102,16 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Demo(args) => wait_for(demo::run(args, &context)),
         Command::Check(args) => check::run(&args, &context),
         Command::Invoke(args) => wait_for(invoke::run(*args, &context)),
+        Command::Deploy(args) => wait_for(deploy::run(args, &context)),
+        Command::Rollback(args) => wait_for(rollback::run(args, &context)),
         Command::Push(args) => wait_for(push::run(args, &context)),
         Command::Queues(args) => wait_for(queues::run(args, &context)),
         Command::Jobs(args) => wait_for(jobs::run(args, &context)),
         Command::Plugins(args) => wait_for(plugins::run(args, &context)),
         Command::Hosts(args) => wait_for(hosts::run(args, &context)),
         Command::Componentize(args) => componentize::run(&args, &context),
+        Command::Keygen(args) => keygen::run(&args, &context),
+        Command::Sign(args) => sign::run(&args, &context),
         Command::Bench(args) => wait_for(bench::run(args, &context)),
         Command::Completions(args) => completions::run(&args),
         Command::Child(args) => child::run(&args),

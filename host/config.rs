@@ -3,7 +3,9 @@
 
 pub mod document;
 pub mod env;
+pub mod hex;
 pub mod problem;
+pub mod public_key;
 pub mod seat;
 pub mod settings;
 pub mod table;

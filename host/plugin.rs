@@ -3,12 +3,14 @@
 
 pub mod componentize;
 pub mod depot;
+pub mod fetch;
 pub mod load;
 pub mod manifest;
 pub mod name;
 pub mod reader;
 pub mod release;
 pub mod scan;
+pub mod signature;
 pub mod snapshot;
 pub mod survey;
 pub mod watch;

@@ -7,6 +7,8 @@ mod refusal;
 mod job;
 // check, plugins, componentize.
 mod plugin;
+// keygen, sign, deploy.
+mod fleet;
 // One run, and what it would change.
 mod invoke;
 // run, dev, bench and demo: whole hosts.

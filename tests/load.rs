@@ -1,7 +1,8 @@
 //! What loading refuses, in the exact words an operator reads. When hosts load is in `watch`, where
-//! a fleet loads from in `depot`.
+//! a fleet loads from in `depot` and `fetch`.
 
 mod depot;
+mod fetch;
 mod watch;
 
 use std::sync::Arc;

@@ -95,12 +95,17 @@ impl Served {
     /// and `loaded` tells its end. What cannot be loaded stays as it was. `again`: what was refused is tried once more.
     pub(super) async fn look(&mut self, again: bool) {
         let (folder, ceilings) = (self.settings.plugins_dir.clone(), self.settings.ceilings);
+        let trusted = self.settings.plugins.trusted_keys.clone();
         // Reading and hashing takes its time, and this thread feeds queues.
-        let looking = self.lanes.guests().spawn_blocking(move || Survey::of(&folder, &ceilings));
+        let looking = self.lanes.guests().spawn_blocking(move || Survey::of(&folder, &ceilings, &trusted));
         let Ok(mut survey) = looking.await else { return };
         let others = std::mem::take(&mut survey.others);
         self.tell(&others, &self.others);
         self.others = others;
+        // A folder that is away for a moment is not an empty one.
+        if survey.unreadable {
+            return;
+        }
         self.remove_all_but(&survey);
         for (name, problems) in std::mem::take(&mut survey.refused) {
             self.loads.forget(&name);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sandhog::job::name::{JobId, QueueName};
+use sandhog::plugin::name::PluginName;
 
 /// A queue's name.
 pub(crate) fn queue(text: &str) -> Result<QueueName, String> {
@@ -12,6 +13,11 @@ pub(crate) fn queue(text: &str) -> Result<QueueName, String> {
 /// A job's id.
 pub(crate) fn job_id(text: &str) -> Result<JobId, String> {
     JobId::new(text).map_err(|error| error.to_string())
+}
+
+/// A plugin's name.
+pub(crate) fn plugin(text: &str) -> Result<PluginName, String> {
+    PluginName::new(text).map_err(|error| error.to_string())
 }
 
 /// A span of time.

@@ -71,7 +71,7 @@ fn judge(pairs: &[Pair], settings: &Settings, together: bool) -> Outcome<Vec<Ver
     for pair in pairs {
         let name = pair.name.as_str().to_owned();
         let mut verdict = Verdict { name, manifest: None, version: None, problems: Vec::new() };
-        match pair.read(&settings.ceilings) {
+        match pair.read(&settings.ceilings, &settings.plugins.trusted_keys) {
             Ok(source) => {
                 verdict.manifest = Some(source.manifest.clone());
                 sources.push(source.clone());

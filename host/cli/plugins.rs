@@ -87,7 +87,7 @@ fn look(settings: &Settings) -> (BTreeMap<String, Row>, Problems) {
             problems: Vec::new(),
             hosts: Vec::new(),
         };
-        match pair.read(&settings.ceilings) {
+        match pair.read(&settings.ceilings, &settings.plugins.trusted_keys) {
             Ok(source) => {
                 row.version = Some(output::hex(&Sha256::digest(&source.component)));
                 row.manifest = Some(source.manifest.clone());

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::env;
 use super::problem::{Problem, Problems};
+use super::public_key::PublicKey;
 use crate::storage::address::Address;
 
 /// The settings file that is read if it is there and no other was named.
@@ -77,6 +78,8 @@ pub struct PluginSettings {
     pub watch: Watch,
     /// How often the folder is looked at, whether there are events or not.
     pub poll: Duration,
+    /// Who may sign components; if nobody, components need no signature.
+    pub trusted_keys: Vec<PublicKey>,
 }
 
 /// How changes of the plugin folder are noticed.

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::config::hex::{hex, unhex};
+
 /// What an id is made over begins with this, so that it is not the digest of anything else.
 const DOMAIN: &[u8] = b"sandhog release v1\n";
 
@@ -31,8 +33,7 @@ impl Digest {
 
     /// Accepts 64 lower-case hexadecimal digits.
     pub fn parse(text: &str) -> Result<Self, DigestError> {
-        let fits = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if text.len() == 64 && text.bytes().all(fits) { Ok(Self(text.to_owned())) } else { Err(DigestError) }
+        unhex::<32>(text).map(|_| Self(text.to_owned())).ok_or(DigestError)
     }
 
     /// All digits.
@@ -105,15 +106,6 @@ pub struct Wanted {
     pub at_ms: u64,
     /// The machine it was deployed from, or whatever else was given.
     pub by: String,
-}
-
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

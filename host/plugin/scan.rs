@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 
 use super::manifest::{Kind, Manifest};
 use super::name::PluginName;
+use super::release::Digest;
+use super::signature::{self, SIGNATURE_BYTES_MAX};
 use crate::config::document::FILE_BYTES_MAX;
 use crate::config::problem::{Problem, Problems, nearest};
+use crate::config::public_key::PublicKey;
 use crate::config::settings::Ceilings;
 use crate::config::unit::show_size;
 
@@ -23,6 +26,8 @@ pub(crate) enum Part {
     Component,
     /// The `.toml` file.
     Manifest,
+    /// The `.wasm.sig` file.
+    Signature,
 }
 
 /// A component with its manifest beside it.
@@ -49,18 +54,25 @@ pub struct Source {
     pub origin: String,
     /// The component's file, likewise.
     pub component_origin: String,
+    /// The manifest as it was written.
+    pub text: String,
+    /// What lies beside the component to vouch for it.
+    pub signature: Option<String>,
 }
 
 /// Looks through the folder: the pairs, sorted by name, and what is wrong with the rest. Files that are neither
 /// `.wasm` nor `.toml`, and those whose names begin with a dot, are not looked at.
 pub fn scan(folder: &Path) -> (Vec<Pair>, Problems) {
-    match files(folder) {
-        Ok(found) => pairs(folder, found),
-        Err(error) => {
-            let text = format!("cannot read the plugin folder: {error}");
-            (Vec::new(), Problems::one(Problem::new(folder.display().to_string(), text)))
-        }
-    }
+    try_scan(folder).unwrap_or_else(|problem| (Vec::new(), Problems::one(problem)))
+}
+
+/// The same, where a folder that cannot be read is another thing than an empty one.
+pub(super) fn try_scan(folder: &Path) -> Result<(Vec<Pair>, Problems), Problem> {
+    let unreadable = |error| {
+        let text = format!("cannot read the plugin folder: {error}");
+        Problem::new(folder.display().to_string(), text)
+    };
+    files(folder).map(|found| pairs(folder, found)).map_err(unreadable)
 }
 
 impl Part {
@@ -72,6 +84,7 @@ impl Part {
         match path.extension()?.to_str()? {
             "wasm" => Some(Self::Component),
             "toml" => Some(Self::Manifest),
+            "sig" if Path::new(path.file_stem()?).extension()? == "wasm" => Some(Self::Signature),
             _ => None,
         }
     }
@@ -88,23 +101,23 @@ impl Pair {
         Ok(Self { name, component: component.to_owned(), manifest })
     }
 
-    /// Reads both files; every problem of both is reported.
-    pub fn read(&self, ceilings: &Ceilings) -> Result<Source, Problems> {
+    /// Reads both files; every problem of both is reported. If there are trusted keys, one must have signed the
+    /// component.
+    pub fn read(&self, ceilings: &Ceilings, trusted: &[PublicKey]) -> Result<Source, Problems> {
         let origin = self.manifest.display().to_string();
         let manifest = read(&self.manifest, FILE_BYTES_MAX, "")
             .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned()))
             .map_err(|error| Problem::new(&origin, format!("cannot read the manifest: {error}")))
             .map_err(Problems::one)
-            .and_then(|text| Manifest::parse(&origin, &text, ceilings));
-        let component =
-            read(&self.component, ceilings.component_bytes, " (its `limits.component`)").map_err(|error| {
-                let origin = self.component.display().to_string();
-                Problems::one(Problem::new(origin, format!("cannot read the component: {error}")))
-            });
+            .and_then(|text| Manifest::parse(&origin, &text, ceilings).map(|manifest| (manifest, text)));
+        let component_origin = self.component.display().to_string();
+        let component = self
+            .component(ceilings, trusted)
+            .map_err(|text| Problems::one(Problem::new(&component_origin, text)));
         match (manifest, component) {
-            (Ok(manifest), Ok(component)) => {
-                let component_origin = self.component.display().to_string();
-                Ok(Source { name: self.name.clone(), manifest, component, origin, component_origin })
+            (Ok((manifest, text)), Ok((component, signature))) => {
+                let name = self.name.clone();
+                Ok(Source { name, manifest, component, origin, component_origin, text, signature })
             }
             (manifest, component) => {
                 let mut problems = manifest.err().unwrap_or_default();
@@ -113,6 +126,35 @@ impl Pair {
             }
         }
     }
+
+    /// The component and what vouches for it.
+    fn component(
+        &self,
+        ceilings: &Ceilings,
+        trusted: &[PublicKey],
+    ) -> Result<(Vec<u8>, Option<String>), String> {
+        let component = read(&self.component, ceilings.component_bytes, " (its `limits.component`)")
+            .map_err(|error| format!("cannot read the component: {error}"))?;
+        let file = signature_file(&self.component);
+        let signature = match fs::symlink_metadata(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            _ => {
+                let bytes = read(&file, SIGNATURE_BYTES_MAX, "")
+                    .map_err(|error| format!("cannot read its signature `{}`: {error}", file.display()))?;
+                Some(String::from_utf8_lossy(&bytes).into_owned())
+            }
+        };
+        signature::verify(&Digest::of(&component), signature.as_deref(), trusted)
+            .map_err(|error| error.to_string())?;
+        Ok((component, signature))
+    }
+}
+
+/// Where the signatures of a component lie: beside it, `.sig` after its name.
+pub fn signature_file(component: &Path) -> PathBuf {
+    let mut name = component.as_os_str().to_owned();
+    name.push(".sig");
+    PathBuf::from(name)
 }
 
 /// What is wrong between plugins that each are right: queues and hashes with two owners, settings of readers that
@@ -173,9 +215,12 @@ fn files(folder: &Path) -> io::Result<[BTreeSet<String>; 2]> {
     let mut found = [BTreeSet::new(), BTreeSet::new()];
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if let Some(part) = Part::of(&path) {
-            found[part as usize].insert(path.file_stem().unwrap_or_default().to_string_lossy().into_owned());
-        }
+        let place = match Part::of(&path) {
+            Some(Part::Component) => 0,
+            Some(Part::Manifest) => 1,
+            Some(Part::Signature) | None => continue,
+        };
+        found[place].insert(path.file_stem().unwrap_or_default().to_string_lossy().into_owned());
     }
     Ok(found)
 }
@@ -294,14 +339,14 @@ mod tests {
         std::fs::write(&pair.manifest, "kind = \"worker\"\n").unwrap();
         std::fs::write(&component, [0; 100]).unwrap();
         let ceilings = Ceilings { component_bytes: 99, ..Ceilings::default() };
-        let text = pair.read(&ceilings).unwrap_err().to_string();
+        let text = pair.read(&ceilings, &[]).unwrap_err().to_string();
         assert!(text.contains("a.toml:1: missing `consume`"), "{text}");
         assert!(text.contains("a.wasm: cannot read the component: it is larger than 99B"), "{text}");
         std::fs::write(&pair.manifest, "kind = \"worker\"\nconsume = [{ queue = \"q\" }]\n").unwrap();
-        let source = pair.read(&Ceilings::default()).unwrap();
+        let source = pair.read(&Ceilings::default(), &[]).unwrap();
         assert_eq!((source.name.as_str(), source.component.len()), ("a", 100));
         std::fs::write(&pair.manifest, b"\xff").unwrap();
-        let text = pair.read(&Ceilings::default()).unwrap_err().to_string();
+        let text = pair.read(&Ceilings::default(), &[]).unwrap_err().to_string();
         assert!(text.ends_with("a.toml: cannot read the manifest: it is not UTF-8 text"), "{text}");
         assert!(Pair::of(Path::new("Big.wasm"), None).is_err());
     }

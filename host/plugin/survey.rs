@@ -7,8 +7,9 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use super::name::PluginName;
-use super::scan::{Source, conflicts, scan};
+use super::scan::{Source, conflicts, try_scan};
 use crate::config::problem::Problems;
+use crate::config::public_key::PublicKey;
 use crate::config::settings::Ceilings;
 
 /// What the two files of a plugin hold, and what tells it apart from what they held before.
@@ -29,15 +30,22 @@ pub struct Survey {
     pub refused: BTreeMap<PluginName, Problems>,
     /// What is wrong with files that belong to no plugin.
     pub others: Problems,
+    /// The folder could not be read: nothing is known of its plugins.
+    pub unreadable: bool,
 }
 
 impl Survey {
     /// Looks at the folder.
-    pub fn of(folder: &Path, ceilings: &Ceilings) -> Self {
-        let (pairs, others) = scan(folder);
+    pub fn of(folder: &Path, ceilings: &Ceilings, trusted: &[PublicKey]) -> Self {
+        let (pairs, others) = match try_scan(folder) {
+            Ok(found) => found,
+            Err(problem) => {
+                return Self { others: Problems::one(problem), unreadable: true, ..Self::default() };
+            }
+        };
         let mut survey = Self { others, ..Self::default() };
         for pair in &pairs {
-            match pair.read(ceilings) {
+            match pair.read(ceilings, trusted) {
                 Ok(source) => {
                     let digest = digest(&source.component);
                     survey.offers.push(Offer { source, digest });

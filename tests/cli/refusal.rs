@@ -28,6 +28,8 @@ fn help_lists_the_commands() {
       hosts         Shows the hosts, what they serve, and how long their leases last
       componentize  Makes a component of a core module with embedded WIT, which is what most compilers
                     write
+      keygen        Makes a key to sign components with
+      sign          Signs a component: writes `FILE.sig` beside it
       bench         Measures a host on this machine
       completions   Prints a completion script
 

@@ -9,7 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use sandhog::app::Host;
+use sandhog::config::public_key::PublicKey;
 use sandhog::config::settings::{PluginSettings, Watch};
+use sandhog::plugin::release::Digest;
+use sandhog::plugin::signature::PrivateKey;
 use sandhog::plugin::watch::FolderWatch;
 use tempfile::TempDir;
 
@@ -54,12 +57,22 @@ impl Stage {
 
     /// With a folder that `prepare` has made in `root`.
     async fn on(watch: Watch, poll: Duration, prepare: impl FnOnce(&Path)) -> Self {
+        Self::trusting(Vec::new(), watch, poll, prepare).await
+    }
+
+    /// Whose components must be signed by one of these keys.
+    async fn trusting(
+        trusted_keys: Vec<PublicKey>,
+        watch: Watch,
+        poll: Duration,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let (root, redis) = (tempfile::tempdir().unwrap(), TestRedis::start());
         prepare(root.path());
         let mut settings = Plugins::new().settings(&redis.url(), "h");
         settings.host.state_dir = root.path().join("state");
         settings.plugins_dir = root.path().join("plugins");
-        settings.plugins = PluginSettings { watch, poll };
+        settings.plugins = PluginSettings { watch, poll, trusted_keys };
         let (host, plain) = (serve(settings).await, redis.plain().await);
         let mut stage = Self { root, _redis: redis, host, plain };
         stage.tells("one").await;
@@ -239,6 +252,10 @@ async fn a_folder_that_is_moved_away_leaves_its_plugins_and_the_next_one_is_foll
     fs::rename(root.join("plugins"), root.join("former")).unwrap();
     tokio::time::sleep(A_WHILE).await;
     assert_eq!(stage.told().await, "one");
+    // Nor do they go when somebody asks for what is not there.
+    let problems = stage.host.reload().await.unwrap_err().to_string();
+    assert!(problems.contains("cannot read the plugin folder"), "{problems}");
+    assert_eq!(stage.told().await, "one");
     put(&root.join("next"), "two");
     fs::rename(root.join("next"), root.join("plugins")).unwrap();
     stage.tells("two").await;
@@ -287,6 +304,30 @@ async fn without_events_looking_is_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_component_is_taken_when_a_trusted_key_has_signed_it() {
+    let (ours, theirs) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
+    let sign = |folder: &Path, key: &PrivateKey, tag: &str| {
+        let signature = key.sign(&Digest::of(&teller(tag))).to_string();
+        fs::write(folder.join("thumbs.wasm.sig"), signature).unwrap();
+    };
+    let prepare = |root: &Path| {
+        put(&root.join("plugins"), "one");
+        sign(&root.join("plugins"), &ours, "one");
+    };
+    let mut stage = Stage::trusting(vec![ours.public()], Watch::Events, NO_POLL, prepare).await;
+    fs::write(stage.file("thumbs.wasm"), teller("two")).unwrap();
+    stage.refused(true).await;
+    sign(&stage.file(""), &theirs, "two");
+    tokio::time::sleep(A_WHILE).await;
+    assert_eq!(stage.told().await, "one");
+    // Only the signature changes.
+    sign(&stage.file(""), &ours, "two");
+    stage.tells("two").await;
+    stage.refused(false).await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_is_told_not_to_follows_nothing() {
     let mut stage = Stage::new(Watch::Off, QUICK_POLL).await;
     fs::write(stage.file("thumbs.wasm"), teller("two")).unwrap();
@@ -302,7 +343,7 @@ async fn nothing_is_told_of_leftovers_of_reading_or_of_being_looked_at() {
     for watch in [Watch::Events, Watch::Poll] {
         let root = tempfile::tempdir().unwrap();
         put(root.path(), "one");
-        let settings = PluginSettings { watch, poll: QUICK_POLL };
+        let settings = PluginSettings { watch, poll: QUICK_POLL, trusted_keys: Vec::new() };
         let mut folder = FolderWatch::start(root.path(), &settings).unwrap();
         for name in ["thumbs.wasm~", ".thumbs.wasm.swp", "4913", "thumbs.wasm.tmp", "#thumbs.wasm#"] {
             fs::write(root.path().join(name), "x").unwrap();

@@ -30,7 +30,7 @@ pub(crate) fn manifest(name: &str) -> String {
 pub(crate) fn plugin(name: &str) -> Loaded {
     let ceilings =
         Ceilings { memory_bytes: 64 << 20, value_bytes: 8 << 20, component_bytes: 64 << 20, instances: 64 };
-    let source = Pair::of(&path(name), None).and_then(|pair| pair.read(&ceilings));
+    let source = Pair::of(&path(name), None).and_then(|pair| pair.read(&ceilings, &[]));
     let loaded = source.and_then(|source| load(source, sandbox()));
     loaded.unwrap_or_else(|problems| panic!("`{name}` is refused:\n{problems}"))
 }

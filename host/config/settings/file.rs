@@ -13,7 +13,8 @@ use super::{
 use crate::config::document::{Document, FILE_BYTES_MAX};
 use crate::config::env;
 use crate::config::problem::{Problem, Problems};
-use crate::config::table::Table;
+use crate::config::public_key::PublicKey;
+use crate::config::table::{Item, Table};
 use crate::job::name::HostId;
 use crate::storage::address::{Address, AddressError, TlsFiles};
 
@@ -232,13 +233,37 @@ fn plugins(mut table: Table<'_>, over: &Layers<'_>, folder: &Path) -> (PathBuf, 
     let field = table.string("dir", "plugins").map(|dir| (folder.join(dir), Source::Default));
     let watch = table.choice("watch", &WATCHES);
     let poll = table.duration("poll", Duration::from_millis(100)..=Duration::from_secs(3600), "5s");
+    let trusted_keys = trusted_keys(&mut table);
     table.finish();
     let dir = over.first(|o| &o.plugins_dir, ("--plugins", env::PLUGINS_DIR), field);
     let settings = PluginSettings {
         watch: watch.unwrap_or(Watch::Events),
         poll: poll.unwrap_or(Duration::from_secs(5)),
+        trusted_keys,
     };
     (dir.map_or_else(|| PathBuf::from("plugins"), |(dir, _)| dir), settings)
+}
+
+/// The keys of a list, those left out that are none.
+fn trusted_keys(table: &mut Table<'_>) -> Vec<PublicKey> {
+    const NAME: &str = "trusted_keys";
+    let items = table.strings(NAME, "ed25519:…").unwrap_or_default();
+    if items.is_empty() && table.is_empty_list(NAME) {
+        table.refuse(
+            NAME,
+            "is an empty list, which would trust nobody; leave it out, and no signature is needed",
+        );
+    }
+    let read = |item: &Item| {
+        let key = PublicKey::parse(&item.text);
+        if key.is_none() {
+            let text =
+                "has an entry that is no public key; they look like `ed25519:` and 64 of `0`-`9` and `a`-`f`";
+            table.refuse_at(item.line, NAME, text);
+        }
+        key
+    };
+    items.iter().filter_map(read).collect()
 }
 
 fn dead(mut table: Table<'_>) -> DeadSettings {

@@ -26,7 +26,8 @@ fn defaults_hold_without_any_source() {
     assert_eq!((found.host.name.as_str(), found.host.threads, found.host.crashes_max), ("box", 6, 3));
     assert_eq!(found.host.state_dir, PathBuf::from("/state"));
     assert_eq!(found.plugins_dir, PathBuf::from("plugins"));
-    let plugins = PluginSettings { watch: Watch::Events, poll: Duration::from_secs(5) };
+    let plugins =
+        PluginSettings { watch: Watch::Events, poll: Duration::from_secs(5), trusted_keys: Vec::new() };
     assert_eq!(found.plugins, plugins);
     assert_eq!(found.host.drain, Duration::from_secs(30));
     assert_eq!(
@@ -64,6 +65,7 @@ fn every_field_of_the_file_is_read() {
         dir = "/srv/plugins"
         watch = "poll"
         poll = "1s"
+        trusted_keys = ["ed25519:0101010101010101010101010101010101010101010101010101010101010101"]
         [dead]
         count = 0
         age = "1h"
@@ -92,7 +94,11 @@ fn every_field_of_the_file_is_read() {
     // Relative paths are taken from the file's own folder.
     assert_eq!(found.host.state_dir, PathBuf::from("conf/state"));
     assert_eq!(found.plugins_dir, PathBuf::from("/srv/plugins"));
-    let plugins = PluginSettings { watch: Watch::Poll, poll: Duration::from_secs(1) };
+    let plugins = PluginSettings {
+        watch: Watch::Poll,
+        poll: Duration::from_secs(1),
+        trusted_keys: vec![PublicKey::new([1; 32])],
+    };
     assert_eq!(found.plugins, plugins);
     assert_eq!(found.dead, DeadSettings { count: 0, age: Duration::from_secs(3600), bytes: 1024 });
     let ceilings =
@@ -169,6 +175,14 @@ fn the_words_for_what_is_wrong_in_the_file() {
         (
             "[plugins]\nwatch = \"event\"",
             "2: `plugins.watch` is \"event\"; it must be \"events\" or \"poll\" or \"off\"; did you mean \"events\"?",
+        ),
+        (
+            "[plugins]\ntrusted_keys = [\"ed25519:00\"]",
+            "2: `plugins.trusted_keys` has an entry that is no public key; they look like `ed25519:` and 64 of `0`-`9` and `a`-`f`",
+        ),
+        (
+            "[plugins]\ntrusted_keys = []",
+            "2: `plugins.trusted_keys` is an empty list, which would trust nobody; leave it out, and no signature is needed",
         ),
         ("[plugins]\ndir = 1", "2: `plugins.dir` must be a string such as \"plugins\"; found the number 1"),
     ] {
@@ -250,6 +264,7 @@ fn the_example_file_shows_the_defaults() {
     // What is commented out is known as well.
     let all = text.replace("# ca =", "ca =").replace("# cert =", "cert =").replace("# key =", "key =");
     let all = all.replace("# name =", "name =").replace("# state_dir =", "state_dir =");
+    let all = all.replace("# trusted_keys =", "trusted_keys =");
     let problems = from_file(&all.replace("# threads =", "threads =")).unwrap_err();
     assert!(!problems.contains("unknown field"), "{problems}");
 }

@@ -214,7 +214,7 @@ mod tests {
             fs::write(folder.join(leftover), "x").unwrap();
         }
         assert_eq!(sight(&folder), before);
-        for change in ["a.wasm", "a.toml"] {
+        for change in ["a.wasm", "a.toml", "a.wasm.sig"] {
             fs::write(folder.join(change), "22").unwrap();
             assert_ne!(sight(&folder), before, "{change}");
         }

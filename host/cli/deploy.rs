@@ -1,0 +1,74 @@
+//! `sandhog deploy`: a component and its manifest become what every host of the fleet is to run. What hosts would
+//! refuse is refused here first, in the same words.
+
+use std::path::PathBuf;
+
+use sandhog::config::env;
+use sandhog::config::problem::Problems;
+use sandhog::plugin::depot::{Depot, Put};
+use sandhog::plugin::load::load;
+use sandhog::plugin::name::PluginName;
+use sandhog::plugin::release::{Digest, Release, Wanted};
+use sandhog::plugin::scan::Pair;
+use serde_json::json;
+
+use crate::cli::context::{self, Context};
+use crate::cli::error::Outcome;
+use crate::cli::{argument, check, progress, text};
+
+/// Puts a plugin into Redis and makes it the version that the fleet is to run.
+///
+/// Everything that hosts would refuse is refused here first, and nothing is put.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The component; its signature, if it has one, lies beside it (`FILE.sig`).
+    component: PathBuf,
+    /// The plugin's name; that of the file when not given.
+    #[arg(long, value_name = "NAME", value_parser = argument::plugin)]
+    plugin: Option<PluginName>,
+    /// The manifest, if it does not lie beside the component.
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let settings = context.settings()?;
+    let refused = |problems: Problems| context::refusal("the plugin would be refused", &problems);
+    let mut pair = Pair::of(&args.component, args.manifest.as_deref()).map_err(refused)?;
+    if let Some(name) = args.plugin {
+        pair.name = name;
+    }
+    let source = pair.read(&settings.ceilings, &settings.plugins.trusted_keys).map_err(refused)?;
+    load(source.clone(), &check::sandbox(&settings)?).map_err(refused)?;
+
+    let depot = Depot::new(context::connect(&settings).await?);
+    let component = Digest::of(&source.component);
+    let release = Release { component, manifest: source.text, signature: source.signature };
+    let bar = progress::over_bytes(Some(source.component.len() as u64));
+    bar.set_message(text::size(source.component.len() as u64));
+    let put = depot.put(&release, &source.component, |sent| bar.set_position(sent)).await;
+    bar.finish_and_clear();
+    let put = put?;
+    let wanted = depot.want(&pair.name, &release.id(), &release.component, &env::machine_name()).await?;
+    report(context, &pair.name, &wanted, source.component.len() as u64, put)
+}
+
+fn report(context: &Context, plugin: &PluginName, wanted: &Wanted, bytes: u64, put: Put) -> Outcome {
+    if context.out.is_json() {
+        return Ok(context.out.document(&json!({
+            "plugin": plugin.as_str(),
+            "version": wanted.component,
+            "release": wanted.release,
+            "number": wanted.number,
+            "bytes": bytes,
+            "sent": put == Put::Sent,
+        }))?);
+    }
+    let (version, number) = (wanted.component.short(), text::count(wanted.number));
+    context.out.line(&format!("{plugin} {version} is wanted, deploy {number}"))?;
+    if put == Put::Known {
+        context.note("Redis had the component already");
+    }
+    Ok(())
+}

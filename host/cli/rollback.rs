@@ -1,0 +1,115 @@
+//! `sandhog rollback`: the fleet is to run again what it was to run before. Redis still has it: nothing is put.
+
+use sandhog::config::env;
+use sandhog::plugin::depot::Depot;
+use sandhog::plugin::name::PluginName;
+use sandhog::plugin::release::Wanted;
+use serde_json::json;
+
+use crate::cli::argument;
+use crate::cli::context::Context;
+use crate::cli::error::{Failure, Outcome};
+use crate::cli::text;
+
+/// Makes a former version of a plugin the one that the fleet is to run.
+///
+/// Without `--to` it is the last one that differs from the present one.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The plugin.
+    #[arg(value_parser = argument::plugin)]
+    plugin: PluginName,
+    /// The first digits of a version or of a release, as `sandhog deploy` told them.
+    #[arg(long, value_name = "DIGITS")]
+    to: Option<String>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let depot = Depot::new(context.link().await?);
+    let plugin = &args.plugin;
+    let history = depot.history(plugin).await?;
+    let present = depot.wanted().await?.remove(plugin).or_else(|| history.first().cloned());
+    let Some(present) = present else {
+        return Err(Failure::refused(format!("plugin `{plugin}` was never deployed to this fleet"))
+            .with_hint("`sandhog deploy COMPONENT` does so"));
+    };
+    let target = choose(&history, &present, args.to.as_deref())
+        .map_err(|text| Failure::refused(text).with_details(history.iter().map(entry).collect()))?;
+    let wanted = depot.want(plugin, &target.release, &target.component, &env::machine_name()).await?;
+    if context.out.is_json() {
+        return Ok(context.out.document(&json!({
+            "plugin": plugin.as_str(),
+            "version": wanted.component,
+            "release": wanted.release,
+            "number": wanted.number,
+            "instead_of": { "version": present.component, "release": present.release, "number": present.number },
+        }))?);
+    }
+    let (version, number) = (wanted.component.short(), text::count(wanted.number));
+    let (instead, of) = (present.component.short(), text::count(target.number));
+    Ok(context.out.line(&format!(
+        "{plugin} {version} is wanted instead of {instead}, deploy {number} (as deploy {of})"
+    ))?)
+}
+
+/// The entry to go back to: the last one with these digits, or the last one that differs.
+fn choose<'h>(history: &'h [Wanted], present: &Wanted, digits: Option<&str>) -> Result<&'h Wanted, String> {
+    let Some(digits) = digits else {
+        let mut former = history.iter().filter(|entry| entry.release != present.release);
+        return former.next().ok_or_else(|| "there is no former version to go back to".to_owned());
+    };
+    let fits = |entry: &&Wanted| {
+        !digits.is_empty()
+            && (entry.component.as_str().starts_with(digits) || entry.release.as_str().starts_with(digits))
+    };
+    let mut found = history.iter().filter(fits);
+    let Some(first) = found.next() else {
+        return Err(format!("no version that is remembered begins with `{}`", digits.escape_debug()));
+    };
+    // The same component with two manifests is told apart by the release.
+    if found.any(|other| other.release != first.release) {
+        return Err(format!("several releases begin with `{}`; give more digits", digits.escape_debug()));
+    }
+    Ok(first)
+}
+
+/// What is remembered, for whoever has to choose.
+fn entry(wanted: &Wanted) -> String {
+    let (number, version, release) = (wanted.number, wanted.component.short(), wanted.release.short());
+    format!("deploy {number}: version {version}, release {release}, from {}", wanted.by)
+}
+
+#[cfg(test)]
+mod tests {
+    use sandhog::plugin::release::Digest;
+
+    use super::*;
+
+    fn wanted(number: u64, component: &[u8], release: &[u8]) -> Wanted {
+        let (component, release) = (Digest::of(component), Digest::of(release));
+        Wanted { release, component, number, at_ms: 0, by: "here".to_owned() }
+    }
+
+    #[test]
+    fn one_goes_back_to_the_last_that_differs_or_to_the_one_that_is_named() {
+        let history =
+            [wanted(4, b"a", b"1"), wanted(3, b"a", b"1"), wanted(2, b"b", b"2"), wanted(1, b"b", b"3")];
+        let choose = |digits: Option<&str>| choose(&history, &history[0], digits).map(|found| found.number);
+        assert_eq!(choose(None), Ok(2));
+        assert_eq!(choose(Some(history[0].component.short())), Ok(4));
+        assert_eq!(choose(Some(history[3].release.as_str())), Ok(1));
+        let both = history[2].component.short();
+        assert_eq!(
+            choose(Some(both)),
+            Err(format!("several releases begin with `{both}`; give more digits"))
+        );
+        for none in ["", "x", "\u{1b}"] {
+            let text = format!("no version that is remembered begins with `{}`", none.escape_debug());
+            assert_eq!(choose(Some(none)), Err(text));
+        }
+        let alone = &history[..2];
+        let refused = super::choose(alone, &history[0], None).unwrap_err();
+        assert_eq!(refused, "there is no former version to go back to");
+    }
+}

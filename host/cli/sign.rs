@@ -1,0 +1,82 @@
+//! `sandhog sign`: vouches for a component, in a file beside it.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use sandhog::plugin::release::Digest;
+use sandhog::plugin::scan::signature_file;
+use sandhog::plugin::signature::{PrivateKey, SIGNATURE_BYTES_MAX};
+use serde_json::json;
+
+use crate::cli::componentize::write_whole;
+use crate::cli::context::Context;
+use crate::cli::error::{Failure, Outcome, Shape};
+
+/// Signs a component: writes `FILE.sig` beside it.
+///
+/// Signatures of other keys that are in the file stay.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The component.
+    component: PathBuf,
+    /// The private key, as `sandhog keygen` wrote it.
+    #[arg(long, value_name = "FILE", default_value = "sandhog.key")]
+    key: PathBuf,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
+    let key = read_key(&args.key, context)?;
+    let name = args.component.display();
+    let component = fs::read(&args.component).with_context(|| format!("cannot read `{name}`")).refuse()?;
+    let version = Digest::of(&component);
+    let output = signature_file(&args.component);
+    let others =
+        others(&output, &key).with_context(|| format!("cannot read `{}`", output.display())).refuse()?;
+    let text = format!("{others}{}\n", key.sign(&version));
+    if text.len() as u64 > SIGNATURE_BYTES_MAX {
+        return Err(Failure::refused(format!("`{}` has too many signatures", output.display()))
+            .with_hint("take those out whose keys nobody trusts any more"));
+    }
+    write_whole(&output, text.as_bytes()).with_context(|| format!("cannot write `{}`", output.display()))?;
+    if context.out.is_json() {
+        return Ok(context.out.document(&json!({
+            "output": output.to_string_lossy(), "version": version, "public_key": key.public().to_string(),
+        }))?);
+    }
+    context.note(&format!("wrote `{}`: {} is signed by {}", output.display(), version.short(), key.public()));
+    Ok(())
+}
+
+fn read_key(path: &Path, context: &Context) -> Outcome<PrivateKey> {
+    let name = path.display();
+    let file = File::open(path).with_context(|| format!("cannot read the key `{name}`")).refuse();
+    let file = file.hint("make one with `sandhog keygen`, or name it with `--key FILE`")?;
+    if file.metadata().is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
+        context.note(&format!("others can read `{name}`; run `chmod 600 {name}`"));
+    }
+    let text = bounded(file).with_context(|| format!("cannot read the key `{name}`")).refuse()?;
+    PrivateKey::parse(&text)
+        .ok_or_else(|| Failure::refused(format!("`{name}` holds no private key of `sandhog keygen`")))
+}
+
+/// The lines of a signature file that are not of this key.
+fn others(path: &Path, key: &PrivateKey) -> io::Result<String> {
+    let text = match File::open(path) {
+        Ok(file) => bounded(file)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) => return Err(error),
+    };
+    let ours = format!("{} ", key.public());
+    let others = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with(&ours));
+    Ok(others.map(|line| format!("{line}\n")).collect())
+}
+
+fn bounded(file: File) -> io::Result<String> {
+    let mut text = String::new();
+    file.take(SIGNATURE_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
