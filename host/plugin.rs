@@ -4,6 +4,7 @@
 pub mod componentize;
 pub mod depot;
 pub mod fetch;
+pub mod fleet;
 pub mod load;
 pub mod manifest;
 pub mod name;

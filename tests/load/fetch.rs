@@ -1,10 +1,14 @@
-//! From a wanted release to what is loaded: what hosts of a fleet refuse, and that they do so before they fetch.
+//! From a wanted release to what is loaded: what hosts of a fleet hear, what they refuse, and that they do so before
+//! they fetch.
+
+use std::time::{Duration, Instant};
 
 use redis::AsyncCommands;
 use sandhog::config::public_key::PublicKey;
 use sandhog::config::settings::Ceilings;
 use sandhog::plugin::depot::Depot;
 use sandhog::plugin::fetch::{FetchError, fetch};
+use sandhog::plugin::fleet::Fleet;
 use sandhog::plugin::load::load;
 use sandhog::plugin::name::PluginName;
 use sandhog::plugin::release::{Digest, Release, Wanted};
@@ -99,4 +103,40 @@ async fn what_is_not_there_too_large_or_damaged_is_refused_and_a_silent_redis_is
     assert!(refusal.ends_with("is not in Redis any more; deploy it again"), "{refusal}");
     stage.depot = Depot::new(no_redis());
     assert!(matches!(stage.fetch(&wanted).await, Err(FetchError::Fault(_))));
+}
+
+#[tokio::test]
+async fn a_host_hears_at_once_what_is_wanted_and_after_an_outage_what_was() {
+    let mut redis = TestRedis::start_with(&["--appendonly", "yes"]);
+    let depot = Depot::new(redis.link());
+    let mut fleet = Fleet::new(&redis.address(), Duration::from_secs(5)).unwrap();
+    assert!(fleet.changed().await.is_empty());
+    let stage = Stage { depot, ..Stage::new() };
+    for number in 1..=3 {
+        let component = [number; 10];
+        let soon = tokio::time::timeout(Duration::from_secs(15), fleet.changed());
+        let (heard, wanted) = tokio::join!(soon, stage.want(&component, MANIFEST, None));
+        assert_eq!(heard, Ok([(name(), wanted)].into()), "half of the time between two looks is no hearing");
+    }
+    // Long before the next look that needs no reason.
+    let quiet = tokio::time::timeout(Duration::from_millis(300), fleet.changed()).await;
+    assert!(quiet.is_err(), "nothing has changed: {quiet:?}");
+    redis.kill();
+    let silent = tokio::time::timeout(Duration::from_millis(300), fleet.changed()).await;
+    assert!(silent.is_err(), "a Redis that is away wants nothing: {silent:?}");
+    redis.restart();
+    let again = until_wanted(&stage, &[9; 10]).await;
+    let heard = tokio::time::timeout(Duration::from_secs(20), fleet.changed()).await.unwrap();
+    assert_eq!(heard, [(name(), again)].into());
+}
+
+/// Wants a component as soon as Redis is there again.
+async fn until_wanted(stage: &Stage, component: &[u8]) -> Wanted {
+    let release = Release { component: Digest::of(component), manifest: String::new(), signature: None };
+    let started = Instant::now();
+    while let Err(error) = stage.depot.put(&release, component, |_| {}).await {
+        assert!(started.elapsed() < Duration::from_secs(20), "{error}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stage.depot.want(&name(), &release.id(), &release.component, "here").await.unwrap()
 }
