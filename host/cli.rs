@@ -24,6 +24,7 @@ mod progress;
 mod push;
 mod queues;
 mod rollback;
+mod rollout;
 mod run;
 mod serve;
 mod sign;
@@ -56,10 +57,7 @@ enum Command {
     Demo(demo::Args),
     Check(check::Args),
     Invoke(Box<invoke::Args>),
-    // Not shown until hosts look at what is wanted.
-    #[command(hide = true)]
     Deploy(deploy::Args),
-    #[command(hide = true)]
     Rollback(rollback::Args),
     Push(push::Args),
     Queues(queues::Args),

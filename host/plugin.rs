@@ -11,6 +11,7 @@ pub mod name;
 pub mod reader;
 pub mod release;
 pub mod scan;
+pub mod shelf;
 pub mod signature;
 pub mod snapshot;
 pub mod survey;

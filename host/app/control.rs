@@ -18,7 +18,7 @@ use super::served::Served;
 use super::{Command, Options, StartError, Started};
 use crate::config::problem::Problems;
 use crate::config::seat::Seat;
-use crate::config::settings::Settings;
+use crate::config::settings::{PluginsFrom, Settings};
 use crate::job::lease::{HostInfo, Leases};
 use crate::job::report::PluginReport;
 use crate::job::store::DeadLimits;
@@ -116,6 +116,7 @@ impl Parts {
         let about = HostInfo {
             queues: Vec::new(),
             plugins: Vec::new(),
+            fleet: settings.plugins.source != PluginsFrom::Folder,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
         };
@@ -158,6 +159,7 @@ impl Parts {
         if ready.send(Ok(started)).is_err() {
             orders.phase.send_replace(Phase::Leaving);
         }
+        self.tell_history().await;
         self.follow(&mut orders).await;
         self.finish(orders, roles).await;
     }
@@ -181,7 +183,7 @@ impl Parts {
                 },
                 // What is refused is in the log, and the old version goes on.
                 () = self.folder.changed() => self.served.look(false).await,
-                () = self.served.loaded() => {}
+                event = self.served.next() => self.served.handle(event).await,
                 // Runs are counted all the time; an idle host has nothing new to tell.
                 _ = count.tick() => {
                     if self.served.view() == self.told {
@@ -249,6 +251,19 @@ impl Parts {
         }
     }
 
+    /// Tells the fleet what became of versions; what it does not hear now it hears the next time.
+    async fn tell_history(&mut self) {
+        let (leases, tenure) = (self.membership.leases(), self.membership.tenure());
+        let history = self.served.history();
+        if history.pending().is_empty() {
+            return;
+        }
+        match leases.remember(&tenure.host, history.pending()).await {
+            Ok(()) => history.clear(),
+            Err(error) => tracing::warn!(%error, "the fleet was not told of a swap; trying again"),
+        }
+    }
+
     /// Tells the fleet what this host serves now, until that is done or the host is to stop.
     async fn tell(&mut self, phase: &watch::Receiver<Phase>) {
         let view = self.served.view();
@@ -257,6 +272,7 @@ impl Parts {
         while !self.membership.describe().await && *phase.borrow() == Phase::Serving {
             tokio::time::sleep(TELL_AGAIN).await;
         }
+        self.tell_history().await;
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::{Instant, SystemTime};
 use super::lanes::{Lanes, Serving, policy};
 use crate::job::report::{PluginReport, VersionReport, VersionState};
 use crate::plugin::load::{Loaded, kind_name};
-use crate::plugin::manifest::{Canary, Consume, Manifest};
+use crate::plugin::manifest::{Canary, Consume};
+use crate::plugin::release::Digest;
 use crate::plugin::snapshot::{SettingsView, Snapshots};
 use crate::sandbox::load::Version;
 use crate::worker::edition::{Edition, Editions, Tally};
@@ -28,6 +29,8 @@ pub(super) struct Hosted {
 #[derive(Clone)]
 struct Running {
     loaded: Loaded,
+    /// The release.
+    id: Digest,
     settings: Arc<SettingsView>,
     tally: Arc<Tally>,
     since: SystemTime,
@@ -53,18 +56,14 @@ struct Retired {
 pub(super) enum Verdict {
     /// The canary takes all runs.
     Promoted,
-    /// It was given up, and why.
-    RolledBack(Loaded, String),
+    /// This release was given up, with this component, and why.
+    RolledBack(Digest, String, String),
 }
 
 impl Running {
-    fn new(loaded: Loaded, snapshots: &Snapshots) -> Self {
+    fn new(loaded: Loaded, id: Digest, snapshots: &Snapshots) -> Self {
         let settings = snapshots.view(&loaded.manifest.config, &loaded.manifest.grants.config);
-        Self { loaded, settings, tally: Arc::default(), since: SystemTime::now() }
-    }
-
-    fn is(&self, digest: &str, manifest: &Manifest) -> bool {
-        self.loaded.version.digest() == digest && *self.loaded.manifest == *manifest
+        Self { loaded, id, settings, tally: Arc::default(), since: SystemTime::now() }
     }
 
     fn edition(&self, consume: &Consume, crashes_max: u32) -> Arc<Edition> {
@@ -84,8 +83,8 @@ impl Running {
 }
 
 impl Hosted {
-    pub(super) fn new(loaded: Loaded, snapshots: &Snapshots) -> Self {
-        let current = Running::new(loaded, snapshots);
+    pub(super) fn new(loaded: Loaded, id: Digest, snapshots: &Snapshots) -> Self {
+        let current = Running::new(loaded, id, snapshots);
         Self { current, trial: None, serving: Vec::new(), retired: Vec::new() }
     }
 
@@ -94,24 +93,34 @@ impl Hosted {
         &self.current.loaded
     }
 
-    /// Whether exactly this is served, or tried.
-    pub(super) fn offers(&self, digest: &str, manifest: &Manifest) -> bool {
-        let newest = self.trial.as_ref().map_or(&self.current, |trial| &trial.running);
-        newest.is(digest, manifest)
+    /// The release that was taken in last: it is served, or on trial.
+    pub(super) fn newest(&self) -> &Digest {
+        &self.trial.as_ref().map_or(&self.current, |trial| &trial.running).id
+    }
+
+    /// The release that is served.
+    pub(super) fn id(&self) -> &Digest {
+        &self.current.id
     }
 
     /// Takes a version in: new runs take it, or a share of them if its manifest wants it tried. Runs that have begun
     /// keep theirs. True: it is tried first.
-    pub(super) fn take_in(&mut self, loaded: Loaded, lanes: &Lanes, snapshots: &Snapshots) -> bool {
+    pub(super) fn take_in(
+        &mut self,
+        loaded: Loaded,
+        id: Digest,
+        lanes: &Lanes,
+        snapshots: &Snapshots,
+    ) -> bool {
         // What was tried until now is given up, and what is served may be what is wanted again.
         if let Some(trial) = self.trial.take() {
             self.retire(&trial.running);
         }
-        if self.current.is(loaded.version.digest(), &loaded.manifest) {
+        if self.current.id == id {
             self.distribute(lanes);
             return false;
         }
-        let running = Running::new(loaded, snapshots);
+        let running = Running::new(loaded, id, snapshots);
         if let Some(canary) = running.loaded.manifest.canary {
             let before = self.current.tally.read();
             self.trial = Some(Trial { running, canary, ends: Instant::now() + canary.length, before });
@@ -146,7 +155,8 @@ impl Hosted {
                 "version {short} was rolled back: {failures} of {runs} runs failed, a share of {share:.2}; \
                  `canary.max_failure_rate` is {most}, and the version before it had {old_share:.2}"
             );
-            return Some(Verdict::RolledBack(trial.running.loaded, why));
+            let version = trial.running.loaded.version.digest().to_owned();
+            return Some(Verdict::RolledBack(trial.running.id, version, why));
         }
         if !is_over {
             return None;
@@ -219,7 +229,7 @@ impl Hosted {
     }
 
     /// As it is shown.
-    pub(super) fn view(&self, refusal: Option<String>) -> PluginReport {
+    pub(super) fn view(&self) -> PluginReport {
         let loaded = &self.current.loaded;
         let share = self.trial.as_ref().map_or(0.0, |trial| trial.canary.share);
         let mut versions = vec![self.current.view(VersionState::Current, 1.0 - share)];
@@ -242,8 +252,11 @@ impl Hosted {
             kind: kind_name(loaded.manifest.kind).to_owned(),
             version: loaded.version.digest().to_owned(),
             queues: loaded.manifest.consume.iter().map(|c| c.queue.as_str().to_owned()).collect(),
+            release: self.newest().as_str().to_owned(),
             versions,
-            refusal,
+            refusal: None,
+            refused: None,
+            refused_deploy: 0,
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Loading in the background: the control thread goes on feeding queues while a component is compiled and tried, and
-//! one that takes long holds up no other.
+//! Loading in the background: the control thread goes on feeding queues while a component is fetched, compiled and
+//! tried, and one that takes long holds up no other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -11,44 +12,72 @@ use tokio::task::JoinSet;
 use super::readers::Trial;
 use crate::config::problem::{Problem, Problems};
 use crate::plugin::load::{Loaded, load};
-use crate::plugin::manifest::{Kind, Manifest};
+use crate::plugin::manifest::Kind;
 use crate::plugin::name::PluginName;
+use crate::plugin::release::Digest;
+use crate::plugin::shelf::Shelf;
 use crate::plugin::survey::Offer;
 use crate::sandbox::engine::Sandbox;
 
 /// Components loaded at once: compiling takes a core and much memory.
 const AT_ONCE: usize = 2;
 
+/// Gets what is to be loaded.
+pub(super) type Offering = BoxFuture<'static, Result<Offer, Unavailable>>;
+
+/// Why there is nothing to load.
+pub(super) struct Unavailable {
+    pub(super) problems: Problems,
+    /// Asking again is of no use.
+    pub(super) is_final: bool,
+}
+
+/// What is to be loaded.
+pub(super) struct Order {
+    pub(super) name: PluginName,
+    /// The release.
+    pub(super) id: Digest,
+    /// The deploy it comes with; 0 for the folder.
+    pub(super) number: u64,
+    /// What the operator knows it by.
+    pub(super) origin: String,
+    /// It takes the place of what was refused, which stays refused.
+    pub(super) stands_in: bool,
+    /// Gets it.
+    pub(super) offer: Offering,
+    /// What a config reader must pass before it takes the place of one that works.
+    pub(super) trial: Option<Trial>,
+}
+
 /// What is being loaded.
 pub(super) struct Loads {
     sandbox: Arc<Sandbox>,
+    shelf: Shelf,
     guests: Handle,
     permits: Arc<Semaphore>,
     tasks: JoinSet<Ended>,
     /// The newest load of each plugin: what an earlier one comes to no longer matters.
-    newest: HashMap<PluginName, (u64, Wanted)>,
+    newest: HashMap<PluginName, (u64, Digest)>,
     started: u64,
-}
-
-/// What is being loaded for a plugin.
-#[derive(Debug, Clone, PartialEq)]
-struct Wanted {
-    digest: String,
-    manifest: Manifest,
 }
 
 /// What became of a load.
 pub(super) struct Ended {
     pub(super) name: PluginName,
-    number: u64,
-    pub(super) offer: Offer,
+    pub(super) id: Digest,
+    pub(super) number: u64,
+    pub(super) stands_in: bool,
+    /// Trying again is of no use.
+    pub(super) is_final: bool,
     pub(super) result: Result<Loaded, Problems>,
+    load: u64,
 }
 
 impl Loads {
-    pub(super) fn new(sandbox: Sandbox, guests: Handle) -> Self {
+    pub(super) fn new(sandbox: Sandbox, shelf: Shelf, guests: Handle) -> Self {
         Self {
             sandbox: Arc::new(sandbox),
+            shelf,
             guests,
             permits: Arc::new(Semaphore::new(AT_ONCE)),
             tasks: JoinSet::new(),
@@ -57,34 +86,44 @@ impl Loads {
         }
     }
 
-    /// Starts to load what is offered, in the place of whatever is being loaded for the same plugin. A config reader
-    /// must pass the trial, if there is one.
-    pub(super) fn start(&mut self, offer: Offer, trial: Option<Trial>) {
-        let name = offer.source.name.clone();
-        let wanted = Wanted { digest: offer.digest.clone(), manifest: offer.source.manifest.clone() };
-        if self.newest.get(&name).is_some_and(|(_, newest)| *newest == wanted) {
+    /// Starts to load what is ordered, in the place of whatever is being loaded for the same plugin. What could be
+    /// loaded is kept on the shelf.
+    pub(super) fn start(&mut self, order: Order) {
+        if self.newest.get(&order.name).is_some_and(|(_, newest)| *newest == order.id) {
             return;
         }
         self.started += 1;
-        let number = self.started;
-        self.newest.insert(name.clone(), (number, wanted));
-        let (sandbox, permits, guests) = (self.sandbox.clone(), self.permits.clone(), self.guests.clone());
+        let load = self.started;
+        self.newest.insert(order.name.clone(), (load, order.id.clone()));
+        let (sandbox, shelf) = (self.sandbox.clone(), self.shelf.clone());
+        let (permits, guests) = (self.permits.clone(), self.guests.clone());
         self.tasks.spawn(async move {
             let _permit = permits.acquire().await;
-            let (source, origin) = (offer.source.clone(), offer.source.component_origin.clone());
-            let loading = guests.spawn_blocking(move || load(source, &sandbox));
-            let mut result = loading.await.unwrap_or_else(|panic| {
-                let text = format!("loading it failed inside the host: {panic}");
-                Err(Problems::one(Problem::new(origin.clone(), text)))
-            });
-            if let (Ok(loaded), Some(trial)) = (&result, trial)
-                && loaded.manifest.kind == Kind::ConfigReader
-                && let Err(reason) = trial.run(loaded, &guests).await
-            {
-                let text = format!("gives no settings: {reason}; the version before it goes on");
-                result = Err(Problems::one(Problem::new(origin, text)));
-            }
-            Ended { name, number, offer, result }
+            let Order { name, id, number, origin, stands_in, offer, trial } = order;
+            let mut is_final = true;
+            let result = match offer.await {
+                Ok(offer) => {
+                    let loading = guests.spawn_blocking(move || load_and_keep(offer, &sandbox, &shelf));
+                    loading.await.unwrap_or_else(|panic| {
+                        let text = format!("loading it failed inside the host: {panic}");
+                        Err(Problems::one(Problem::new(origin.clone(), text)))
+                    })
+                }
+                Err(unavailable) => {
+                    is_final = unavailable.is_final;
+                    Err(unavailable.problems)
+                }
+            };
+            let result = match (result, trial) {
+                (Ok(loaded), Some(trial)) if loaded.manifest.kind == Kind::ConfigReader => {
+                    trial.run(&loaded, &guests).await.map(|()| loaded).map_err(|reason| {
+                        let text = format!("gives no settings: {reason}; the version before it goes on");
+                        Problems::one(Problem::new(origin, text))
+                    })
+                }
+                (result, _) => result,
+            };
+            Ended { name, id, number, stands_in, is_final, result, load }
         });
     }
 
@@ -103,10 +142,21 @@ impl Loads {
         loop {
             let Some(ended) = self.tasks.join_next().await else { std::future::pending().await };
             let Ok(ended) = ended else { continue };
-            if self.newest.get(&ended.name).is_some_and(|(number, _)| *number == ended.number) {
+            if self.newest.get(&ended.name).is_some_and(|(load, _)| *load == ended.load) {
                 self.newest.remove(&ended.name);
                 return ended;
             }
         }
     }
+}
+
+fn load_and_keep(offer: Offer, sandbox: &Sandbox, shelf: &Shelf) -> Result<Loaded, Problems> {
+    let Offer { source, release, .. } = offer;
+    let component = source.component.clone();
+    let loaded = load(source, sandbox)?;
+    if let Err(error) = shelf.put(&loaded.name, &release, &component) {
+        let plugin = loaded.name.as_str();
+        tracing::warn!(plugin, %error, "the version is not kept for a rollback");
+    }
+    Ok(loaded)
 }

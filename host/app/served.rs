@@ -1,25 +1,33 @@
 //! What a host serves: its plugins, and a lane with its feeder for every queue they consume. Start-up and every later
-//! change are one path: look at the folder, load what is new, exchange what differs, drain what is gone.
+//! change are one path: look at what is offered (`served/look`), load what is new, exchange what differs, drain what is
+//! gone.
+
+mod look;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::history::History;
 use super::hosted::{Hosted, Verdict};
 use super::lanes::Lanes;
 use super::loads::{Ended, Loads};
 use super::readers::Readers;
 use super::{Options, StartError};
 use crate::config::problem::{Problem, Problems};
-use crate::config::settings::Settings;
+use crate::config::settings::{PluginsFrom, Settings};
 use crate::job::name::QueueName;
-use crate::job::report::PluginReport;
+use crate::job::report::{PluginReport, SwapKind};
+use crate::plugin::fleet::{AllWanted, Fleet};
 use crate::plugin::load::Loaded;
-use crate::plugin::manifest::{Kind, Manifest};
+use crate::plugin::manifest::Kind;
 use crate::plugin::name::PluginName;
+use crate::plugin::release::Digest;
+use crate::plugin::shelf::{Shelf, Standing};
 use crate::plugin::survey::Survey;
 use crate::sandbox::engine::{PoolSettings, Sandbox};
+use crate::storage::address::AddressError;
 use crate::worker::feeder::FeederParts;
 use crate::worker::lane::Lane;
 
@@ -39,16 +47,24 @@ pub(super) struct Served {
     refusals: BTreeMap<PluginName, Refusal>,
     /// What is wrong with files that belong to no plugin.
     others: Problems,
+    shelf: Shelf,
+    fleet: Option<Fleet>,
+    /// What the fleet is to run, by its last answer.
+    wanted: AllWanted,
     views: watch::Sender<Vec<PluginReport>>,
+    /// Swaps that the fleet was not told of.
+    history: History,
     /// Whether problems go to the log: those of a start that fails are its answer.
     tells: bool,
 }
 
-/// Why what lies in the folder is not served.
+/// Why what is offered is not served.
 struct Refusal {
     problems: Problems,
-    /// What was refused after it was loaded: the same is not tried again until somebody asks for it.
-    tried: Option<(String, Manifest)>,
+    /// The release that was refused, and the deploy it came with.
+    release: Option<(Digest, u64)>,
+    /// The same is not tried again until somebody asks for it.
+    is_final: bool,
 }
 
 impl Served {
@@ -63,8 +79,12 @@ impl Served {
         let sandbox = Sandbox::new(&pool, compiling).map_err(|e| StartError::Sandbox(e.to_string()))?;
         let lanes = Lanes::new(&settings, feeders, options.observer)?;
         let readers = Readers::new(&settings, lanes.guests().clone());
+        let shelf = Shelf::new(&settings.host.state_dir);
         let mut served = Self {
-            loads: Loads::new(sandbox, lanes.guests().clone()),
+            loads: Loads::new(sandbox, shelf.clone(), lanes.guests().clone()),
+            shelf,
+            fleet: fleet(&settings)?,
+            wanted: BTreeMap::new(),
             settings,
             lanes,
             readers,
@@ -72,8 +92,10 @@ impl Served {
             refusals: BTreeMap::new(),
             others: Problems::default(),
             views: watch::Sender::new(Vec::new()),
+            history: History::default(),
             tells: false,
         };
+        served.first_wanted().await;
         served.look(true).await;
         while served.is_loading() {
             let ended = served.loads.next().await;
@@ -85,53 +107,16 @@ impl Served {
             served.tells = true;
             return Ok(served);
         }
+        if served.fleet.is_some() {
+            problems.list.iter().for_each(|problem| tracing::error!("{problem}"));
+            tracing::info!("nothing to serve yet; waiting for a deploy");
+            served.tells = true;
+            return Ok(served);
+        }
         if problems.is_empty() {
             return Err(StartError::NoPlugins(served.settings.plugins_dir.display().to_string()));
         }
         Err(StartError::Plugins(problems))
-    }
-
-    /// Brings the plugins in line with the folder, as far as nothing has to be loaded; that goes on in the background,
-    /// and `loaded` tells its end. What cannot be loaded stays as it was. `again`: what was refused is tried once more.
-    pub(super) async fn look(&mut self, again: bool) {
-        let (folder, ceilings) = (self.settings.plugins_dir.clone(), self.settings.ceilings);
-        let trusted = self.settings.plugins.trusted_keys.clone();
-        // Reading and hashing takes its time, and this thread feeds queues.
-        let looking = self.lanes.guests().spawn_blocking(move || Survey::of(&folder, &ceilings, &trusted));
-        let Ok(mut survey) = looking.await else { return };
-        let others = std::mem::take(&mut survey.others);
-        self.tell(&others, &self.others);
-        self.others = others;
-        // A folder that is away for a moment is not an empty one.
-        if survey.unreadable {
-            return;
-        }
-        self.remove_all_but(&survey);
-        for (name, problems) in std::mem::take(&mut survey.refused) {
-            self.loads.forget(&name);
-            self.refuse(name, problems, None);
-        }
-        for offer in survey.offers {
-            let (name, manifest) = (&offer.source.name, &offer.source.manifest);
-            let refusal = self.refusals.get(name);
-            let tried = refusal.and_then(|refusal| refusal.tried.as_ref());
-            if self.plugins.get(name).is_some_and(|plugin| plugin.offers(&offer.digest, manifest)) {
-                self.loads.forget(name);
-                self.refusals.remove(name);
-            } else if again
-                || tried.is_none_or(|(digest, terms)| *digest != offer.digest || terms != manifest)
-            {
-                // Of a config reader that works, the next version must work as well.
-                let trial = self.plugins.contains_key(name).then(|| self.readers.trial());
-                self.loads.start(offer, trial);
-            }
-        }
-    }
-
-    /// Waits until something has been loaded, and takes it in; for ever if nothing is.
-    pub(super) async fn loaded(&mut self) {
-        let ended = self.loads.next().await;
-        self.take_in(ended);
     }
 
     /// Whether something is being loaded.
@@ -166,13 +151,21 @@ impl Served {
         for (name, verdict) in &verdicts {
             match verdict {
                 Verdict::Promoted => {
-                    let version = self.plugins[name].loaded().version.short_digest();
+                    let plugin = &self.plugins[name];
+                    let version = plugin.loaded().version.short_digest();
                     tracing::info!(plugin = name.as_str(), version, "canary takes all runs");
+                    self.note(name, plugin.id(), Standing::Good);
+                    let version = plugin.loaded().version.digest();
+                    self.history.add(name.as_str(), SwapKind::Promoted, version, "");
                 }
-                Verdict::RolledBack(loaded, why) => {
+                Verdict::RolledBack(id, version, why) => {
+                    self.history.add(name.as_str(), SwapKind::RolledBack, version, why);
+                    let number = self.wanted.get(name).map_or(0, |wanted| wanted.number);
+                    self.note(name, id, Standing::Bad { why: why.clone(), number });
                     let problems = Problems::one(Problem::new(format!("plugin `{name}`"), why));
-                    let tried = Some((loaded.version.digest().to_owned(), (*loaded.manifest).clone()));
-                    self.refuse(name.clone(), problems, tried);
+                    self.tell(&problems, &Problems::default());
+                    let release = Some((id.clone(), number));
+                    self.refusals.insert(name.clone(), Refusal { problems, release, is_final: true });
                 }
             }
         }
@@ -186,10 +179,14 @@ impl Served {
 
     /// Drains what is no longer in the folder.
     fn remove_all_but(&mut self, survey: &Survey) {
-        self.refusals.retain(|name, _| survey.has(name));
-        let gone = self.plugins.extract_if(.., |name, _| !survey.has(name));
+        let wanted = &self.wanted;
+        let is_gone = |name: &PluginName| !survey.has(name) && !wanted.contains_key(name);
+        self.refusals.retain(|name, _| !is_gone(name));
+        let gone = self.plugins.extract_if(.., |name, _| is_gone(name));
         for (name, plugin) in gone {
             tracing::info!(plugin = name.as_str(), "plugin was removed; its queues are no longer claimed");
+            let version = plugin.loaded().version.digest();
+            self.history.add(name.as_str(), SwapKind::Removed, version, "");
             plugin.close();
             self.loads.forget(&name);
             self.readers.close(&name);
@@ -198,39 +195,73 @@ impl Served {
 
     /// Puts what was loaded in the place of what was there before.
     fn take_in(&mut self, ended: Ended) {
-        let Ended { name, offer, result, .. } = ended;
+        let Ended { name, id, number, stands_in, is_final, result, .. } = ended;
+        let result = result.and_then(|loaded| self.claim_queues(&loaded, number).map(|()| loaded));
         match result {
-            Ok(loaded) => self.accept(loaded),
-            Err(refused) => self.refuse(name, refused, Some((offer.digest, offer.source.manifest))),
+            // What it stands in for stays refused.
+            Ok(loaded) if stands_in => self.accept(loaded, id),
+            Ok(loaded) => {
+                self.refusals.remove(&name);
+                self.accept(loaded, id);
+            }
+            Err(problems) => {
+                let release = Some((id.clone(), number));
+                self.refuse(name.clone(), Refusal { problems, release, is_final });
+                if !stands_in {
+                    self.stand_in(&name, Some(&id));
+                }
+            }
         }
     }
 
-    fn accept(&mut self, loaded: Loaded) {
+    fn accept(&mut self, loaded: Loaded, id: Digest) {
         let name = loaded.name.clone();
-        let version = loaded.version.short_digest().to_owned();
-        self.refusals.remove(&name);
+        let (version, digest) =
+            (loaded.version.short_digest().to_owned(), loaded.version.digest().to_owned());
         if loaded.manifest.kind == Kind::ConfigReader {
             self.readers.open(&loaded);
         }
         let snapshots = self.readers.snapshots();
-        match self.plugins.get_mut(&name) {
+        let mut is_tried = false;
+        let what = match self.plugins.get_mut(&name) {
             Some(plugin) => {
-                let is_tried = plugin.take_in(loaded, &self.lanes, snapshots);
+                is_tried = plugin.take_in(loaded, id.clone(), &self.lanes, snapshots);
                 let what = if is_tried { "canary takes its share of runs" } else { "plugin was swapped" };
                 tracing::info!(plugin = name.as_str(), version, "{what}");
+                if is_tried { SwapKind::Canary } else { SwapKind::Swapped }
             }
             None => {
                 tracing::info!(plugin = name.as_str(), version, "plugin was loaded");
-                self.plugins.insert(name, Hosted::new(loaded, snapshots));
+                self.plugins.insert(name.clone(), Hosted::new(loaded, id.clone(), snapshots));
+                SwapKind::Loaded
             }
+        };
+        // What a host begins with is no swap.
+        if self.tells {
+            self.history.add(name.as_str(), what, &digest, "");
+        }
+        if !is_tried {
+            self.note(&name, &id, Standing::Good);
+        }
+    }
+
+    /// Notes on the shelf what has shown of a release.
+    fn note(&self, name: &PluginName, id: &Digest, standing: Standing) {
+        if let Err(error) = self.shelf.note(name, id, standing) {
+            tracing::warn!(plugin = name.as_str(), %error, "a restart will not know what became of this version");
         }
     }
 
     /// Takes note of a refusal, and tells of it if it is another than before.
-    fn refuse(&mut self, name: PluginName, problems: Problems, tried: Option<(String, Manifest)>) {
+    fn refuse(&mut self, name: PluginName, refusal: Refusal) {
         let none = Problems::default();
-        self.tell(&problems, self.refusals.get(&name).map_or(&none, |former| &former.problems));
-        self.refusals.insert(name, Refusal { problems, tried });
+        let former = self.refusals.get(&name).map_or(&none, |former| &former.problems);
+        self.tell(&refusal.problems, former);
+        if self.tells && refusal.problems != *former {
+            let why = refusal.problems.to_string();
+            self.history.add(name.as_str(), SwapKind::Refused, "", &why);
+        }
+        self.refusals.insert(name, refusal);
     }
 
     /// Logs the problems that were not there before.
@@ -238,6 +269,11 @@ impl Served {
         for problem in problems.list.iter().filter(|problem| self.tells && !former.list.contains(problem)) {
             tracing::error!("{problem}");
         }
+    }
+
+    /// What became of versions, for the fleet to be told.
+    pub(super) fn history(&mut self) -> &mut History {
+        &mut self.history
     }
 
     /// The queues that plugins consume, and those that lanes still hold jobs of.
@@ -253,12 +289,23 @@ impl Served {
 
     /// The plugins as they are now.
     pub(super) fn view(&self) -> Vec<PluginReport> {
-        let refusal = |name| {
-            let refusal: &Refusal = self.refusals.get(name)?;
+        let refused = |name: &PluginName, report: PluginReport| {
+            let Some(refusal) = self.refusals.get(name) else { return report };
             let lines: Vec<String> = refusal.problems.list.iter().map(ToString::to_string).collect();
-            Some(lines.join("; ").chars().take(REFUSAL_CHARS_MAX).collect())
+            let text = lines.join("; ").chars().take(REFUSAL_CHARS_MAX).collect();
+            let (refused, refused_deploy) = refusal
+                .release
+                .as_ref()
+                .map_or((None, 0), |(id, number)| (Some(id.as_str().to_owned()), *number));
+            PluginReport { refusal: Some(text), refused, refused_deploy, ..report }
         };
-        self.plugins.iter().map(|(name, plugin)| plugin.view(refusal(name))).collect()
+        let mut views: Vec<PluginReport> =
+            self.plugins.iter().map(|(name, plugin)| refused(name, plugin.view())).collect();
+        let unserved = self.refusals.keys().filter(|name| !self.plugins.contains_key(*name));
+        views.extend(unserved.map(|name| {
+            refused(name, PluginReport { name: name.as_str().to_owned(), ..PluginReport::default() })
+        }));
+        views
     }
 
     /// Tells everybody which lanes and plugins there are now.
@@ -291,4 +338,10 @@ impl Served {
     pub(super) async fn end_readers(&mut self) {
         self.readers.end().await;
     }
+}
+
+/// For a host that serves the fleet.
+fn fleet(settings: &Settings) -> Result<Option<Fleet>, AddressError> {
+    let is_served = settings.plugins.source != PluginsFrom::Folder;
+    is_served.then(|| Fleet::new(&settings.redis.address, settings.redis.timeout)).transpose()
 }

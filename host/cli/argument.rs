@@ -20,6 +20,26 @@ pub(crate) fn plugin(text: &str) -> Result<PluginName, String> {
     PluginName::new(text).map_err(|error| error.to_string())
 }
 
+/// The terms of a canary, as the table of a manifest: `0.1`, or `share=0.1,for=2m,max_failure_rate=0.05`.
+pub(crate) fn canary(text: &str) -> Result<String, String> {
+    let mut table = "[canary]\n".to_owned();
+    for term in text.split(',') {
+        let (name, value) = term.split_once('=').unwrap_or(("share", term));
+        let line = match name {
+            "share" | "max_failure_rate" if value.parse::<f64>().is_ok() => format!("{name} = {value}\n"),
+            "for" if duration(value).is_ok() => format!("for = \"{value}\"\n"),
+            _ => {
+                return Err("write for example `0.1`, or `share=0.1,for=2m,max_failure_rate=0.05`".to_owned());
+            }
+        };
+        if table.contains(&format!("\n{name} =")) {
+            return Err(format!("`{name}` is given twice"));
+        }
+        table.push_str(&line);
+    }
+    Ok(table)
+}
+
 /// A span of time.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)

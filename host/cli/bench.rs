@@ -8,6 +8,7 @@ mod latency;
 mod ledger;
 mod load;
 mod stage;
+mod swap;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -75,6 +76,8 @@ enum Workload {
     IdleLatency,
     /// Queues without jobs: what waiting costs.
     Idle,
+    /// A queue that never runs dry, whose handler is replaced 50 times: gaps between the starts of runs.
+    Swap,
 }
 
 /// The words of a manifest's `effects.mode`.
@@ -105,6 +108,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Workload::Noop | Workload::Ledger => backlog::run(&args, context).await?,
         Workload::IdleLatency => latency::run(&args, context).await?,
         Workload::Idle => idle::run(&args, context).await?,
+        Workload::Swap => swap::run(&args, context).await?,
     };
     if context.out.is_json() {
         context.out.document(&document)?

@@ -2,19 +2,21 @@
 //! refuse is refused here first, in the same words.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use sandhog::config::env;
 use sandhog::config::problem::Problems;
 use sandhog::plugin::depot::{Depot, Put};
 use sandhog::plugin::load::load;
+use sandhog::plugin::manifest::Manifest;
 use sandhog::plugin::name::PluginName;
 use sandhog::plugin::release::{Digest, Release, Wanted};
 use sandhog::plugin::scan::Pair;
 use serde_json::json;
 
 use crate::cli::context::{self, Context};
-use crate::cli::error::Outcome;
-use crate::cli::{argument, check, progress, text};
+use crate::cli::error::{Failure, Outcome};
+use crate::cli::{argument, check, progress, rollout, text};
 
 /// Puts a plugin into Redis and makes it the version that the fleet is to run.
 ///
@@ -29,6 +31,15 @@ pub(crate) struct Args {
     /// The manifest, if it does not lie beside the component.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
+    /// Tries the version on a share of the runs first: `0.1`, or `share=0.1,for=2m,max_failure_rate=0.05`.
+    #[arg(long, value_name = "TERMS", value_parser = argument::canary)]
+    canary: Option<String>,
+    /// Waits until every living host has taken it; fails with the reasons of those that refuse it.
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait.
+    #[arg(long, value_name = "TIME", default_value = rollout::WAIT_MAX, value_parser = argument::duration)]
+    timeout: Duration,
 }
 
 /// Runs the command.
@@ -39,10 +50,21 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     if let Some(name) = args.plugin {
         pair.name = name;
     }
-    let source = pair.read(&settings.ceilings, &settings.plugins.trusted_keys).map_err(refused)?;
+    let mut source = pair.read(&settings.ceilings, &settings.plugins.trusted_keys).map_err(refused)?;
+    if let Some(canary) = args.canary {
+        if source.manifest.canary.is_some() {
+            return Err(Failure::refused(
+                "the manifest has a `[canary]` table already; leave out `--canary`",
+            ));
+        }
+        source.text = format!("{}\n{canary}", source.text);
+        source.manifest =
+            Manifest::parse(&source.origin, &source.text, &settings.ceilings).map_err(refused)?;
+    }
     load(source.clone(), &check::sandbox(&settings)?).map_err(refused)?;
 
-    let depot = Depot::new(context::connect(&settings).await?);
+    let link = context::connect(&settings).await?;
+    let depot = Depot::new(link.clone());
     let component = Digest::of(&source.component);
     let release = Release { component, manifest: source.text, signature: source.signature };
     let bar = progress::over_bytes(Some(source.component.len() as u64));
@@ -51,7 +73,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     bar.finish_and_clear();
     let put = put?;
     let wanted = depot.want(&pair.name, &release.id(), &release.component, &env::machine_name()).await?;
-    report(context, &pair.name, &wanted, source.component.len() as u64, put)
+    report(context, &pair.name, &wanted, source.component.len() as u64, put)?;
+    if args.wait {
+        rollout::wait(context, link, &pair.name, &wanted, args.timeout).await?;
+    }
+    Ok(())
 }
 
 fn report(context: &Context, plugin: &PluginName, wanted: &Wanted, bytes: u64, put: Put) -> Outcome {

@@ -58,7 +58,8 @@ fn plugins(row: &HostRow) -> Vec<String> {
         let version = plugin.version.get(..VERSION_DIGITS).unwrap_or(&plugin.version);
         format!("{}@{version}", plugin.name)
     };
-    row.info.plugins.iter().map(named).collect()
+    // Of a plugin that is refused and was never served there is no version.
+    row.info.plugins.iter().filter(|plugin| !plugin.version.is_empty()).map(named).collect()
 }
 
 /// The state of a lease in words.

@@ -1,6 +1,8 @@
 //! `sandhog plugins`: what lies in the plugin folder, what is wrong with it, and which hosts serve it. Whether a
 //! component would load is the business of `check`, which compiles it.
 
+mod history;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -29,6 +31,9 @@ pub(crate) struct Args {
     /// The plugin folder.
     #[arg(long, value_name = "DIR")]
     plugins: Option<PathBuf>,
+    /// Shows what became of versions on all hosts, the latest first.
+    #[arg(long)]
+    history: bool,
 }
 
 /// One plugin as the two files show it.
@@ -42,6 +47,9 @@ struct Row {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    if args.history {
+        return history::run(context).await;
+    }
     let flags = Overrides { plugins_dir: args.plugins, ..Overrides::default() };
     let settings = context.settings_with(flags)?;
     let (mut rows, others) = look(&settings);

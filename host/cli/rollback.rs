@@ -1,19 +1,26 @@
-//! `sandhog rollback`: the fleet is to run again what it was to run before. Redis still has it: nothing is put.
+//! `sandhog rollback`: what was run before is to be run again: by the fleet, whose former releases Redis has, or by the
+//! hosts of a plugin folder (`rollback/folder`).
+
+mod folder;
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use sandhog::config::env;
+use sandhog::config::settings::Overrides;
 use sandhog::plugin::depot::Depot;
 use sandhog::plugin::name::PluginName;
 use sandhog::plugin::release::Wanted;
 use serde_json::json;
 
-use crate::cli::argument;
-use crate::cli::context::Context;
+use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::text;
+use crate::cli::{argument, rollout, text};
 
-/// Makes a former version of a plugin the one that the fleet is to run.
+/// Makes a former version of a plugin the one that is run.
 ///
-/// Without `--to` it is the last one that differs from the present one.
+/// Without `--to` it is the last good one that differs from the present one. Of a plugin that was deployed, the whole
+/// fleet goes back; of any other, the files in the plugin folder of this machine.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The plugin.
@@ -22,21 +29,50 @@ pub(crate) struct Args {
     /// The first digits of a version or of a release, as `sandhog deploy` told them.
     #[arg(long, value_name = "DIGITS")]
     to: Option<String>,
+    /// The plugin folder, for a plugin that was not deployed.
+    #[arg(long, value_name = "DIR")]
+    plugins: Option<PathBuf>,
+    /// Waits until every living host of the fleet has taken it; fails with the reasons of those that refuse it.
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait.
+    #[arg(long, value_name = "TIME", default_value = rollout::WAIT_MAX, value_parser = argument::duration)]
+    timeout: Duration,
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    let depot = Depot::new(context.link().await?);
+    let is_folder = args.plugins.is_some();
+    let flags = Overrides { plugins_dir: args.plugins, ..Overrides::default() };
+    let settings = context.settings_with(flags)?;
     let plugin = &args.plugin;
+    if is_folder {
+        return folder::run(plugin, args.to.as_deref(), &settings, context);
+    }
+    let link = context::connect(&settings).await?;
+    let depot = Depot::new(link.clone());
     let history = depot.history(plugin).await?;
     let present = depot.wanted().await?.remove(plugin).or_else(|| history.first().cloned());
     let Some(present) = present else {
-        return Err(Failure::refused(format!("plugin `{plugin}` was never deployed to this fleet"))
-            .with_hint("`sandhog deploy COMPONENT` does so"));
+        return folder::run(plugin, args.to.as_deref(), &settings, context);
     };
     let target = choose(&history, &present, args.to.as_deref())
         .map_err(|text| Failure::refused(text).with_details(history.iter().map(entry).collect()))?;
     let wanted = depot.want(plugin, &target.release, &target.component, &env::machine_name()).await?;
+    report(context, plugin, &wanted, &present, target)?;
+    if args.wait {
+        rollout::wait(context, link, plugin, &wanted, args.timeout).await?;
+    }
+    Ok(())
+}
+
+fn report(
+    context: &Context,
+    plugin: &PluginName,
+    wanted: &Wanted,
+    present: &Wanted,
+    target: &Wanted,
+) -> Outcome {
     if context.out.is_json() {
         return Ok(context.out.document(&json!({
             "plugin": plugin.as_str(),

@@ -78,8 +78,21 @@ pub struct PluginSettings {
     pub watch: Watch,
     /// How often the folder is looked at, whether there are events or not.
     pub poll: Duration,
+    /// Where plugins come from.
+    pub source: PluginsFrom,
     /// Who may sign components; if nobody, components need no signature.
     pub trusted_keys: Vec<PublicKey>,
+}
+
+/// Where plugins come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PluginsFrom {
+    /// The host's own folder.
+    Folder,
+    /// Redis: what was deployed to the fleet.
+    Redis,
+    /// Both. What was deployed to the fleet wins over files of the same name.
+    Both,
 }
 
 /// How changes of the plugin folder are noticed.

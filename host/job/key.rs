@@ -17,6 +17,9 @@ pub fn host_info(host: &str) -> String {
     format!("sandhog:host:{host}")
 }
 
+/// List of swaps on all hosts, in JSON, the latest first.
+pub const SWAPS: &str = "sandhog:swaps";
+
 /// Hash of what the fleet is to run: plugin by the wanted release, in JSON.
 pub const PLUGINS: &str = "sandhog:plugins";
 

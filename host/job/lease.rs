@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::key::{HOSTS, QUEUES, QueueKeys, host_info};
+use super::key::{HOSTS, QUEUES, QueueKeys, SWAPS, host_info};
 use super::name::{HostId, QueueName};
 use super::reply::{Fields, list, text, unexpected};
-use super::report::PluginReport;
+use super::report::{PluginReport, SWAPS_MAX, Swap};
 use super::script;
 use super::store::StoreError;
 use crate::storage::fault::Fault;
@@ -29,6 +29,8 @@ pub struct HostInfo {
     pub queues: Vec<QueueName>,
     /// Its plugins.
     pub plugins: Vec<PluginReport>,
+    /// Whether it runs what is deployed to the fleet.
+    pub fleet: bool,
     /// Of the program.
     pub version: String,
     /// Of the process, on its machine.
@@ -99,6 +101,27 @@ impl Leases {
             Value::Int(written) => Ok(written != 0),
             key => Err(StoreError::WrongType(text(key)?)),
         }
+    }
+
+    /// Adds to what the fleet remembers of swaps, the oldest of these first.
+    pub async fn remember(&self, host: &HostId, swaps: &[Swap]) -> Result<(), Fault> {
+        let mut add = redis::Pipeline::with_capacity(2);
+        let lines = swaps.iter().map(|swap| {
+            serde_json::to_string(&(host.as_str(), swap)).expect("strings and numbers always make JSON")
+        });
+        add.cmd("LPUSH").arg(SWAPS).arg(lines.collect::<Vec<_>>());
+        add.cmd("LTRIM").arg(SWAPS).arg(0).arg(SWAPS_MAX - 1);
+        for answer in self.link.pipeline(&add).await? {
+            answer?;
+        }
+        Ok(())
+    }
+
+    /// Swaps with their hosts, the latest first, `count` at most.
+    pub async fn swaps(&self, count: usize) -> Result<Vec<(String, Swap)>, Fault> {
+        let last = count.min(SWAPS_MAX).saturating_sub(1);
+        let lines: Vec<String> = self.link.query(redis::cmd("LRANGE").arg(SWAPS).arg(0).arg(last)).await?;
+        Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 
     /// Hosts whose lease ended, the longest dead first, `EXPIRED_MAX` at most.
@@ -178,6 +201,7 @@ fn add_info(call: &mut redis::Cmd, info: &HostInfo) {
     let names = serde_json::to_string(&queues).expect("strings always make JSON");
     let plugins = serde_json::to_string(&info.plugins).expect("strings and numbers always make JSON");
     call.arg(names).arg(plugins).arg(&info.version).arg(info.pid);
+    call.arg(u8::from(info.fleet));
     for queue in queues {
         call.arg(queue);
     }
@@ -202,6 +226,7 @@ fn read_host(row: Value) -> Result<Option<HostRow>, Fault> {
         match field.as_str() {
             "queues" => info.queues = queue_names(serde_json::from_str(&value).unwrap_or_default()),
             "plugins" => info.plugins = serde_json::from_str(&value).unwrap_or_default(),
+            "fleet" => info.fleet = value == "1",
             "version" => info.version = value,
             "pid" => info.pid = value.parse().unwrap_or(0),
             _ => {}

@@ -11,6 +11,9 @@ pub struct PluginReport {
     pub kind: String,
     /// SHA-256 of the component that new runs take, 64 hex digits.
     pub version: String,
+    /// The release that was taken in last, served or on trial: component, manifest and signature as one.
+    #[serde(default)]
+    pub release: String,
     /// The queues it serves.
     pub queues: Vec<String>,
     /// The version that new runs take, then one on trial, then those whose last runs go on.
@@ -18,6 +21,12 @@ pub struct PluginReport {
     /// Why what was offered last was refused, if it was: the version above goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
+    /// The release that was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// The deploy it was refused with; 0 for the plugin folder.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refused_deploy: u64,
 }
 
 /// A version of a plugin on one host.
@@ -49,6 +58,11 @@ pub enum VersionState {
     Draining,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl VersionState {
     /// The word for it.
     pub fn name(self) -> &'static str {
@@ -56,6 +70,60 @@ impl VersionState {
             Self::Current => "current",
             Self::Canary => "canary",
             Self::Draining => "draining",
+        }
+    }
+}
+
+/// Swaps that the fleet remembers, of all plugins on all hosts.
+pub const SWAPS_MAX: usize = 1000;
+
+/// A version that came, went, or was refused, on one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swap {
+    /// When, in milliseconds since 1970 by the host's clock.
+    pub at_ms: u64,
+    /// The plugin.
+    pub plugin: String,
+    /// What became of the version.
+    pub what: SwapKind,
+    /// SHA-256 of the component, 64 hex digits; empty where it could not even be read.
+    pub version: String,
+    /// Why it was refused or rolled back.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+}
+
+/// What became of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SwapKind {
+    /// It is the first one of its plugin, which came while the host was at work.
+    Loaded,
+    /// It took the place of another.
+    Swapped,
+    /// It is tried on a share of the runs.
+    Canary,
+    /// It was tried and takes all runs.
+    Promoted,
+    /// It was tried and given up.
+    RolledBack,
+    /// It was not taken.
+    Refused,
+    /// Its plugin is gone.
+    Removed,
+}
+
+impl SwapKind {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Swapped => "swapped",
+            Self::Canary => "canary",
+            Self::Promoted => "promoted",
+            Self::RolledBack => "rolled back",
+            Self::Refused => "refused",
+            Self::Removed => "removed",
         }
     }
 }

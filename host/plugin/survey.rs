@@ -4,21 +4,24 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
-
+use super::manifest::Manifest;
 use super::name::PluginName;
+use super::release::{Digest, Release};
 use super::scan::{Source, conflicts, try_scan};
-use crate::config::problem::Problems;
+use super::signature;
+use crate::config::problem::{Problem, Problems};
 use crate::config::public_key::PublicKey;
 use crate::config::settings::Ceilings;
 
-/// What the two files of a plugin hold, and what tells it apart from what they held before.
+/// A release of a plugin with everything that loading it takes.
 #[derive(Debug, Clone)]
 pub struct Offer {
-    /// What they hold.
+    /// What it holds.
     pub source: Source,
-    /// SHA-256 of the component, 64 hex digits.
-    pub digest: String,
+    /// The same as one thing.
+    pub release: Release,
+    /// What tells it apart from any other.
+    pub id: Digest,
 }
 
 /// What a look found.
@@ -34,6 +37,48 @@ pub struct Survey {
     pub unreadable: bool,
 }
 
+impl Offer {
+    /// What files hold.
+    pub fn new(source: Source) -> Self {
+        let release = Release {
+            component: Digest::of(&source.component),
+            manifest: source.text.clone(),
+            signature: source.signature.clone(),
+        };
+        let id = release.id();
+        Self { source, release, id }
+    }
+
+    /// A release that comes from elsewhere with its `component`, which is that of the release; refused for what files
+    /// would be refused for. `origin` is its name for people.
+    pub fn of_release(
+        name: PluginName,
+        release: Release,
+        component: Vec<u8>,
+        origin: &str,
+        ceilings: &Ceilings,
+        trusted: &[PublicKey],
+    ) -> Result<Self, Problems> {
+        let manifest = Manifest::parse(origin, &release.manifest, ceilings);
+        let vouched = signature::verify(&release.component, release.signature.as_deref(), trusted)
+            .map_err(|error| Problems::one(Problem::new(origin, error.to_string())));
+        let manifest = match (manifest, vouched) {
+            (Ok(manifest), Ok(())) => manifest,
+            (manifest, vouched) => {
+                let mut problems = manifest.err().unwrap_or_default();
+                problems.append(vouched.err().unwrap_or_default());
+                return Err(problems);
+            }
+        };
+        let (origin, text, signature) =
+            (origin.to_owned(), release.manifest.clone(), release.signature.clone());
+        let source =
+            Source { name, manifest, component, component_origin: origin.clone(), origin, text, signature };
+        let id = release.id();
+        Ok(Self { source, release, id })
+    }
+}
+
 impl Survey {
     /// Looks at the folder.
     pub fn of(folder: &Path, ceilings: &Ceilings, trusted: &[PublicKey]) -> Self {
@@ -46,10 +91,7 @@ impl Survey {
         let mut survey = Self { others, ..Self::default() };
         for pair in &pairs {
             match pair.read(ceilings, trusted) {
-                Ok(source) => {
-                    let digest = digest(&source.component);
-                    survey.offers.push(Offer { source, digest });
-                }
+                Ok(source) => survey.offers.push(Offer::new(source)),
                 Err(refused) => survey.refuse(pair.name.clone(), refused),
             }
         }
@@ -67,12 +109,13 @@ impl Survey {
         self.refused.contains_key(name) || self.offers.iter().any(|offer| offer.source.name == *name)
     }
 
+    /// Leaves out a plugin that comes from elsewhere.
+    pub fn without(&mut self, name: &PluginName) {
+        self.offers.retain(|offer| offer.source.name != *name);
+        self.refused.remove(name);
+    }
+
     fn refuse(&mut self, name: PluginName, problems: Problems) {
         self.refused.entry(name).or_default().append(problems);
     }
-}
-
-/// SHA-256 in 64 hex digits.
-pub fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -248,8 +248,8 @@ fn a_rollback_wants_what_was_wanted_before() {
         ]), @r#"
         $ sandhog rollback never
         --- stderr
-        sandhog: plugin `never` was never deployed to this fleet
-        hint: `sandhog deploy COMPONENT` does so
+        sandhog: plugin `never` was never deployed to this fleet, and no version of it is kept in `[DIR]/.local/state/sandhog`
+        hint: a host keeps what it has loaded in its state folder; `sandhog deploy` gives a version to the fleet
         --- exit code 2
 
         $ sandhog rollback other

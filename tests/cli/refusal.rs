@@ -21,6 +21,8 @@ fn help_lists_the_commands() {
       demo          Shows what Sandhog promises, on a Redis of its own, and counts whether it held
       check         Says whether plugins would be loaded, and if not, everything that is wrong with them
       invoke        Runs a worker on one payload, or a config reader, and tells what it would change
+      deploy        Puts a plugin into Redis and makes it the version that the fleet is to run
+      rollback      Makes a former version of a plugin the one that is run
       push          Pushes jobs to a queue
       queues        Shows how many jobs each queue holds, and where; holds and resumes queues
       jobs          Shows and moves single jobs

@@ -15,6 +15,7 @@ fn info(queues: &[&str]) -> HostInfo {
     HostInfo {
         queues: queues.iter().map(|q| QueueName::new(*q).unwrap()).collect(),
         plugins: vec![PluginReport { name: "thumbs".to_owned(), ..PluginReport::default() }],
+        fleet: true,
         version: "0.1.0".to_owned(),
         pid: 17,
     }
@@ -32,7 +33,7 @@ async fn a_life_begins_is_renewed_and_forgotten() {
     scene.host = host.clone();
     let about = |queues: &str| {
         format!(
-            "hash pid=17, plugins=[{{\"name\":\"thumbs\",\"kind\":\"\",\"version\":\"\",\"queues\":[],\"versions\":[]}}], \
+            "hash fleet=1, pid=17, plugins=[{{\"name\":\"thumbs\",\"kind\":\"\",\"version\":\"\",\"release\":\"\",\"queues\":[],\"versions\":[]}}], \
              queues={queues}, started_ms=T, version=0.1.0"
         )
     };

@@ -10,7 +10,7 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use sandhog::app::Host;
 use sandhog::config::public_key::PublicKey;
-use sandhog::config::settings::{PluginSettings, Watch};
+use sandhog::config::settings::{PluginSettings, PluginsFrom, Watch};
 use sandhog::plugin::release::Digest;
 use sandhog::plugin::signature::PrivateKey;
 use sandhog::plugin::watch::FolderWatch;
@@ -72,7 +72,7 @@ impl Stage {
         let mut settings = Plugins::new().settings(&redis.url(), "h");
         settings.host.state_dir = root.path().join("state");
         settings.plugins_dir = root.path().join("plugins");
-        settings.plugins = PluginSettings { watch, poll, trusted_keys };
+        settings.plugins = PluginSettings { watch, poll, source: PluginsFrom::Folder, trusted_keys };
         let (host, plain) = (serve(settings).await, redis.plain().await);
         let mut stage = Self { root, _redis: redis, host, plain };
         stage.tells("one").await;
@@ -343,7 +343,8 @@ async fn nothing_is_told_of_leftovers_of_reading_or_of_being_looked_at() {
     for watch in [Watch::Events, Watch::Poll] {
         let root = tempfile::tempdir().unwrap();
         put(root.path(), "one");
-        let settings = PluginSettings { watch, poll: QUICK_POLL, trusted_keys: Vec::new() };
+        let settings =
+            PluginSettings { watch, poll: QUICK_POLL, source: PluginsFrom::Folder, trusted_keys: Vec::new() };
         let mut folder = FolderWatch::start(root.path(), &settings).unwrap();
         for name in ["thumbs.wasm~", ".thumbs.wasm.swp", "4913", "thumbs.wasm.tmp", "#thumbs.wasm#"] {
             fs::write(root.path().join(name), "x").unwrap();

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::host::{Plugins, until};
 
 /// Leases of seconds: a test does not wait for the usual ones.
-const SETTINGS: &str = r#"
+pub const SETTINGS: &str = r#"
 [host]
 lease = "2s"
 reap_every = "200ms"
@@ -46,8 +46,13 @@ impl HostProcess {
         let state = plugins.path().join(".state");
         let own = settings.replace("[host]", &format!("[host]\nname = \"{name}\"\nstate_dir = {state:?}"));
         let dir = plugins.path();
-        std::fs::write(&config, format!("{own}\n[redis]\nurl = \"{url}\"\n[plugins]\ndir = {dir:?}\n"))
-            .unwrap();
+        let folder = format!("[plugins]\ndir = {dir:?}");
+        let own = if own.contains("[plugins]") {
+            own.replace("[plugins]", &folder)
+        } else {
+            format!("{own}\n{folder}")
+        };
+        std::fs::write(&config, format!("{own}\n[redis]\nurl = \"{url}\"\n")).unwrap();
         let log = plugins.path().join(format!(".{name}.log"));
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_sandhog"));

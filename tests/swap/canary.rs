@@ -1,7 +1,7 @@
 //! New versions that are tried on a share of the runs before they take all.
 
 use sandhog::job::report::VersionState;
-use sandhog::plugin::survey::digest;
+use sandhog::plugin::release::Digest;
 
 use super::{Stage, stamp, stamped};
 use crate::support::host::{stop, until};
@@ -10,7 +10,7 @@ use crate::support::host::{stop, until};
 const LONG: &str = "[canary]\nshare = 0.25\nfor = \"1h\"\n";
 
 fn version(n: u32) -> String {
-    digest(&stamped(&stamp(n)))
+    Digest::of(&stamped(&stamp(n))).as_str().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

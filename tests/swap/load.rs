@@ -87,5 +87,5 @@ async fn what_takes_long_to_load_holds_up_no_other() {
 }
 
 fn digest(n: u32) -> String {
-    sandhog::plugin::survey::digest(&stamped(&stamp(n)))
+    sandhog::plugin::release::Digest::of(&stamped(&stamp(n))).as_str().to_owned()
 }

@@ -1,11 +1,13 @@
 //! What a workload plays on: a Redis, queues of names nobody else uses, a folder with one plugin, and a host of
 //! this very process.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use redis::cmd;
 use sandhog::app::{Host, Options};
 use sandhog::config::settings::{Overrides, Settings};
-use sandhog::job::key::{QUEUES, QueueKeys};
+use sandhog::job::key::{QUEUES, QueueKeys, SWAPS};
 use sandhog::job::name::QueueName;
 use sandhog::storage::link::Link;
 use sandhog::telemetry::Reader;
@@ -19,6 +21,9 @@ use crate::cli::error::{Outcome, Shape};
 use crate::cli::private_redis::{PrivateRedis, Reach};
 use crate::cli::serve;
 
+/// Name of the bench's own host.
+const HOST: &str = "bench";
+
 /// The stage; its folder and its Redis go away with it.
 pub(super) struct Stage {
     /// A connection of the bench itself, not of the host.
@@ -26,7 +31,7 @@ pub(super) struct Stage {
     /// The queues, all of one plugin.
     pub(super) queues: Vec<QueueName>,
     settings: Settings,
-    _folder: TempDir,
+    folder: TempDir,
     _redis: Option<PrivateRedis>,
 }
 
@@ -40,7 +45,7 @@ impl Stage {
         let folder = tempfile::tempdir().context("cannot make a folder for the bench").refuse()?;
         let settings = context.settings_with(Overrides {
             redis_url: redis.as_ref().map(PrivateRedis::url),
-            host_name: Some("bench".to_owned()),
+            host_name: Some(HOST.to_owned()),
             state_dir: Some(folder.path().join("state")),
             plugins_dir: Some(folder.path().to_owned()),
             // A log line per load or stop has no place among figures.
@@ -61,7 +66,7 @@ impl Stage {
             .context("cannot write a manifest")
             .refuse()?;
         let link = context::connect(&settings).await?;
-        Ok(Self { link, queues, settings, _folder: folder, _redis: redis })
+        Ok(Self { link, queues, settings, folder, _redis: redis })
     }
 
     /// Starts the host.
@@ -74,6 +79,11 @@ impl Stage {
         Host::start(options).await.map_err(serve::refusal)
     }
 
+    /// The plugin folder, with `bench.wasm`.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Threads that run guests.
     pub(super) fn threads(&self) -> usize {
         self.settings.host.threads
@@ -83,6 +93,12 @@ impl Stage {
     pub(super) async fn clear(self, host: Host) -> Outcome {
         host.drain();
         host.stopped().await;
+        // What became of the bench's versions is nothing for a fleet to remember.
+        for line in self.link.query::<Vec<String>>(cmd("LRANGE").arg(SWAPS).arg(0).arg(-1)).await? {
+            if line.starts_with(&format!("[\"{HOST}.")) {
+                self.link.query::<u64>(cmd("LREM").arg(SWAPS).arg(0).arg(line)).await?;
+            }
+        }
         for queue in &self.queues {
             let keys = QueueKeys::new(queue);
             let mut delete = cmd("DEL");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{
     Ceilings, CompileSettings, DeadSettings, HostSettings, LogFormat, LogSettings, Machine, Overrides,
-    PluginSettings, RedisSettings, Settings, Watch,
+    PluginSettings, PluginsFrom, RedisSettings, Settings, Watch,
 };
 use crate::config::document::{Document, FILE_BYTES_MAX};
 use crate::config::env;
@@ -21,6 +21,8 @@ use crate::storage::address::{Address, AddressError, TlsFiles};
 const DEFAULT_URL: &str = "redis://127.0.0.1:6379";
 const DEFAULT_LEVEL: &str = "info";
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+const SOURCES: [(&str, PluginsFrom); 3] =
+    [("folder", PluginsFrom::Folder), ("redis", PluginsFrom::Redis), ("both", PluginsFrom::Both)];
 const WATCHES: [(&str, Watch); 3] = [("events", Watch::Events), ("poll", Watch::Poll), ("off", Watch::Off)];
 /// Largest certificate or key file.
 const PEM_BYTES_MAX: u64 = 1024 * 1024;
@@ -233,12 +235,14 @@ fn plugins(mut table: Table<'_>, over: &Layers<'_>, folder: &Path) -> (PathBuf, 
     let field = table.string("dir", "plugins").map(|dir| (folder.join(dir), Source::Default));
     let watch = table.choice("watch", &WATCHES);
     let poll = table.duration("poll", Duration::from_millis(100)..=Duration::from_secs(3600), "5s");
+    let source = table.choice("source", &SOURCES);
     let trusted_keys = trusted_keys(&mut table);
     table.finish();
     let dir = over.first(|o| &o.plugins_dir, ("--plugins", env::PLUGINS_DIR), field);
     let settings = PluginSettings {
         watch: watch.unwrap_or(Watch::Events),
         poll: poll.unwrap_or(Duration::from_secs(5)),
+        source: source.unwrap_or(PluginsFrom::Folder),
         trusted_keys,
     };
     (dir.map_or_else(|| PathBuf::from("plugins"), |(dir, _)| dir), settings)

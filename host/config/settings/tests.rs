@@ -26,8 +26,12 @@ fn defaults_hold_without_any_source() {
     assert_eq!((found.host.name.as_str(), found.host.threads, found.host.crashes_max), ("box", 6, 3));
     assert_eq!(found.host.state_dir, PathBuf::from("/state"));
     assert_eq!(found.plugins_dir, PathBuf::from("plugins"));
-    let plugins =
-        PluginSettings { watch: Watch::Events, poll: Duration::from_secs(5), trusted_keys: Vec::new() };
+    let plugins = PluginSettings {
+        watch: Watch::Events,
+        poll: Duration::from_secs(5),
+        source: PluginsFrom::Folder,
+        trusted_keys: Vec::new(),
+    };
     assert_eq!(found.plugins, plugins);
     assert_eq!(found.host.drain, Duration::from_secs(30));
     assert_eq!(
@@ -65,6 +69,7 @@ fn every_field_of_the_file_is_read() {
         dir = "/srv/plugins"
         watch = "poll"
         poll = "1s"
+        source = "both"
         trusted_keys = ["ed25519:0101010101010101010101010101010101010101010101010101010101010101"]
         [dead]
         count = 0
@@ -97,6 +102,7 @@ fn every_field_of_the_file_is_read() {
     let plugins = PluginSettings {
         watch: Watch::Poll,
         poll: Duration::from_secs(1),
+        source: PluginsFrom::Both,
         trusted_keys: vec![PublicKey::new([1; 32])],
     };
     assert_eq!(found.plugins, plugins);

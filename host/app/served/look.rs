@@ -1,0 +1,217 @@
+//! What a host is to serve: the releases that its folder and the fleet offer, compared with what is served, refused
+//! or being loaded.
+
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, TryFutureExt as _};
+
+use super::{Refusal, Served};
+use crate::app::loads::{Ended, Offering, Order, Unavailable};
+use crate::config::problem::{Problem, Problems};
+use crate::config::settings::PluginsFrom;
+use crate::plugin::fetch::{FetchError, fetch};
+use crate::plugin::fleet::AllWanted;
+use crate::plugin::load::Loaded;
+use crate::plugin::name::PluginName;
+use crate::plugin::release::{Digest, Wanted};
+use crate::plugin::shelf::Standing;
+use crate::plugin::survey::{Offer, Survey};
+
+/// Wait before what could not be had is asked for again.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// What the plugins have to be looked at for.
+pub(in crate::app) enum Event {
+    /// Something has been loaded, or not.
+    Loaded(Box<Ended>),
+    /// The fleet is to run this.
+    Wanted(AllWanted),
+    /// It is time to try again what could not be had.
+    Retry,
+}
+
+impl Served {
+    /// Brings the plugins in line with what the folder and the fleet have, as far as nothing has to be loaded; that goes
+    /// on in the background, and `next` tells its end. What cannot be loaded stays as it was. `again`: what was refused
+    /// is tried once more.
+    pub(in crate::app) async fn look(&mut self, again: bool) {
+        let mut survey = self.survey().await;
+        let others = std::mem::take(&mut survey.others);
+        self.tell(&others, &self.others);
+        self.others = others;
+        // What was deployed to the fleet wins over files of the same name.
+        self.wanted.keys().for_each(|name| survey.without(name));
+        // A folder that is away for a moment is not an empty one.
+        if !survey.unreadable {
+            self.remove_all_but(&survey);
+        }
+        for (name, problems) in std::mem::take(&mut survey.refused) {
+            self.loads.forget(&name);
+            self.refuse(name.clone(), Refusal { problems, release: None, is_final: false });
+            self.stand_in(&name, None);
+        }
+        for offer in survey.offers {
+            let (name, id, origin) =
+                (offer.source.name.clone(), offer.id.clone(), offer.source.component_origin.clone());
+            self.want(name, id, 0, origin, again, move || std::future::ready(Ok(offer)).boxed());
+        }
+        for (name, wanted) in self.wanted.clone() {
+            let origin = format!("deploy {} of `{name}`", wanted.number);
+            let (id, number) = (wanted.release.clone(), wanted.number);
+            let offer = self.fetching(name.clone(), wanted);
+            self.want(name, id, number, origin, again, move || offer);
+        }
+    }
+
+    /// Waits until something has been loaded, or another release is wanted; for ever if neither can be.
+    pub(in crate::app) async fn next(&mut self) -> Event {
+        let is_open = self.refusals.values().any(|refusal| {
+            !refusal.is_final && refusal.release.as_ref().is_some_and(|(_, number)| *number > 0)
+        });
+        let fleet = async {
+            match &mut self.fleet {
+                Some(fleet) => fleet.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ended = self.loads.next() => Event::Loaded(Box::new(ended)),
+            wanted = fleet => Event::Wanted(wanted),
+            () = tokio::time::sleep(RETRY_EVERY), if is_open => Event::Retry,
+        }
+    }
+
+    /// Does what an event calls for.
+    pub(in crate::app) async fn handle(&mut self, event: Event) {
+        match event {
+            Event::Loaded(ended) => self.take_in(*ended),
+            Event::Wanted(wanted) => {
+                self.note_wanted(wanted);
+                self.look(false).await;
+            }
+            Event::Retry => self.look(false).await,
+        }
+    }
+
+    /// Learns what the fleet is to run before the first look. A Redis that does not tell it is not waited for.
+    pub(super) async fn first_wanted(&mut self) {
+        let Some(fleet) = &mut self.fleet else { return };
+        if let Ok(wanted) = tokio::time::timeout(self.settings.redis.timeout, fleet.changed()).await {
+            self.note_wanted(wanted);
+        }
+    }
+
+    /// An entry that is gone is no order: a Redis that has lost its data must not stop a fleet.
+    fn note_wanted(&mut self, wanted: AllWanted) {
+        self.wanted.extend(wanted);
+    }
+
+    /// Fetches a wanted release.
+    fn fetching(&self, name: PluginName, wanted: Wanted) -> Offering {
+        let Some(fleet) = &self.fleet else { return std::future::pending().boxed() };
+        let (depot, ceilings) = (fleet.depot().clone(), self.settings.ceilings);
+        let trusted = self.settings.plugins.trusted_keys.clone();
+        async move {
+            match fetch(&depot, &name, &wanted, &ceilings, &trusted).await {
+                Ok(source) => Ok(Offer::new(source)),
+                Err(FetchError::Refused(problems)) => Err(Unavailable { problems, is_final: true }),
+                Err(FetchError::Fault(fault)) => {
+                    let problem =
+                        Problem::new(format!("deploy {} of `{name}`", wanted.number), fault.to_string());
+                    Err(Unavailable { problems: Problems::one(problem), is_final: false })
+                }
+            }
+        }
+        .boxed()
+    }
+
+    async fn survey(&self) -> Survey {
+        if self.settings.plugins.source == PluginsFrom::Redis {
+            return Survey::default();
+        }
+        let (folder, ceilings) = (self.settings.plugins_dir.clone(), self.settings.ceilings);
+        let trusted = self.settings.plugins.trusted_keys.clone();
+        // Reading and hashing takes its time, and this thread feeds queues.
+        let looking = self.lanes.guests().spawn_blocking(move || Survey::of(&folder, &ceilings, &trusted));
+        looking.await.unwrap_or_default()
+    }
+
+    /// Loads a release that is to be served, unless it is served, or was refused before.
+    fn want(
+        &mut self,
+        name: PluginName,
+        id: Digest,
+        number: u64,
+        origin: String,
+        again: bool,
+        offer: impl FnOnce() -> Offering,
+    ) {
+        let is_refused = self.refusals.get(&name).is_some_and(|refusal| {
+            refusal.is_final && refusal.release.as_ref() == Some(&(id.clone(), number))
+        });
+        if self.plugins.get(&name).is_some_and(|plugin| *plugin.newest() == id) {
+            self.loads.forget(&name);
+            self.refusals.remove(&name);
+            return;
+        }
+        if is_refused && !again {
+            return;
+        }
+        match self.shelf.standing(&name, &id) {
+            Some(Standing::Bad { why, number: then }) if number <= then => {
+                let problems = Problems::one(Problem::new(origin, why));
+                self.refuse(
+                    name.clone(),
+                    Refusal { problems, release: Some((id.clone(), number)), is_final: true },
+                );
+                self.stand_in(&name, Some(&id));
+            }
+            _ => {
+                let offer = offer();
+                let trial = self.plugins.contains_key(&name).then(|| self.readers.trial());
+                self.loads.start(Order { name, id, number, origin, stands_in: false, offer, trial });
+            }
+        }
+    }
+
+    /// Where nothing serves a plugin whose release is refused: loads the last good one that is kept.
+    pub(super) fn stand_in(&mut self, name: &PluginName, refused: Option<&Digest>) {
+        if self.plugins.contains_key(name) {
+            return;
+        }
+        let Some(release) = self.shelf.last_good(name, refused) else { return };
+        let (shelf, ceilings) = (self.shelf.clone(), self.settings.ceilings);
+        let trusted = self.settings.plugins.trusted_keys.clone();
+        let origin = format!("the last good version of `{name}`");
+        let (plugin, id, known_as) = (name.clone(), release.id(), origin.clone());
+        let reading = self.lanes.guests().spawn_blocking(move || {
+            let refused = |error: std::io::Error| Problems::one(Problem::new(&known_as, error.to_string()));
+            let bytes =
+                shelf.component(&plugin, &release.component, ceilings.component_bytes).map_err(refused)?;
+            Offer::of_release(plugin, release, bytes, &known_as, &ceilings, &trusted)
+        });
+        let failed = Problem::new(&origin, "reading it failed inside the host");
+        let offer = reading
+            .map(|read| read.unwrap_or_else(|_| Err(Problems::one(failed))))
+            .map_err(|problems| Unavailable { problems, is_final: true })
+            .boxed();
+        let name = name.clone();
+        self.loads.start(Order { name, id, number: 0, origin, stands_in: true, offer, trial: None });
+    }
+
+    /// Two plugins of a folder are compared before they are loaded; one from the fleet meets the others here.
+    pub(super) fn claim_queues(&self, loaded: &Loaded, number: u64) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        let others = self.plugins.iter().filter(|(name, _)| number > 0 && **name != loaded.name);
+        for (other, plugin) in others {
+            for consume in &loaded.manifest.consume {
+                if plugin.loaded().manifest.consume.iter().any(|taken| taken.queue == consume.queue) {
+                    let queue = consume.queue.as_str().escape_debug();
+                    let text = format!("queue `{queue}` is served by plugin `{other}` already");
+                    problems.push(Problem::new(format!("plugin `{}`", loaded.name), text));
+                }
+            }
+        }
+        problems.into_result(())
+    }
+}

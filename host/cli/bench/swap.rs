@@ -1,0 +1,176 @@
+//! The workload `swap`: a queue that never runs dry, whose handler is replaced again and again as an operator does it,
+//! by a file moved into the plugin folder. Measures the gaps between the starts of runs, first without swaps and then
+//! with them, and how long a swap takes from the move to the first moment at which new runs take the version.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use hdrhistogram::Histogram;
+use redis::cmd;
+use sandhog::app::Host;
+use sandhog::job::push::push_many;
+use sandhog::job::store::StoreError;
+use sandhog::plugin::release::Digest;
+use sandhog::worker::lane::Observe;
+use serde_json::{Value, json};
+
+use super::stage::Stage;
+use super::{Args, line, micros, percentiles, percentiles_text};
+use crate::cli::context::Context;
+use crate::cli::error::{Failure, Outcome, Shape};
+use crate::cli::{progress, text};
+
+/// Swaps in a row.
+const SWAPS: u64 = 50;
+/// From the end of a swap to the next.
+const REST: Duration = Duration::from_millis(100);
+/// Entries that wait in the queue at the least and at the most.
+const BACKLOG: std::ops::Range<u64> = 50_000..100_000;
+/// Entries pushed as one step.
+const BATCH: u64 = 5_000;
+/// How often the queue is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long one swap may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Notes the time from each start of a run to the next one, whichever thread has it.
+struct Gaps {
+    origin: Instant,
+    last_us: AtomicU64,
+    seen: Mutex<Histogram<u64>>,
+}
+
+impl Gaps {
+    fn new() -> Self {
+        Self { origin: Instant::now(), last_us: AtomicU64::new(u64::MAX), seen: Mutex::new(micros()) }
+    }
+
+    /// What was seen since the last time.
+    fn take(&self) -> Histogram<u64> {
+        std::mem::replace(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner), micros())
+    }
+}
+
+impl Observe for Gaps {
+    fn started(&self, _: &[u8]) {
+        let now_us = u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let gap = now_us.saturating_sub(self.last_us.swap(now_us, Ordering::Relaxed));
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(gap);
+    }
+
+    fn settled(&self, _: Instant) {}
+}
+
+/// Runs the workload.
+pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, String)> {
+    let stage = Stage::set(context, args, 1, args.concurrency).await?;
+    fill(&stage, args.payload).await?;
+    let gaps = Arc::new(Gaps::new());
+    let host = stage.host(gaps.clone()).await?;
+    let measured = tokio::select! {
+        measured = measure(args, &stage, &host, &gaps) => measured,
+        broken = feed(&stage, args.payload) => Err(broken.into()),
+    };
+    let Measured { calm, busy, took, bytes } = measured?;
+    stage.clear(host).await?;
+    let (calm_starts, busy_starts) = (calm.len(), busy.len());
+    let document = json!({
+        "workload": "swap",
+        "component_bytes": bytes,
+        "swaps": SWAPS,
+        "starts": busy_starts,
+        "gap_ms": percentiles(&busy),
+        "gap_ms_max": percentiles(&busy)["max"],
+        "gap_without_swaps_ms": percentiles(&calm),
+        "swap_ms": percentiles(&took),
+    });
+    let report = line("workload", &format!("swap, {SWAPS} swaps of {}", text::size(bytes)))
+        + &line("gap", &format!("{} between {busy_starts} starts", percentiles_text(&document["gap_ms"])))
+        + &line(
+            "without",
+            &format!("{} between {calm_starts} starts", percentiles_text(&document["gap_without_swaps_ms"])),
+        )
+        + &line("swap", &format!("{} from file to new runs", percentiles_text(&document["swap_ms"])));
+    Ok((document, report))
+}
+
+struct Measured {
+    calm: Histogram<u64>,
+    busy: Histogram<u64>,
+    took: Histogram<u64>,
+    bytes: u64,
+}
+
+/// As long as nothing is swapped, and then while something is.
+async fn measure(args: &Args, stage: &Stage, host: &Host, gaps: &Gaps) -> Outcome<Measured> {
+    let component = std::fs::read(args.component()).context("cannot read the component").refuse()?;
+    let rest = REST * u32::try_from(SWAPS).unwrap_or(u32::MAX);
+    // Caches, connections and the first claims.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    gaps.take();
+    tokio::time::sleep(rest).await;
+    let calm = gaps.take();
+    let mut took = micros();
+    let bar = progress::over_steps(SWAPS);
+    for n in 0..SWAPS {
+        took.saturating_record(swap(stage.folder(), &variant(&component, n), host).await?);
+        tokio::time::sleep(REST).await;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(Measured { calm, busy: gaps.take(), took, bytes: component.len() as u64 })
+}
+
+/// Puts the version in place and waits until new runs take it: microseconds.
+async fn swap(folder: &Path, component: &[u8], host: &Host) -> Outcome<u64> {
+    let wanted = Digest::of(component).as_str().to_owned();
+    let (new, place) = (folder.join(".bench.new"), folder.join("bench.wasm"));
+    std::fs::write(&new, component).context("cannot write the component").refuse()?;
+    let begun = Instant::now();
+    std::fs::rename(&new, &place).context("cannot move the component").refuse()?;
+    while host.plugins().first().is_none_or(|plugin| plugin.version != wanted) {
+        if let Some(refusal) = host.plugins().into_iter().find_map(|plugin| plugin.refusal) {
+            return Err(Failure::failed(format!("a swap was refused: {refusal}")));
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(Failure::failed(format!("a swap took more than {} s", PATIENCE.as_secs())));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX))
+}
+
+/// The same code as another version: with a custom section at its end that says `n`.
+fn variant(component: &[u8], n: u64) -> Vec<u8> {
+    let mut variant = component.to_vec();
+    variant.extend([0, 9, 0]);
+    variant.extend(n.to_le_bytes());
+    variant
+}
+
+/// Keeps the queue from running dry; ends only when Redis does.
+async fn feed(stage: &Stage, payload: u64) -> StoreError {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if let Err(error) = fill(stage, payload).await {
+            return error;
+        }
+    }
+}
+
+async fn fill(stage: &Stage, payload: u64) -> Result<(), StoreError> {
+    let queue = &stage.queues[0];
+    let mut waiting: u64 = stage.link.query(cmd("LLEN").arg(queue.as_str())).await?;
+    if waiting >= BACKLOG.start {
+        return Ok(());
+    }
+    let payload = vec![b'x'; usize::try_from(payload).unwrap_or(8)];
+    let batch: Vec<&[u8]> = (0..BATCH).map(|_| payload.as_slice()).collect();
+    while waiting < BACKLOG.end {
+        waiting = push_many(&stage.link, queue, &batch).await?;
+    }
+    Ok(())
+}
