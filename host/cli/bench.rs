@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// What to measure.
     #[arg(long, value_enum, default_value = "noop")]
     workload: Workload,
-    /// Jobs to push; 100000 for `noop` and `ledger`, 500 for `idle-latency` when not given.
+    /// Jobs to push; 100000 for `noop` and `ledger`, 500 for `idle-latency` when not given. Swaps for `swap`, 50.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     jobs: Option<u64>,
     /// Bytes of a payload.
@@ -76,7 +76,7 @@ enum Workload {
     IdleLatency,
     /// Queues without jobs: what waiting costs.
     Idle,
-    /// A queue that never runs dry, whose handler is replaced 50 times: gaps between the starts of runs.
+    /// A queue that never runs dry, whose handler is replaced again and again: gaps between the starts of runs.
     Swap,
 }
 

@@ -89,6 +89,30 @@ async fn a_broken_reader_and_a_changed_one_come_by_reload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_reader_whose_first_answer_fails_does_not_take_over() {
+    let (_redis, plugins, host, mut plain) = titled().await;
+    let version = |host: &Host| host.plugins().into_iter().find(|plugin| plugin.name == "site").unwrap();
+    let before = version(&host).release;
+    // It may not read what it reads.
+    let blind = "kind = \"config-reader\"\n[grants]\nkv.read = [\"nothing:*\"]\n";
+    plugins.put("site", &guests::title(), blind);
+    let refused = host.reload().await.unwrap_err().to_string();
+    assert!(
+        refused.contains("gives no settings: ") && refused.contains("the version before it goes on"),
+        "{refused}"
+    );
+    assert_eq!((version(&host).release, version(&host).refusal.is_some()), (before, true));
+    let _: () = plain.set("config:title", "second").await.unwrap();
+    until_seen(&mut plain, "second").await;
+    plugins.put("site", &guests::title(), &format!("# again\n{SITE}"));
+    host.reload().await.unwrap();
+    assert_eq!(version(&host).refusal, None);
+    let _: () = plain.set("config:title", "third").await.unwrap();
+    until_seen(&mut plain, "third").await;
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_is_removed_takes_its_settings_with_it() {
     let (_redis, plugins, host, mut plain) = titled().await;
     plugins.remove("site");

@@ -116,6 +116,15 @@ async fn three_hosts_take_what_is_deployed_and_go_back() {
     let count = |what: &str| told_of.iter().filter(|told| **told == what).count();
     assert_eq!((count("loaded"), count("canary"), count("promoted")), (2, 3, 3), "{told_of:?}");
     assert!(first.transcript(&["plugins", "--history"]).contains("promoted"));
+    let plugins_of = first.json(&["plugins", "--plugins", "."]);
+    let edition = &plugins_of["plugins"][0];
+    assert_eq!(edition["hosts"].as_array().unwrap().len(), 3, "{edition}");
+    for (_, report) in edition["served"].as_object().unwrap() {
+        let current = &report["versions"][0];
+        assert_eq!((&current["version"], &current["state"]), (&version.clone().into(), &"current".into()));
+    }
+    let table = first.transcript(&["plugins", "--plugins", "."]);
+    assert!(table.contains("100 %") && table.contains("current"), "{table}");
     let back = first.output(&["rollback", "edition", "--wait"]);
     assert!(back.status.success(), "{}", String::from_utf8_lossy(&back.stderr));
     assert_eq!(told(&mut plain).await, of(1));

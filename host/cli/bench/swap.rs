@@ -1,6 +1,7 @@
 //! The workload `swap`: a queue that never runs dry, whose handler is replaced again and again as an operator does it,
 //! by a file moved into the plugin folder. Measures the gaps between the starts of runs, first without swaps and then
-//! with them, and how long a swap takes from the move to the first moment at which new runs take the version.
+//! with them, how long a swap takes from the move to the first moment at which new runs take the version, and what
+//! memory the process has after a tenth of the swaps and after all of them.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,8 +24,10 @@ use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::{progress, text};
 
-/// Swaps in a row.
+/// Swaps in a row when the flag `--jobs` does not say it.
 const SWAPS: u64 = 50;
+/// Swaps whose time without any is measured for comparison, at the most.
+const CALM_MAX: u64 = 100;
 /// From the end of a swap to the next.
 const REST: Duration = Duration::from_millis(100);
 /// Entries that wait in the queue at the least and at the most.
@@ -74,26 +77,36 @@ pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, Strin
         measured = measure(args, &stage, &host, &gaps) => measured,
         broken = feed(&stage, args.payload) => Err(broken.into()),
     };
-    let Measured { calm, busy, took, bytes } = measured?;
+    let swaps = args.jobs.unwrap_or(SWAPS);
+    let Measured { calm, busy, took, bytes, memory_kib } = measured?;
     stage.clear(host).await?;
     let (calm_starts, busy_starts) = (calm.len(), busy.len());
     let document = json!({
         "workload": "swap",
         "component_bytes": bytes,
-        "swaps": SWAPS,
+        "swaps": swaps,
         "starts": busy_starts,
         "gap_ms": percentiles(&busy),
         "gap_ms_max": percentiles(&busy)["max"],
         "gap_without_swaps_ms": percentiles(&calm),
         "swap_ms": percentiles(&took),
+        "memory_kib": { "after_a_tenth": memory_kib[0], "at_the_end": memory_kib[1] },
     });
-    let report = line("workload", &format!("swap, {SWAPS} swaps of {}", text::size(bytes)))
+    let report = line("workload", &format!("swap, {swaps} swaps of {}", text::size(bytes)))
         + &line("gap", &format!("{} between {busy_starts} starts", percentiles_text(&document["gap_ms"])))
         + &line(
             "without",
             &format!("{} between {calm_starts} starts", percentiles_text(&document["gap_without_swaps_ms"])),
         )
-        + &line("swap", &format!("{} from file to new runs", percentiles_text(&document["swap_ms"])));
+        + &line("swap", &format!("{} from file to new runs", percentiles_text(&document["swap_ms"])))
+        + &line(
+            "memory",
+            &format!(
+                "{} after a tenth of the swaps, {} at the end",
+                text::size(memory_kib[0] * 1024),
+                text::size(memory_kib[1] * 1024)
+            ),
+        );
     Ok((document, report))
 }
 
@@ -102,26 +115,33 @@ struct Measured {
     busy: Histogram<u64>,
     took: Histogram<u64>,
     bytes: u64,
+    memory_kib: [u64; 2],
 }
 
 /// As long as nothing is swapped, and then while something is.
 async fn measure(args: &Args, stage: &Stage, host: &Host, gaps: &Gaps) -> Outcome<Measured> {
     let component = std::fs::read(args.component()).context("cannot read the component").refuse()?;
-    let rest = REST * u32::try_from(SWAPS).unwrap_or(u32::MAX);
+    let swaps = args.jobs.unwrap_or(SWAPS);
+    let rest = REST * u32::try_from(swaps.min(CALM_MAX)).unwrap_or(u32::MAX);
     // Caches, connections and the first claims.
     tokio::time::sleep(Duration::from_secs(1)).await;
     gaps.take();
     tokio::time::sleep(rest).await;
     let calm = gaps.take();
     let mut took = micros();
-    let bar = progress::over_steps(SWAPS);
-    for n in 0..SWAPS {
+    let bar = progress::over_steps(swaps);
+    let mut early_kib = resident_kib();
+    for n in 0..swaps {
         took.saturating_record(swap(stage.folder(), &variant(&component, n), host).await?);
         tokio::time::sleep(REST).await;
+        if n == swaps / 10 {
+            early_kib = resident_kib();
+        }
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(Measured { calm, busy: gaps.take(), took, bytes: component.len() as u64 })
+    let memory_kib = [early_kib, resident_kib()];
+    Ok(Measured { calm, busy: gaps.take(), took, bytes: component.len() as u64, memory_kib })
 }
 
 /// Puts the version in place and waits until new runs take it: microseconds.
@@ -141,6 +161,13 @@ async fn swap(folder: &Path, component: &[u8], host: &Host) -> Outcome<u64> {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     Ok(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Memory of this process, which is the host's; 0 where the system does not tell.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 /// The same code as another version: with a custom section at its end that says `n`.
