@@ -144,6 +144,8 @@ impl Report {
         self.sum.rounds += tally.rounds;
         self.sum.jobs += tally.jobs;
         self.sum.pushed_again += tally.pushed_again;
+        self.sum.swaps += tally.swaps;
+        self.sum.broken += tally.broken;
         self.sum.host_kills += tally.host_kills;
         self.sum.redis_kills += tally.redis_kills;
         for (fault, times) in &tally.faults {
@@ -165,6 +167,9 @@ impl Report {
         let counted = self.counted.iter().map(|(name, count)| (format!("jobs {name}"), *count));
         let lines = [("fault".to_owned(), None)].into_iter();
         let lines = lines.chain(faults.map(|(name, times)| (name, Some(times))));
+        let versions = [("swapped in", self.sum.swaps), ("broken", self.sum.broken)];
+        let versions = versions.map(|(name, count)| (name.to_owned(), Some(count)));
+        let lines = lines.chain([("versions of the handler".to_owned(), None)]).chain(versions);
         let lines = lines.chain([("counted by the hosts".to_owned(), None)]);
         let lines = lines.chain(counted.map(|(name, count)| (name, Some(count))));
         let line = |(name, count): (String, Option<u64>)| match count {

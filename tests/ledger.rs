@@ -9,6 +9,8 @@ use crate::support::example;
 
 /// Strikes in a round.
 const STRIKES: usize = 4;
+/// Rounds with swaps: each takes at least one.
+const SWAP_ROUNDS: usize = 8;
 
 /// Lets a storm of so many rounds pass. Where the books are wrong, logs and a dump of Redis are left behind.
 async fn storm(weather: Weather, rounds: usize) -> Result<Storm, Broken> {
@@ -24,7 +26,7 @@ async fn storm(weather: Weather, rounds: usize) -> Result<Storm, Broken> {
 }
 
 fn of(seed: u64, faults: &[Fault]) -> Weather {
-    Weather { faults: faults.iter().map(|fault| (*fault, 1)).collect(), ..Weather::all(seed) }
+    Weather { faults: faults.iter().map(|fault| (*fault, 1)).collect(), swaps: false, ..Weather::all(seed) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,4 +100,11 @@ async fn the_ledger_holds_when_hosts_and_redis_die_at_once() {
 async fn the_ledger_holds_in_serializable_isolation() {
     let effects = "mode = \"atomic\"\nisolation = \"serializable\"".to_owned();
     held(storm(Weather { effects, portion: 10, ..Weather::all(15) }, 8).await, 15);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_holds_while_handlers_are_swapped() {
+    let weather = Weather { swaps: true, ..of(16, &[Fault::HostKilled, Fault::AllHostsKilled]) };
+    let storm = held(storm(weather, SWAP_ROUNDS).await, 10);
+    assert!(storm.tally.swaps >= 5 && storm.tally.broken >= 1, "{:?}", storm.tally);
 }

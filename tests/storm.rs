@@ -7,6 +7,7 @@ pub mod fault;
 pub mod seat;
 pub mod server;
 pub mod snapshot;
+pub mod swap;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use fault::{End, Fault};
 use seat::Seat;
 use server::Server;
 use snapshot::Snapshot;
+use swap::Swaps;
 
 use crate::support::dump::dump;
 
@@ -42,6 +44,8 @@ pub struct Weather {
     pub faults: Vec<(Fault, u32)>,
     /// Whether some jobs fail after they have written everything.
     pub mishaps: bool,
+    /// Whether the handler is replaced all the time.
+    pub swaps: bool,
     /// Jobs pushed between two faults.
     pub portion: usize,
 }
@@ -50,7 +54,7 @@ impl Weather {
     /// Every fault.
     pub fn all(seed: u64) -> Self {
         let effects = "mode = \"atomic\"".to_owned();
-        Self { seed, effects, faults: fault::ALL.to_vec(), mishaps: true, portion: 80 }
+        Self { seed, effects, faults: fault::ALL.to_vec(), mishaps: true, swaps: true, portion: 80 }
     }
 }
 
@@ -65,6 +69,10 @@ pub struct Tally {
     pub pushed_again: u64,
     /// Faults, counted.
     pub faults: BTreeMap<Fault, u64>,
+    /// Versions of the handler that took the place of another.
+    pub swaps: u64,
+    /// Versions that were broken.
+    pub broken: u64,
     /// Hosts killed.
     pub host_kills: u64,
     /// Times that Redis was killed.
@@ -91,6 +99,7 @@ pub struct Storm {
     // Before the server and the folder: hosts end first.
     seats: Vec<Seat>,
     server: Server,
+    swaps: Swaps,
     book: Book,
     ends: Vec<(Instant, End)>,
     story: Vec<String>,
@@ -110,6 +119,7 @@ impl Storm {
         std::fs::create_dir(&plugins).unwrap();
         std::fs::write(plugins.join("chaos-ledger.wasm"), component).unwrap();
         std::fs::write(plugins.join("chaos-ledger.toml"), manifest(&weather.effects)).unwrap();
+        let swaps = Swaps::new(&plugins, component, weather.swaps);
         let server = Server::start();
         let seats = NAMES.map(|name| Seat::new(name, folder.path(), program, &server.socket())).into();
         Self {
@@ -117,6 +127,7 @@ impl Storm {
             weather,
             seats,
             server,
+            swaps,
             book: Book::default(),
             ends: Vec::new(),
             story: Vec::new(),
@@ -144,6 +155,7 @@ impl Storm {
         if !problems.is_empty() {
             return Err(self.broken(problems));
         }
+        self.serve_the_last().await.map_err(|problem| self.broken(vec![problem]))?;
         self.tally.rounds += 1;
         self.tally.jobs += self.book.jobs.len() as u64 + found.followed.len() as u64;
         self.book.close(&found);
@@ -238,6 +250,7 @@ impl Storm {
         let end = Instant::now() + long;
         loop {
             self.end_what_is_over().await;
+            self.swap_when_due();
             self.seats.iter_mut().try_for_each(Seat::tend)?;
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -264,7 +264,7 @@ fn the_demo_holds_what_it_promises() {
     let plugins = example::path("orders").parent().unwrap().display().to_string();
     let demo = program.json(&["demo", "--plugins", &plugins, "--orders", "2000"]);
     assert_eq!(demo["held"], true, "{demo}");
-    assert_eq!(demo["promises"].as_array().unwrap().len(), 9);
+    assert_eq!(demo["promises"].as_array().unwrap().len(), 12);
     assert_eq!(
         demo["dead"].as_object().unwrap().values().filter_map(serde_json::Value::as_u64).sum::<u64>(),
         12

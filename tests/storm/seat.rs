@@ -81,6 +81,11 @@ impl Seat {
         &self.proxy
     }
 
+    /// The process that has it now.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Whether it runs, and nothing is to be done about it.
     pub fn is_up(&self) -> bool {
         self.state == State::Up
