@@ -1,13 +1,15 @@
-//! `sandhog demo`: the guided tour. A host works off orders, its settings change, it is killed half way and comes
-//! back; then everything that was promised is counted in Redis. Succeeds only if all of it held.
+//! `sandhog demo`: the guided tour. A host works off orders, its settings change, its handler is replaced, broken and
+//! brought back, it is killed half way and comes back; then everything that was promised is counted in Redis. Succeeds
+//! only if all of it held.
 //!
-//! The tour itself is in `demo/tour`, the orders in `demo/orders`, the host process in `demo/process`, the counting
-//! in `demo/count`, the promises in `demo/promise`.
+//! The tour itself is in `demo/tour`, the orders in `demo/orders`, the host process in `demo/process`, the swaps in `demo/swap`, the
+//! counting in `demo/count`, the promises in `demo/promise`.
 
 mod count;
 mod orders;
 mod process;
 mod promise;
+mod swap;
 mod tour;
 
 use std::path::PathBuf;

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::NEEDED;
 use crate::cli::child::{self, OURSELVES};
 use crate::cli::error::{Failure, Outcome};
 
@@ -19,6 +20,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Lines of its log that are shown when something went wrong.
 const TAIL_LINES: usize = 15;
+/// The component that is replaced.
+const ORDERS: &str = "orders.wasm";
 /// The host's settings: a name, so that it takes its former jobs back at once.
 const SETTINGS: &str = "[host]\nname = \"demo\"\ndrain = \"5s\"\n";
 
@@ -35,7 +38,17 @@ impl HostProcess {
     pub(super) fn new(plugins: &Path, url: &str) -> Outcome<Self> {
         let folder = tempfile::tempdir().context("cannot make a folder for the host")?;
         std::fs::write(folder.path().join("sandhog.toml"), SETTINGS).context("cannot write its settings")?;
-        Ok(Self { folder, plugins: plugins.to_owned(), url: url.to_owned(), child: None })
+        // A folder of its own: the tour replaces files in it.
+        let own = folder.path().join("plugins");
+        std::fs::create_dir(&own).context("cannot make a plugin folder")?;
+        for name in NEEDED {
+            for ending in ["wasm", "toml"] {
+                let file = format!("{name}.{ending}");
+                std::fs::copy(plugins.join(&file), own.join(&file))
+                    .with_context(|| format!("cannot copy `{file}`"))?;
+            }
+        }
+        Ok(Self { folder, plugins: own, url: url.to_owned(), child: None })
     }
 
     /// Starts it, again if need be; answers its process id.
@@ -96,6 +109,37 @@ impl HostProcess {
         self.child = Some(child);
         self.kill()?;
         Ok(false)
+    }
+
+    /// The handler of orders as another version: the same code, and a custom section behind it.
+    pub(super) fn another_version(&self) -> Outcome<Vec<u8>> {
+        let mut component = std::fs::read(self.plugins.join(ORDERS)).context("cannot read the handler")?;
+        component.extend([0, 5, 4]);
+        component.extend(b"tour");
+        Ok(component)
+    }
+
+    /// Moves a file into the place of the handler of orders.
+    pub(super) fn put(&self, bytes: &[u8]) -> Outcome {
+        let new = self.plugins.join(".new");
+        std::fs::write(&new, bytes).context("cannot write a version")?;
+        std::fs::rename(new, self.plugins.join(ORDERS)).context("cannot move a version into place")?;
+        Ok(())
+    }
+
+    /// Goes back to a version as an operator does.
+    pub(super) fn roll_back(&self, version: &str) -> Outcome {
+        let mut command: Command = child::command(OURSELVES);
+        command
+            .args(["rollback", "orders", "--to", version, "--plugins"])
+            .arg(&self.plugins)
+            .env("SANDHOG_STATE_DIR", self.folder.path().join("state"));
+        let output = command.output().context("cannot run `sandhog rollback`")?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(Failure::failed("`sandhog rollback` has failed").with_details(vec![said]));
+        }
+        Ok(())
     }
 
     /// The last lines it logged.

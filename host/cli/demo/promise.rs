@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::count::Counted;
 use super::orders::Orders;
+use super::swap::Swapped;
 use crate::cli::table::{Column, Table};
 use crate::cli::text;
 
@@ -19,6 +20,8 @@ const FOLLOW_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Seen {
     /// From setting a key to the first receipt that shows it.
     pub(super) followed: Option<Duration>,
+    /// The handler replaced, broken and brought back.
+    pub(super) swapped: Swapped,
     /// Orders in the hands of the host when it was killed.
     pub(super) in_hands: u64,
     /// From the kill to the next booking.
@@ -57,7 +60,7 @@ pub(super) fn judge(orders: &Orders, seen: &Seen, counted: &Counted) -> Vec<Prom
     let followed = seen.followed.map_or("never seen".to_owned(), |time| {
         format!("on a receipt after {}; {} receipts show it", text::elapsed(time), n(counted.greeted))
     });
-    vec![
+    let mut promises = vec![
         promise(
             "every order pushed is settled, once",
             format!("{} pushed, {} settled, {} left", n(orders.pushed()), n(settled), n(left)),
@@ -109,6 +112,36 @@ pub(super) fn judge(orders: &Orders, seen: &Seen, counted: &Counted) -> Vec<Prom
             if seen.left_in_order { "exit code 0, nothing in flight" } else { "it did not leave by itself" }
                 .to_owned(),
             seen.left_in_order && jobs.inflight == 0,
+        ),
+    ];
+    promises.extend(swaps(&seen.swapped));
+    promises
+}
+
+/// The handler replaced, broken and brought back; that no order is lost by it shows in the counts.
+fn swaps(swapped: &Swapped) -> [Promise; 3] {
+    let Swapped { after, booked, versions, refusal, went_on, back } = swapped;
+    let promise = |text, counted, held| Promise { text, counted, held };
+    [
+        promise(
+            "a handler is replaced while orders come",
+            format!(
+                "{} after {}, {} booked meanwhile",
+                versions[1],
+                text::elapsed(*after),
+                text::count(*booked)
+            ),
+            versions[0] != versions[1],
+        ),
+        promise(
+            "a broken version never replaces a working one",
+            format!("refused, and {went_on} went on"),
+            !refusal.is_empty() && *went_on == versions[1],
+        ),
+        promise(
+            "a rollback brings the former version back",
+            format!("{back} is at work again"),
+            *back == versions[0],
         ),
     ]
 }

@@ -25,9 +25,9 @@ use crate::cli::{progress, text};
 /// Pushes into which the orders are divided.
 const BATCHES: usize = 100;
 /// Between two of them, so that there is something to watch, and orders still come when a setting changes.
-const BATCH_EVERY: Duration = Duration::from_millis(10);
+const BATCH_EVERY: Duration = Duration::from_millis(25);
 /// How often Redis is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(3);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(3);
 /// How long any step may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -35,8 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Tour<'t> {
     guide: &'t Guide,
     orders: &'t Orders,
-    link: Link,
-    host: HostProcess,
+    pub(super) link: Link,
+    pub(super) host: HostProcess,
     line: ProgressBar,
     port: u16,
 }
@@ -99,6 +99,8 @@ impl<'t> Tour<'t> {
         let after = followed.map_or("not seen".to_owned(), text::elapsed);
         self.tell("client", &format!("SET config:greeting ahoy: a receipt shows it after {after}"))?;
 
+        let swapped = self.swap(pid).await?;
+
         self.booked(self.orders.good / 2).await?;
         self.host.kill()?;
         let killed = Instant::now();
@@ -115,7 +117,7 @@ impl<'t> Tour<'t> {
         self.set("config:max_amount_cents", "10000000").await?;
         let above = text::counted(self.orders.above, "order", "orders");
         self.tell("client", &format!("SET config:max_amount_cents 10000000: {above} may pass now"))?;
-        Ok(Seen { followed, in_hands, back_after, left_in_order: false })
+        Ok(Seen { followed, swapped, in_hands, back_after, left_in_order: false })
     }
 
     async fn start_host(&mut self) -> Outcome<u32> {
@@ -180,7 +182,7 @@ impl<'t> Tour<'t> {
     }
 
     /// Fails when a step takes too long, or when the host is gone though nobody killed it.
-    fn patience(&mut self, asked: Instant, what: &str) -> Outcome {
+    pub(super) fn patience(&mut self, asked: Instant, what: &str) -> Outcome {
         self.host.check()?;
         if asked.elapsed() > PATIENCE {
             let text = format!("{what} within {} s", PATIENCE.as_secs());
@@ -190,7 +192,7 @@ impl<'t> Tour<'t> {
     }
 
     /// Brings the live line up to date.
-    async fn show(&self, booked: u64) -> Outcome {
+    pub(super) async fn show(&self, booked: u64) -> Outcome {
         if !self.line.is_hidden() {
             let jobs = self.jobs().await?;
             self.line.set_message(format!(
@@ -214,7 +216,7 @@ impl<'t> Tour<'t> {
     }
 
     /// Tells a step above the live line.
-    fn tell(&self, what: &str, text: &str) -> Outcome {
+    pub(super) fn tell(&self, what: &str, text: &str) -> Outcome {
         self.line.suspend(|| self.guide.tell(what, text))
     }
 
