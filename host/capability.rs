@@ -17,3 +17,4 @@ pub mod queue;
 pub mod refusal;
 pub mod takings;
 pub mod view;
+pub mod voice;

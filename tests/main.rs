@@ -12,6 +12,8 @@ mod anomaly;
 mod effects;
 // Hosts, connections and Redis itself killed under load.
 mod faults;
+// Hostile guests and producers, one test per attack, each through a whole host.
+mod hostile;
 // The program from outside: texts, exit codes, signals.
 mod cli;
 // Components that are costly to compile; what is kept of compiling.
@@ -34,7 +36,7 @@ mod load;
 mod plain_client;
 // `queue` against a real Redis.
 mod queue;
-// Hostile guests, one test per attack; what became of each run.
+// What became of each kind of run.
 mod sandbox;
 // Stopping a host in every way.
 mod shutdown;

@@ -254,6 +254,7 @@ impl Hosted {
             queues: loaded.manifest.consume.iter().map(|c| c.queue.as_str().to_owned()).collect(),
             release: self.newest().as_str().to_owned(),
             versions,
+            denied: loaded.version.denied(),
             refusal: None,
             refused: None,
             refused_deploy: 0,

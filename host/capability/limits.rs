@@ -1,5 +1,8 @@
 //! How much one run may use. The operator writes these bounds in the manifest, `plugin` reads them from there.
 
+/// What a guest may hand over in one call besides values: 1,000 names of 1,024 bytes, and what lists of them take.
+pub const CALL_NAMES_BYTES: u64 = 2 << 20;
+
 /// Bounds of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -15,6 +18,16 @@ pub struct Limits {
     pub log_bytes: u64,
 }
 
+impl Limits {
+    /// Most bytes that the host copies out of a guest for one call. A value of up to twice `limits.value` is looked at,
+    /// so that it is refused with an error value; more is taken for an attack and ends the run. What is copied never
+    /// exceeds by much what the guest has in memory, but for lists whose elements overlap.
+    pub fn call_bytes_max(&self) -> u64 {
+        let values = self.value_bytes.saturating_mul(2);
+        values.min(self.memory_bytes).saturating_add(CALL_NAMES_BYTES)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -23,6 +36,22 @@ impl Default for Limits {
             value_bytes: 8 << 20,
             effects: 1_000,
             log_bytes: 64 << 10,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_call_hands_over_what_values_and_memory_allow() {
+        const MIB: u64 = 1 << 20;
+        for (value_bytes, memory_bytes, expected) in
+            [(8 * MIB, 64 * MIB, 18 * MIB), (8 * MIB, MIB, 3 * MIB), (u64::MAX, u64::MAX, u64::MAX)]
+        {
+            let limits = Limits { value_bytes, memory_bytes, ..Limits::default() };
+            assert_eq!(limits.call_bytes_max(), expected);
         }
     }
 }

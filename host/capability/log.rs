@@ -1,5 +1,5 @@
 //! What guests say: `wasi:logging`, and lines written to stdout and stderr. Everything becomes an event of
-//! `tracing` with the target `guest`, escaped, cut and counted.
+//! `tracing` with the target `guest`, escaped, cut and counted; how much a plugin may say is in `voice`.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -39,30 +39,40 @@ impl GuestLog {
         Self(Arc::new(Inner { scope: scope.clone(), job: job.into(), budget: Mutex::new(budget) }))
     }
 
-    /// Writes one line, or what the bounds leave of it.
+    /// Writes one line, or what the bounds of the run and of the plugin leave of it.
     pub fn line(&self, level: Level, context: &str, text: &str) {
         let Some(allowed) = self.take(text.len() as u64) else { return };
-        let text = escape(cut(text, allowed));
-        let context = escape(cut(context, CONTEXT_BYTES_MAX));
-        let (plugin, version, job) = (&self.0.scope.plugin, &self.0.scope.version, &self.0.job);
+        let (text, context) = (cut(text, allowed), cut(context, CONTEXT_BYTES_MAX));
+        let (scope, job) = (&self.0.scope, &self.0.job);
+        let (plugin, version) = (&scope.plugin, &scope.version);
         macro_rules! event {
             ($level:ident) => {
-                tracing::$level!(target: "guest", %plugin, %version, %job, %context, "{text}")
+                // A line that nobody wants to see uses nothing up.
+                if tracing::enabled!(target: "guest", tracing::Level::$level)
+                    && scope.voice.may_say(version, text.len() + context.len())
+                {
+                    // Behind our fields and, in a log of text, in quotes: no words of theirs can pass for a field.
+                    let (text, context) = (escape(text), escape(context));
+                    let (text, context) = (&*text, &*context);
+                    tracing::event!(
+                        target: "guest", tracing::Level::$level, %plugin, %version, %job, context, text
+                    );
+                }
             };
         }
         match level {
-            Level::Trace => event!(trace),
-            Level::Debug => event!(debug),
-            Level::Info => event!(info),
-            Level::Warn => event!(warn),
-            Level::Error | Level::Critical => event!(error),
+            Level::Trace => event!(TRACE),
+            Level::Debug => event!(DEBUG),
+            Level::Info => event!(INFO),
+            Level::Warn => event!(WARN),
+            Level::Error | Level::Critical => event!(ERROR),
         }
     }
 
     /// Ends the log: tells once what was dropped, and answers how much.
     pub fn finish(&self) -> u64 {
         let dropped = self.0.budget.lock().unwrap_or_else(PoisonError::into_inner).dropped;
-        if dropped > 0 {
+        if dropped > 0 && self.0.scope.voice.may_say(&self.0.scope.version, 0) {
             let (plugin, version, job) = (&self.0.scope.plugin, &self.0.scope.version, &self.0.job);
             let limit = self.0.scope.limits.log_bytes;
             tracing::warn!(
@@ -140,7 +150,7 @@ mod tests {
             limits: Limits { log_bytes, ..Limits::default() },
             config: Arc::default(),
             read_only: false,
-            complained_s: 0.into(),
+            voice: Arc::new(crate::capability::voice::Voice::new("p")),
         };
         GuestLog::new(&Arc::new(scope), "job")
     }

@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::binding::sandhog::worker::types;
 use super::effects::Effects;
@@ -14,6 +12,7 @@ use super::log::{GuestLog, escape};
 use super::overlay::Pending;
 use super::plan::Plan;
 use super::refusal::Refusal;
+use super::voice::Voice;
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
 
@@ -39,8 +38,8 @@ pub struct Scope {
     pub config: Arc<BTreeMap<String, String>>,
     /// Whether writes are denied whatever the grants say: config readers.
     pub read_only: bool,
-    /// Second in which this version was last complained about in the log.
-    pub complained_s: AtomicU64,
+    /// What it may say in the log, together with the plugin's other versions.
+    pub voice: Arc<Voice>,
 }
 
 /// The keys and listing prefixes a run read.
@@ -179,11 +178,12 @@ impl View {
         Ok(())
     }
 
-    /// Counts a refusal, and tells the operator of those that are theirs to mend, once a second per version.
+    /// Counts a refusal, and tells the operator of those that are theirs to mend, once a second per plugin.
     fn note(&mut self, refusal: &Refusal) {
         let text = match refusal {
             Refusal::Denied(name) => {
                 self.usage.denied += 1;
+                self.scope.voice.deny();
                 format!("denied a call about `{}`: no grant covers it", escape(name))
             }
             Refusal::Unavailable(fault @ (Fault::Refused { .. } | Fault::Unexpected(_))) => {
@@ -192,9 +192,8 @@ impl View {
             // A lost connection concerns the whole host, which reports it; the others concern the guest.
             _ => return,
         };
-        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        if self.scope.complained_s.swap(now_s, Ordering::Relaxed) != now_s {
-            let Scope { plugin, version, .. } = &*self.scope;
+        let Scope { plugin, version, voice, .. } = &*self.scope;
+        if voice.may_complain() {
             tracing::warn!(%plugin, %version, "{text}");
         }
     }

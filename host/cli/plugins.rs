@@ -75,6 +75,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     if !versions.is_empty() {
         context.out.text(&format!("\n{}", version_table(&versions).render()))?;
     }
+    for row in rows.values() {
+        let denied: u64 = row.hosts.iter().map(|(_, report)| report.denied).sum();
+        if denied > 0 {
+            let name = text::visible(row.name.as_bytes(), 64);
+            let calls = text::counted(denied, "call was", "calls were");
+            context
+                .out
+                .line(&format!("{name}: {calls} denied: no grant covers them; hosts log their names"))?;
+        }
+    }
     for problem in rows.values().flat_map(|row| &row.problems).chain(&others) {
         context.out.line(&text::visible(problem.as_bytes(), 2000))?;
     }

@@ -18,6 +18,9 @@ pub struct PluginReport {
     pub queues: Vec<String>,
     /// The version that new runs take, then one on trial, then those whose last runs go on.
     pub versions: Vec<VersionReport>,
+    /// Calls of its runs that no grant covers, since it was loaded.
+    #[serde(default)]
+    pub denied: u64,
     /// Why what was offered last was refused, if it was: the version above goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,

@@ -1,6 +1,7 @@
 //! The engine: its settings, the pool that instances come from, and what each kind of component is linked with.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -10,6 +11,7 @@ use super::limits::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX}
 use super::store::{HasView, RunState};
 use super::ticker::Ticker;
 use crate::capability::binding::{sandhog::worker as offered, wasi};
+use crate::capability::voice::Voice;
 
 /// Stack for the guest's own frames.
 const WASM_STACK_BYTES: usize = 256 * 1024;
@@ -73,6 +75,8 @@ pub(super) struct Core {
     pub(super) readers: Linker<RunState>,
     pub(super) memory_bytes_max: u64,
     pub(super) ticker: Ticker,
+    /// Voices of plugins that have a version loaded.
+    pub(super) voices: Mutex<HashMap<String, Weak<Voice>>>,
 }
 
 impl Sandbox {
@@ -87,7 +91,9 @@ impl Sandbox {
         let ticker = Ticker::start(&engine)?;
         let compiler = Compiler::new(&engine, compiling);
         let memory_bytes_max = pool.memory_bytes_max;
-        Ok(Self { core: Arc::new(Core { engine, compiler, workers, readers, memory_bytes_max, ticker }) })
+        let voices = Mutex::default();
+        let core = Core { engine, compiler, workers, readers, memory_bytes_max, ticker, voices };
+        Ok(Self { core: Arc::new(core) })
     }
 
     /// Components that were compiled for this sandbox; those found in the cache do not count.

@@ -1,7 +1,7 @@
 //! From bytes to a version that can run: everything a component may be refused for, found before the first job.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -16,6 +16,7 @@ use super::outcome::Outcome;
 use super::store::RunState;
 use crate::capability::grant::Grants;
 use crate::capability::view::Scope;
+use crate::capability::voice::Voice;
 
 /// Largest component in bytes: compiling takes a multiple of it.
 pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
@@ -92,6 +93,7 @@ impl Sandbox {
             return Err(LoadError { problems, hint: None });
         }
         let entry = self.link(&compiled, terms.kind).map_err(|error| problem(shape(&error)))?;
+        let voice = self.voice(&terms.plugin);
         let scope = Scope {
             plugin: terms.plugin,
             version: digest[..12].to_owned(),
@@ -99,12 +101,24 @@ impl Sandbox {
             limits: terms.limits,
             config: terms.config,
             read_only: terms.kind == Kind::ConfigReader,
-            complained_s: 0.into(),
+            voice,
         };
         let core = self.core.clone();
         let version = Version { core, scope: Arc::new(scope), entry, logs, digest };
         version.start_once()?;
         Ok(version)
+    }
+
+    /// The voice of a plugin: that of its other versions, if there are any.
+    fn voice(&self, plugin: &str) -> Arc<Voice> {
+        let mut voices = self.core.voices.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(voice) = voices.get(plugin).and_then(Weak::upgrade) {
+            return voice;
+        }
+        voices.retain(|_, voice| voice.strong_count() > 0);
+        let voice = Arc::new(Voice::new(plugin));
+        voices.insert(plugin.to_owned(), Arc::downgrade(&voice));
+        voice
     }
 
     fn link(&self, component: &Component, kind: Kind) -> wasmtime::Result<Entry> {
@@ -153,6 +167,17 @@ impl Version {
         &self.scope.grants
     }
 
+    /// Calls of the plugin's runs that no grant covers, since it was loaded.
+    pub fn denied(&self) -> u64 {
+        self.scope.voice.denied()
+    }
+
+    /// Whether a line with so many bytes of the guest's words may be logged: what it says when it fails counts as much
+    /// as what it logs.
+    pub fn may_say(&self, bytes: usize) -> bool {
+        self.scope.voice.may_say(&self.scope.version, bytes)
+    }
+
     /// Starts the component with nothing in reach and throws it away. On a thread of its own, so that it works
     /// from within a runtime and without one.
     fn start_once(&self) -> Result<(), LoadError> {
@@ -195,7 +220,7 @@ impl Version {
             runtime.block_on(async { timeout(START_TIMEOUT, pre.instantiate_async(&mut store)).await });
         Ok(match started {
             Ok(Ok(_)) => Outcome::Done,
-            Ok(Err(error)) => Outcome::broke(&error, &store.data().limiter),
+            Ok(Err(error)) => self.broke(&error, &store),
             Err(_) => Outcome::TimedOut,
         })
     }

@@ -17,6 +17,9 @@ pub const BACKTRACE_BYTES_MAX: usize = 4096;
 /// Longest wait a guest can ask for.
 const AFTER_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// How the engine begins to say that a guest has handed over too much in one call. Its error has no public type.
+const COPIED_TOO_MUCH: &str = "too much data is being copied between the host and the guest";
+
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -75,6 +78,12 @@ impl Outcome {
         }
     }
 
+    /// Bytes of the guest's own words in it.
+    pub fn words(&self) -> usize {
+        let backtrace = if let Self::Trapped { backtrace, .. } = self { backtrace.len() } else { 0 };
+        self.reason().len() + backtrace
+    }
+
     /// What the guest answered.
     pub(super) fn answered(answer: Result<(), Failure>) -> Self {
         match answer {
@@ -88,8 +97,8 @@ impl Outcome {
         }
     }
 
-    /// What an error of the engine means.
-    pub(super) fn broke(error: &wasmtime::Error, limiter: &RunLimiter) -> Self {
+    /// What an error of the engine means. `call_bytes_max` is what the guest could hand over in one call.
+    pub(super) fn broke(error: &wasmtime::Error, limiter: &RunLimiter, call_bytes_max: u64) -> Self {
         if let Some(limit) = error.downcast_ref::<PoolConcurrencyLimitError>() {
             return Self::HostFault(format!("`limits.instances` is too low: {limit}"));
         }
@@ -100,7 +109,7 @@ impl Outcome {
             return Self::HostFault(fault.to_string());
         }
         let backtrace = error.downcast_ref::<WasmBacktrace>().map(functions).unwrap_or_default();
-        Self::Trapped { reason: trap_reason(error), backtrace }
+        Self::Trapped { reason: trap_reason(error, call_bytes_max), backtrace }
     }
 }
 
@@ -110,14 +119,23 @@ pub fn tidy(text: &str) -> String {
     cut(&safe, REASON_BYTES_MAX).to_owned()
 }
 
-fn trap_reason(error: &wasmtime::Error) -> String {
+fn trap_reason(error: &wasmtime::Error, call_bytes_max: u64) -> String {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return format!("the guest called exit({})", exit.0);
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => "stack overflow".to_owned(),
         Some(trap) => tidy(trap.to_string().trim_start_matches("wasm trap: ")),
-        None => tidy(&error.root_cause().to_string()),
+        None => {
+            let cause = error.root_cause().to_string();
+            if cause.starts_with(COPIED_TOO_MUCH) {
+                let mib = call_bytes_max.div_ceil(1 << 20);
+                return format!(
+                    "the guest handed over more than {mib} MiB in one call; `limits.value` bounds what it may"
+                );
+            }
+            tidy(&cause)
+        }
     }
 }
 

@@ -24,8 +24,6 @@ const SETTINGS_MAX: usize = 10_000;
 const SETTING_NAME_BYTES_MAX: usize = 256;
 /// All names and values together.
 const SETTINGS_BYTES_MAX: usize = 1 << 20;
-/// What a guest may hand to the host in one call beyond the memory it has.
-const CALL_BYTES_SLACK: u64 = 1 << 20;
 
 /// One job, as the guest sees it.
 #[derive(Debug, Clone, Copy)]
@@ -111,7 +109,7 @@ impl Version {
         .await;
         let outcome = match ended {
             Ok(Ok(answer)) => Outcome::answered(answer),
-            Ok(Err(error)) => Outcome::broke(&error, &store.data().limiter),
+            Ok(Err(error)) => self.broke(&error, &store),
             Err(_) => Outcome::TimedOut,
         };
         let pending = if outcome == Outcome::Done { store.data_mut().view.finish() } else { None };
@@ -137,7 +135,7 @@ impl Version {
         let settings = match ended {
             Ok(Ok(Ok(settings))) => check_settings(settings),
             Ok(Ok(Err(reason))) => Err(tidy(&reason)),
-            Ok(Err(error)) => Err(Outcome::broke(&error, &store.data().limiter).reason().into_owned()),
+            Ok(Err(error)) => Err(self.broke(&error, &store).reason().into_owned()),
             Err(_) => Err(Outcome::TimedOut.reason().into_owned()),
         };
         let reads = store.data_mut().view.take_reads();
@@ -161,10 +159,14 @@ impl Version {
         store.limiter(|state| &mut state.limiter);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
-        // A guest can hand over what it has in memory. Only lists whose elements overlap can exceed that.
-        let call_bytes_max = memory_bytes_max.saturating_add(CALL_BYTES_SLACK);
+        let call_bytes_max = self.scope.limits.call_bytes_max();
         store.set_hostcall_fuel(usize::try_from(call_bytes_max).unwrap_or(usize::MAX));
         store
+    }
+
+    /// What an error of the engine in a run means.
+    pub(super) fn broke(&self, error: &wasmtime::Error, store: &Store<RunState>) -> Outcome {
+        Outcome::broke(error, &store.data().limiter, self.scope.limits.call_bytes_max())
     }
 }
 

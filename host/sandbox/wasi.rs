@@ -18,6 +18,8 @@ use crate::capability::log::GuestLog;
 const RESOURCES_MAX: usize = 1_000;
 /// What a guest may write in one call.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
+/// Random bytes a guest may ask for in one call: they are made in the host's memory.
+const RANDOM_BYTES_MAX: u64 = 64 * 1024;
 /// A longer line is logged in pieces.
 const LINE_BYTES_MAX: usize = 4 * 1024;
 
@@ -34,6 +36,7 @@ impl Wasi {
         let mut builder = WasiCtx::builder();
         builder.stdout(GuestStream::new(log, Level::Info, "stdout"));
         builder.stderr(GuestStream::new(log, Level::Warn, "stderr"));
+        builder.max_random_size(RANDOM_BYTES_MAX);
         builder.allow_tcp(false).allow_udp(false);
         Self { ctx: builder.build(), table }
     }

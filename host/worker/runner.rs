@@ -170,7 +170,9 @@ pub(super) fn fail(lane: &Lane, edition: &Edition, outcome: &Outcome, mut job: J
     let (version, rules) = (edition.version.digest(), &edition.policy.rules);
     let ran = Ran { plugin: &lane.plugin, version };
     let fate = fate::decide(outcome, &mut job.claimed.header, rules, ran, fastrand::f64());
-    report(lane, version, outcome, &job.claimed.header, fate);
+    if edition.version.may_say(outcome.words()) {
+        report(lane, version, outcome, &job.claimed.header, fate);
+    }
     Ended::settled(job, fate)
 }
 

@@ -83,8 +83,10 @@ async fn log_lines_carry_level_context_and_job() {
             (br_if $l (i32.lt_u (local.get $level) (i32.const 6)))) i32.const 0",
     ));
     assert_eq!(run(&version).await.outcome, Outcome::Done);
-    let rest =
-        format!("hello\\u{{1b}}there plugin=test version={} job=job-1 context=part", version.short_digest());
+    let rest = format!(
+        r#"plugin=test version={} job=job-1 context="part" text="hello\\u{{1b}}there""#,
+        version.short_digest()
+    );
     let levels = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "ERROR"];
     assert_eq!(captured.guest_lines(), levels.map(|level| format!("{level} guest: {rest}")));
 }
@@ -167,4 +169,24 @@ async fn a_config_reader_that_misbehaves_gives_a_reason() {
         let report = reader_version(&component, Arc::default()).read_config(&context).await;
         assert_eq!(report.settings, Err(expected.to_owned()));
     }
+}
+
+#[tokio::test]
+async fn two_versions_of_a_plugin_complain_and_count_as_one() {
+    let captured = capture();
+    let denied = |filler: &str| {
+        worker(
+            r#"(import "sandhog:worker/kv@0.1.0" "exists" (func $exists (param i32 i32 i32)))"#,
+            &format!("(data (i32.const 2000) \"{filler}\")"),
+            "(call $exists (i32.const 2000) (i32.const 3) (i32.const 1000)) i32.const 0",
+        )
+    };
+    let own = || Terms { plugin: "tried".to_owned(), ..terms() };
+    let versions = ["one", "two"].map(|filler| sandbox().load(own(), &denied(filler)).unwrap());
+    for version in &versions {
+        assert_eq!(run(version).await.usage.denied, 1);
+    }
+    assert_eq!(versions.map(|version| version.denied()), [2, 2]);
+    let complaints = captured.lines().into_iter().filter(|line| line.contains("denied a call")).count();
+    assert_eq!(complaints, 1);
 }

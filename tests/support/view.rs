@@ -8,6 +8,7 @@ use sandhog::capability::limits::Limits;
 use sandhog::capability::plan::Plan;
 use sandhog::capability::refusal::Refusal;
 use sandhog::capability::view::{Scope, View};
+use sandhog::capability::voice::Voice;
 use sandhog::storage::link::Link;
 
 use super::guest::all_grants;
@@ -21,7 +22,7 @@ pub fn scope(grants: Arc<Grants>, limits: Limits) -> Scope {
         limits,
         config: Arc::default(),
         read_only: false,
-        complained_s: 0.into(),
+        voice: Arc::new(Voice::new("test")),
     }
 }
 
