@@ -8,6 +8,7 @@ pub mod counters;
 mod desk;
 pub mod edition;
 mod exchange;
+pub mod executor;
 pub mod fate;
 pub mod feeder;
 pub mod lane;

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -26,6 +26,7 @@ use crate::plugin::watch::FolderWatch;
 use crate::storage::link::{Link, Tracking};
 use crate::storage::server;
 use crate::storage::wake::Wake;
+use crate::worker::executor::{Executor, ExecutorHandle};
 use crate::worker::feeder::{FeederParts, Phase};
 use crate::worker::membership::{LeaseThread, Membership};
 use crate::worker::poll;
@@ -48,35 +49,24 @@ const FAREWELL_MAX: Duration = Duration::from_secs(2);
 
 /// Body of the control thread.
 pub(super) fn run(options: Options, orders: Orders, ready: oneshot::Sender<Result<Started, StartError>>) {
-    let (control, guests) = match runtimes(options.settings.host.threads) {
-        Ok(runtimes) => runtimes,
+    let started = Executor::start(options.settings.host.threads);
+    let started =
+        started.and_then(|guests| Ok((guests, Builder::new_current_thread().enable_all().build()?)));
+    let (guests, control) = match started {
+        Ok(started) => started,
         Err(error) => {
             let _ = ready.send(Err(error.into()));
             return;
         }
     };
     control.block_on(async {
-        match Parts::build(options, &guests, orders.phase.subscribe()).await {
+        match Parts::build(options, guests.handle(), orders.phase.subscribe()).await {
             Ok(parts) => parts.serve(orders, ready).await,
             Err(error) => {
                 let _ = ready.send(Err(error));
             }
         }
     });
-    // A guest that never yields to its runtime ends with its epoch; nothing waits for it.
-    guests.shutdown_timeout(FAREWELL_MAX);
-}
-
-fn runtimes(threads: usize) -> std::io::Result<(Runtime, Runtime)> {
-    let control = Builder::new_current_thread().enable_all().build()?;
-    let guests = Builder::new_multi_thread()
-        .worker_threads(threads)
-        .thread_name("sandhog-guests")
-        // Guests run between two looks at sockets; the default of 61 would let answers lie for milliseconds.
-        .event_interval(8)
-        .enable_all()
-        .build()?;
-    Ok((control, guests))
 }
 
 /// A host that has joined the fleet and serves nothing yet.
@@ -97,7 +87,7 @@ struct Parts {
 impl Parts {
     async fn build(
         options: Options,
-        guests: &Runtime,
+        guests: ExecutorHandle,
         phase: watch::Receiver<Phase>,
     ) -> Result<Self, StartError> {
         let settings = options.settings.clone();
@@ -125,16 +115,10 @@ impl Parts {
         let membership = Arc::new(membership);
 
         let (stop, lease_stop) = (watch::Sender::new(false), watch::Sender::new(false));
-        let feeders = FeederParts {
-            membership: membership.clone(),
-            link: claims.clone(),
-            wake,
-            guests: guests.handle().clone(),
-            phase,
-        };
+        let feeders = FeederParts { membership: membership.clone(), link: claims.clone(), wake, phase };
         // Before it is read: a change in between is a change.
         let folder = FolderWatch::start(&settings.plugins_dir, &settings.plugins)?;
-        let mut served = Served::load(options, feeders).await?;
+        let mut served = Served::load(options, feeders, guests).await?;
         // Whoever takes back the jobs of a host looks where it told: before its first claim, so with its first word.
         membership.will_serve(served.queue_names(), served.view());
         // Only a host that can serve joins; a tenure must exist before the first feeder.

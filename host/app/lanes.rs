@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -17,6 +16,7 @@ use crate::sandbox::Contention;
 use crate::storage::address::AddressError;
 use crate::storage::link::{Link, Tracking};
 use crate::worker::edition::{Editions, Policy};
+use crate::worker::executor::ExecutorHandle;
 use crate::worker::fate::Rules;
 use crate::worker::feeder::{Feeder, FeederParts};
 use crate::worker::lane::{Lane, LaneParts, Observer};
@@ -24,6 +24,7 @@ use crate::worker::lane::{Lane, LaneParts, Observer};
 /// All lanes of a host and their feeders.
 pub(super) struct Lanes {
     feeders: FeederParts,
+    executor: ExecutorHandle,
     guests: Link,
     commits: Link,
     contention: Arc<Contention>,
@@ -65,6 +66,7 @@ impl Lanes {
     pub(super) fn new(
         settings: &Settings,
         feeders: FeederParts,
+        executor: ExecutorHandle,
         observer: Option<Observer>,
     ) -> Result<Self, AddressError> {
         let redis = &settings.redis;
@@ -74,6 +76,7 @@ impl Lanes {
             contention: Arc::default(),
             sandboxes: Arc::new(Semaphore::new(usize::try_from(settings.ceilings.instances).unwrap_or(1))),
             feeders,
+            executor,
             observer,
             dead: dead_limits(settings),
             crashes_max: settings.host.crashes_max,
@@ -94,6 +97,7 @@ impl Lanes {
             guests: self.guests.clone(),
             commits: self.commits.clone(),
             contention: self.contention.clone(),
+            share: self.executor.share(loaded.name.as_str()),
             sandboxes: self.sandboxes.clone(),
             observer: self.observer.clone(),
         }));
@@ -132,8 +136,8 @@ impl Lanes {
     }
 
     /// Where guests run.
-    pub(super) fn guests(&self) -> &Handle {
-        &self.feeders.guests
+    pub(super) fn executor(&self) -> &ExecutorHandle {
+        &self.executor
     }
 
     /// The lanes served now.

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -18,6 +17,7 @@ use crate::plugin::release::Digest;
 use crate::plugin::shelf::Shelf;
 use crate::plugin::survey::Offer;
 use crate::sandbox::engine::Sandbox;
+use crate::worker::executor::ExecutorHandle;
 
 /// Components loaded at once: compiling takes a core and much memory.
 const AT_ONCE: usize = 2;
@@ -53,7 +53,7 @@ pub(super) struct Order {
 pub(super) struct Loads {
     sandbox: Arc<Sandbox>,
     shelf: Shelf,
-    guests: Handle,
+    executor: ExecutorHandle,
     permits: Arc<Semaphore>,
     tasks: JoinSet<Ended>,
     /// The newest load of each plugin: what an earlier one comes to no longer matters.
@@ -74,11 +74,11 @@ pub(super) struct Ended {
 }
 
 impl Loads {
-    pub(super) fn new(sandbox: Sandbox, shelf: Shelf, guests: Handle) -> Self {
+    pub(super) fn new(sandbox: Sandbox, shelf: Shelf, executor: ExecutorHandle) -> Self {
         Self {
             sandbox: Arc::new(sandbox),
             shelf,
-            guests,
+            executor,
             permits: Arc::new(Semaphore::new(AT_ONCE)),
             tasks: JoinSet::new(),
             newest: HashMap::new(),
@@ -96,14 +96,14 @@ impl Loads {
         let load = self.started;
         self.newest.insert(order.name.clone(), (load, order.id.clone()));
         let (sandbox, shelf) = (self.sandbox.clone(), self.shelf.clone());
-        let (permits, guests) = (self.permits.clone(), self.guests.clone());
+        let (permits, executor) = (self.permits.clone(), self.executor.clone());
         self.tasks.spawn(async move {
             let _permit = permits.acquire().await;
             let Order { name, id, number, origin, stands_in, offer, trial } = order;
             let mut is_final = true;
             let result = match offer.await {
                 Ok(offer) => {
-                    let loading = guests.spawn_blocking(move || load_and_keep(offer, &sandbox, &shelf));
+                    let loading = executor.spawn_blocking(move || load_and_keep(offer, &sandbox, &shelf));
                     loading.await.unwrap_or_else(|panic| {
                         let text = format!("loading it failed inside the host: {panic}");
                         Err(Problems::one(Problem::new(origin.clone(), text)))
@@ -116,7 +116,7 @@ impl Loads {
             };
             let result = match (result, trial) {
                 (Ok(loaded), Some(trial)) if loaded.manifest.kind == Kind::ConfigReader => {
-                    trial.run(&loaded, &guests).await.map(|()| loaded).map_err(|reason| {
+                    trial.run(&loaded, &executor).await.map(|()| loaded).map_err(|reason| {
                         let text = format!("gives no settings: {reason}; the version before it goes on");
                         Problems::one(Problem::new(origin, text))
                     })

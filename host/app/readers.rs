@@ -1,12 +1,13 @@
 //! Config readers of a host: one task each, on the guest threads, and the snapshots they feed.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
+use async_task::Task;
+use futures_util::FutureExt as _;
+use tokio::sync::watch;
 
 use crate::config::settings::Settings;
 use crate::plugin::load::Loaded;
@@ -17,6 +18,7 @@ use crate::sandbox::Plan;
 use crate::sandbox::run::RunContext;
 use crate::storage::address::Address;
 use crate::storage::link::{Link, Tracking};
+use crate::worker::executor::ExecutorHandle;
 
 /// Longest wait at start for the first answers, so that workers begin with settings; a reader that takes longer
 /// is waited for no more.
@@ -27,8 +29,7 @@ pub(super) struct Readers {
     snapshots: Arc<Snapshots>,
     address: Address,
     deadline: Duration,
-    guests: Handle,
-    tasks: JoinSet<()>,
+    executor: ExecutorHandle,
     open: HashMap<PluginName, Open>,
 }
 
@@ -40,17 +41,16 @@ pub(super) struct Trial {
 
 struct Open {
     stop: watch::Sender<bool>,
-    ended: oneshot::Receiver<()>,
+    task: Task<()>,
 }
 
 impl Readers {
-    pub(super) fn new(settings: &Settings, guests: Handle) -> Self {
+    pub(super) fn new(settings: &Settings, executor: ExecutorHandle) -> Self {
         Self {
             snapshots: Arc::new(Snapshots::default()),
             address: settings.redis.address.clone(),
             deadline: settings.redis.timeout,
-            guests,
-            tasks: JoinSet::new(),
+            executor,
             open: HashMap::new(),
         }
     }
@@ -77,17 +77,14 @@ impl Readers {
             };
         let stop = watch::Sender::new(false);
         let stopped = stop.subscribe();
-        let (ending, ended) = oneshot::channel::<()>();
-        let former = self.open.insert(name, Open { stop, ended });
-        let run = async move {
+        let former = self.open.remove(&name);
+        let task = self.executor.share(name.as_str()).spawn(async move {
             if let Some(former) = former {
-                former.stop.send_replace(true);
-                let _ = former.ended.await;
+                former.end().await;
             }
             reader.run(stopped).await;
-            drop(ending);
-        };
-        self.tasks.spawn_on(run, &self.guests);
+        });
+        self.open.insert(name, Open { stop, task });
     }
 
     /// How a new version is tried before it takes the place of one that works.
@@ -98,7 +95,9 @@ impl Readers {
     /// Ends a reader and forgets its settings.
     pub(super) fn close(&mut self, name: &PluginName) {
         if let Some(open) = self.open.remove(name) {
+            // Ends by itself.
             open.stop.send_replace(true);
+            open.task.detach();
             self.snapshots.forget(name);
         }
     }
@@ -117,21 +116,34 @@ impl Readers {
 
     /// Ends all readers.
     pub(super) async fn end(&mut self) {
-        self.open.values().for_each(|open| {
+        let open: Vec<Open> = self.open.drain().map(|(_, open)| open).collect();
+        for open in &open {
             open.stop.send_replace(true);
-        });
-        while self.tasks.join_next().await.is_some() {}
+        }
+        for open in open {
+            open.end().await;
+        }
+    }
+}
+
+impl Open {
+    async fn end(self) {
+        self.stop.send_replace(true);
+        // A reader that panicked has ended as well.
+        let _ = AssertUnwindSafe(self.task).catch_unwind().await;
     }
 }
 
 impl Trial {
     /// Asks a config reader for its settings once, on the guests' threads; fails with why there are none.
-    pub(super) async fn run(&self, loaded: &Loaded, guests: &Handle) -> Result<(), String> {
+    pub(super) async fn run(&self, loaded: &Loaded, executor: &ExecutorHandle) -> Result<(), String> {
         let link = Link::new(&self.address, "config", self.deadline, Tracking::Off);
         let link = link.map_err(|error| error.to_string())?;
         let (version, timeout) = (loaded.version.clone(), loaded.manifest.read_timeout);
         let context = RunContext { link, settings: Arc::default(), timeout, plan: Plan::Immediate };
-        let asked = guests.spawn(async move { version.read_config(&context).await.settings });
-        asked.await.unwrap_or_else(|panic| Err(panic.to_string())).map(drop)
+        let share = executor.share(loaded.name.as_str());
+        let asked = share.spawn(async move { version.read_config(&context).await.settings });
+        let answer = AssertUnwindSafe(asked).catch_unwind().await;
+        answer.unwrap_or_else(|_| Err("asking it failed inside the host".to_owned())).map(drop)
     }
 }

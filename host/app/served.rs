@@ -28,6 +28,7 @@ use crate::plugin::shelf::{Shelf, Standing};
 use crate::plugin::survey::Survey;
 use crate::sandbox::engine::{PoolSettings, Sandbox};
 use crate::storage::address::AddressError;
+use crate::worker::executor::ExecutorHandle;
 use crate::worker::feeder::FeederParts;
 use crate::worker::lane::Lane;
 
@@ -69,7 +70,11 @@ struct Refusal {
 
 impl Served {
     /// Looks at the folder and loads what is there; fails when nothing in it can be served.
-    pub(super) async fn load(options: Options, feeders: FeederParts) -> Result<Self, StartError> {
+    pub(super) async fn load(
+        options: Options,
+        feeders: FeederParts,
+        executor: ExecutorHandle,
+    ) -> Result<Self, StartError> {
         let settings = options.settings;
         let pool = PoolSettings {
             instances: settings.ceilings.instances.saturating_add(SPARE_INSTANCES),
@@ -77,11 +82,11 @@ impl Served {
         };
         let compiling = super::compiling(&settings, options.program, true);
         let sandbox = Sandbox::new(&pool, compiling).map_err(|e| StartError::Sandbox(e.to_string()))?;
-        let lanes = Lanes::new(&settings, feeders, options.observer)?;
-        let readers = Readers::new(&settings, lanes.guests().clone());
+        let lanes = Lanes::new(&settings, feeders, executor, options.observer)?;
+        let readers = Readers::new(&settings, lanes.executor().clone());
         let shelf = Shelf::new(&settings.host.state_dir);
         let mut served = Self {
-            loads: Loads::new(sandbox, shelf.clone(), lanes.guests().clone()),
+            loads: Loads::new(sandbox, shelf.clone(), lanes.executor().clone()),
             shelf,
             fleet: fleet(&settings)?,
             wanted: BTreeMap::new(),

@@ -7,6 +7,7 @@ mod idle;
 mod latency;
 mod ledger;
 mod load;
+mod neighbour;
 mod stage;
 mod swap;
 
@@ -15,10 +16,12 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use hdrhistogram::Histogram;
+use sandhog::config::settings::Overrides;
+use sandhog::telemetry::Reader;
 use serde_json::{Value, json};
 
 use crate::cli::argument;
-use crate::cli::context::Context;
+use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome};
 
 /// Where `make guests` puts components: the one that does nothing, the one that books numbers.
@@ -53,14 +56,24 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "atomic")]
     effects: Effects,
     /// The component that does the work; the example `ledger` for `ledger`, `noop` for the others when not given.
+    /// Given again, `swap` measures each.
     #[arg(long, value_name = "FILE")]
-    component: Option<PathBuf>,
+    component: Vec<PathBuf>,
+    /// Only the attacks with this in their names, for `neighbour`.
+    #[arg(long, value_name = "WORDS")]
+    attack: Option<String>,
 }
 
 impl Args {
     fn component(&self) -> &Path {
         let example = if self.workload == Workload::Ledger { LEDGER } else { NOOP };
-        self.component.as_deref().unwrap_or(Path::new(example))
+        self.component.first().map_or(Path::new(example), PathBuf::as_path)
+    }
+
+    /// All that were named, or the example.
+    fn components(&self) -> impl Iterator<Item = &Path> {
+        let example = self.component.is_empty().then(|| self.component());
+        self.component.iter().map(PathBuf::as_path).chain(example)
     }
 }
 
@@ -78,6 +91,8 @@ enum Workload {
     Idle,
     /// A queue that never runs dry, whose handler is replaced again and again: gaps between the starts of runs.
     Swap,
+    /// A good plugin beside a hostile one, attack after attack: what is left to the good one.
+    Neighbour,
 }
 
 /// The words of a manifest's `effects.mode`.
@@ -100,15 +115,22 @@ impl Effects {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    if !args.component().is_file() {
-        return Err(Failure::refused(format!("there is no component `{}`", args.component().display()))
+    if let Some(missing) = args.components().find(|component| !component.is_file()) {
+        return Err(Failure::refused(format!("there is no component `{}`", missing.display()))
             .with_hint("build the examples with `make guests`, or name one with `--component FILE`"));
     }
+    if args.component.len() > 1 && args.workload != Workload::Swap {
+        return Err(Failure::refused("only the workload `swap` takes several components"));
+    }
+    // A log line per load or stop has no place among figures.
+    let quiet = Overrides { log_level: Some("error".to_owned()), ..Overrides::default() };
+    context::start_logging(&context.settings_with(quiet)?, Reader::Watcher)?;
     let (document, text) = match args.workload {
         Workload::Noop | Workload::Ledger => backlog::run(&args, context).await?,
         Workload::IdleLatency => latency::run(&args, context).await?,
         Workload::Idle => idle::run(&args, context).await?,
         Workload::Swap => swap::run(&args, context).await?,
+        Workload::Neighbour => neighbour::run(&args, context).await?,
     };
     if context.out.is_json() {
         context.out.document(&document)?

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
+use async_task::Task;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use super::desk::{BATCH, Ended, Load};
 use super::lane::Lane;
@@ -49,8 +48,6 @@ pub struct FeederParts {
     pub link: Link,
     /// Where this connection's pushes arrive.
     pub wake: Arc<Wake>,
-    /// Where guests run.
-    pub guests: Handle,
     /// How much the host does.
     pub phase: watch::Receiver<Phase>,
 }
@@ -81,7 +78,7 @@ pub struct Feeder {
     /// When the next delayed job is due.
     pub(super) due: Option<Instant>,
     pub(super) window: Window,
-    runners: JoinSet<()>,
+    runners: Vec<Task<()>>,
     generations: watch::Receiver<u64>,
     estranged: bool,
     pub(super) audit_at: Instant,
@@ -115,7 +112,7 @@ impl Feeder {
             hungry: true,
             due: None,
             window: Window::new(now),
-            runners: JoinSet::new(),
+            runners: Vec::new(),
             generations: parts.link.generations(),
             estranged: false,
             audit_at: now + AUDIT_MAX,
@@ -171,9 +168,10 @@ impl Feeder {
 
     /// Collects ends, starts runners for what waits, and in a shutdown takes back what need not run.
     fn tidy(&mut self, phase: Phase) -> Load {
-        while self.runners.try_join_next().is_some() {}
+        self.runners.retain(|runner| !runner.is_finished());
         if phase == Phase::Leaving {
-            self.runners.abort_all();
+            // Stops them: each hands in what it held.
+            self.runners.clear();
         }
         let edition = self.lane.current();
         let policy = &edition.policy;
@@ -184,7 +182,7 @@ impl Feeder {
             self.batch.extend(self.lane.desk.take_back().into_iter().map(back));
         }
         for _ in 0..self.lane.desk.engage(policy.concurrency) {
-            self.runners.spawn_on(runner::run(self.lane.clone()), &self.parts.guests);
+            self.runners.push(self.lane.share.spawn(runner::run(self.lane.clone())));
         }
         let before = self.batch.len();
         let load = self.lane.desk.collect(&mut self.batch);

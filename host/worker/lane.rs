@@ -10,6 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::counters::Counters;
 use super::desk::Desk;
 use super::edition::{Edition, Editions};
+use super::executor::Share;
 use crate::job::name::QueueName;
 use crate::job::store::{Delivery, JobStore};
 use crate::sandbox::{Contention, Foresight};
@@ -47,6 +48,8 @@ pub struct Lane {
     pub contention: Arc<Contention>,
     /// What runs of this queue were seen to read.
     pub(super) foresight: Arc<Foresight>,
+    /// The plugin's share of the threads that guests run on.
+    pub share: Arc<Share>,
     /// Sandboxes of the whole host: a run waits for one rather than fail.
     pub sandboxes: Arc<Semaphore>,
     /// What happened.
@@ -76,6 +79,8 @@ pub struct LaneParts {
     pub commits: Link,
     /// Keys that runs of this host fight about.
     pub contention: Arc<Contention>,
+    /// The plugin's share of the threads that guests run on.
+    pub share: Arc<Share>,
     /// Sandboxes of the whole host.
     pub sandboxes: Arc<Semaphore>,
     /// Who measures, if anybody.
@@ -96,6 +101,7 @@ impl Lane {
             commits: parts.commits,
             contention: parts.contention,
             foresight: Arc::default(),
+            share: parts.share,
             sandboxes: parts.sandboxes,
             counters: Arc::new(Counters::default()),
             observer: parts.observer,

@@ -132,7 +132,7 @@ impl Served {
         let (folder, ceilings) = (self.settings.plugins_dir.clone(), self.settings.ceilings);
         let trusted = self.settings.plugins.trusted_keys.clone();
         // Reading and hashing takes its time, and this thread feeds queues.
-        let looking = self.lanes.guests().spawn_blocking(move || Survey::of(&folder, &ceilings, &trusted));
+        let looking = self.lanes.executor().spawn_blocking(move || Survey::of(&folder, &ceilings, &trusted));
         looking.await.unwrap_or_default()
     }
 
@@ -184,7 +184,7 @@ impl Served {
         let trusted = self.settings.plugins.trusted_keys.clone();
         let origin = format!("the last good version of `{name}`");
         let (plugin, id, known_as) = (name.clone(), release.id(), origin.clone());
-        let reading = self.lanes.guests().spawn_blocking(move || {
+        let reading = self.lanes.executor().spawn_blocking(move || {
             let refused = |error: std::io::Error| Problems::one(Problem::new(&known_as, error.to_string()));
             let bytes =
                 shelf.component(&plugin, &release.component, ceilings.component_bytes).map_err(refused)?;

@@ -78,7 +78,7 @@ impl Observe for Meter {
 /// Runs the workload.
 pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, String)> {
     let jobs = args.jobs.unwrap_or(JOBS);
-    let stage = Stage::set(context, args, 1, args.concurrency).await?;
+    let stage = Stage::set(context, args.component(), args, 1, args.concurrency).await?;
     let ledger = (args.workload == Workload::Ledger).then(|| Ledger::new(&stage.queues[0], jobs));
     if let Some(ledger) = &ledger {
         ledger.open(&stage.link).await?;

@@ -27,7 +27,7 @@ impl Observe for Nothing {
 
 /// Runs the workload.
 pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, String)> {
-    let stage = Stage::set(context, args, args.queues, args.concurrency.min(8)).await?;
+    let stage = Stage::set(context, args.component(), args, args.queues, args.concurrency.min(8)).await?;
     let host = stage.host(Arc::new(Nothing)).await?;
     tokio::time::sleep(SETTLE_IN).await;
     let before = Load::look(&stage.link).await?;

@@ -52,7 +52,7 @@ impl Observe for Bell {
 /// Runs the workload.
 pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, String)> {
     let jobs = args.jobs.unwrap_or(JOBS);
-    let stage = Stage::set(context, args, 1, args.concurrency).await?;
+    let stage = Stage::set(context, args.component(), args, 1, args.concurrency).await?;
     let (started, mut starts) = mpsc::channel(MESSAGES_MAX);
     let (settled, mut ends) = mpsc::channel(MESSAGES_MAX);
     let host = stage.host(Arc::new(Bell { started, settled })).await?;

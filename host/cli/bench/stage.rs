@@ -10,7 +10,6 @@ use sandhog::config::settings::{Overrides, Settings};
 use sandhog::job::key::{QUEUES, QueueKeys, SWAPS};
 use sandhog::job::name::QueueName;
 use sandhog::storage::link::Link;
-use sandhog::telemetry::Reader;
 use sandhog::worker::lane::Observer;
 use tempfile::TempDir;
 
@@ -36,8 +35,14 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Sets everything up but the host.
-    pub(super) async fn set(context: &Context, args: &Args, queues: u32, concurrency: u32) -> Outcome<Self> {
+    /// Sets everything up but the host; the one plugin is `component`.
+    pub(super) async fn set(
+        context: &Context,
+        component: &Path,
+        args: &Args,
+        queues: u32,
+        concurrency: u32,
+    ) -> Outcome<Self> {
         let redis = match &context.global.redis {
             Some(_) => None,
             None => Some(PrivateRedis::start(Reach::Socket).await?),
@@ -48,17 +53,13 @@ impl Stage {
             host_name: Some(HOST.to_owned()),
             state_dir: Some(folder.path().join("state")),
             plugins_dir: Some(folder.path().to_owned()),
-            // A log line per load or stop has no place among figures.
-            log_level: Some("error".to_owned()),
             ..Overrides::default()
         })?;
-        context::start_logging(&settings, Reader::Watcher)?;
         let ours = format!("sandhog-bench-{}-", std::process::id());
         let queues: Vec<QueueName> = (0..queues)
             .map(|n| QueueName::new(format!("{ours}{n}")))
             .collect::<Result<_, _>>()
             .context("cannot name the queues")?;
-        let component = args.component();
         std::fs::copy(component, folder.path().join("bench.wasm"))
             .with_context(|| format!("cannot copy `{}`", component.display()))
             .refuse()?;

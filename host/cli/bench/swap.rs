@@ -1,7 +1,7 @@
 //! The workload `swap`: a queue that never runs dry, whose handler is replaced again and again as an operator does it,
 //! by a file moved into the plugin folder. Measures the gaps between the starts of runs, first without swaps and then
 //! with them, how long a swap takes from the move to the first moment at which new runs take the version, and what
-//! memory the process has after a tenth of the swaps and after all of them.
+//! memory the process has after a tenth of the swaps and after all of them. With several components each has its row.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,17 +17,21 @@ use sandhog::job::store::StoreError;
 use sandhog::plugin::release::Digest;
 use sandhog::worker::lane::Observe;
 use serde_json::{Value, json};
+use wasm_metadata::Producers;
 
 use super::stage::Stage;
-use super::{Args, line, micros, percentiles, percentiles_text};
+use super::{Args, line, micros, percentiles};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape};
+use crate::cli::table::{Column, Table};
 use crate::cli::{progress, text};
 
 /// Swaps in a row when the flag `--jobs` does not say it.
 const SWAPS: u64 = 50;
 /// Swaps whose time without any is measured for comparison, at the most.
 const CALM_MAX: u64 = 100;
+/// Longest text about what a component was made with.
+const WORDS_MAX: usize = 40;
 /// From the end of a swap to the next.
 const REST: Duration = Duration::from_millis(100);
 /// Entries that wait in the queue at the least and at the most.
@@ -67,50 +71,94 @@ impl Observe for Gaps {
     fn settled(&self, _: Instant) {}
 }
 
-/// Runs the workload.
+/// Runs the workload with each component in turn.
 pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, String)> {
-    let stage = Stage::set(context, args, 1, args.concurrency).await?;
+    let swaps = args.jobs.unwrap_or(SWAPS);
+    let mut told = Vec::new();
+    for component in args.components() {
+        told.push(with(component, args, context).await?);
+    }
+    Ok(tell(swaps, &told))
+}
+
+/// One component, from an empty stage to an empty stage.
+async fn with(component: &Path, args: &Args, context: &Context) -> Outcome<Measured> {
+    let stage = Stage::set(context, component, args, 1, args.concurrency).await?;
     fill(&stage, args.payload).await?;
     let gaps = Arc::new(Gaps::new());
     let host = stage.host(gaps.clone()).await?;
     let measured = tokio::select! {
-        measured = measure(args, &stage, &host, &gaps) => measured,
+        measured = measure(component, args, &stage, &host, &gaps) => measured,
         broken = feed(&stage, args.payload) => Err(broken.into()),
-    };
-    let swaps = args.jobs.unwrap_or(SWAPS);
-    let Measured { calm, busy, took, bytes, memory_kib } = measured?;
+    }?;
     stage.clear(host).await?;
-    let (calm_starts, busy_starts) = (calm.len(), busy.len());
-    let document = json!({
-        "workload": "swap",
-        "component_bytes": bytes,
-        "swaps": swaps,
-        "starts": busy_starts,
-        "gap_ms": percentiles(&busy),
-        "gap_ms_max": percentiles(&busy)["max"],
-        "gap_without_swaps_ms": percentiles(&calm),
-        "swap_ms": percentiles(&took),
-        "memory_kib": { "after_a_tenth": memory_kib[0], "at_the_end": memory_kib[1] },
-    });
-    let report = line("workload", &format!("swap, {swaps} swaps of {}", text::size(bytes)))
-        + &line("gap", &format!("{} between {busy_starts} starts", percentiles_text(&document["gap_ms"])))
-        + &line(
-            "without",
-            &format!("{} between {calm_starts} starts", percentiles_text(&document["gap_without_swaps_ms"])),
-        )
-        + &line("swap", &format!("{} from file to new runs", percentiles_text(&document["swap_ms"])))
-        + &line(
-            "memory",
-            &format!(
-                "{} after a tenth of the swaps, {} at the end",
-                text::size(memory_kib[0] * 1024),
-                text::size(memory_kib[1] * 1024)
-            ),
-        );
-    Ok((document, report))
+    Ok(measured)
 }
 
+/// The figures as a document, with those of the first component at its head, and as a table.
+fn tell(swaps: u64, told: &[Measured]) -> (Value, String) {
+    let columns = [
+        Column::Text("component"),
+        Column::Text("made with"),
+        Column::Number("size"),
+        Column::Number("swap p50 ms"),
+        Column::Number("p99 ms"),
+        Column::Number("gap p50 ms"),
+        Column::Number("p99 ms"),
+        Column::Number("max ms"),
+        Column::Number("max without"),
+        Column::Number("memory"),
+    ];
+    let mut table = Table::new(&columns);
+    let documents: Vec<Value> = told.iter().map(Measured::document).collect();
+    for document in &documents {
+        let ms = |field: &str, part: &str| format!("{:.2}", document[field][part].as_f64().unwrap_or(0.0));
+        let bytes = |field: &Value| text::size(field.as_u64().unwrap_or(0));
+        table.row([
+            document["component"].as_str().unwrap_or_default().to_owned(),
+            document["made_with"].as_str().unwrap_or_default().to_owned(),
+            bytes(&document["component_bytes"]),
+            ms("swap_ms", "p50"),
+            ms("swap_ms", "p99"),
+            ms("gap_ms", "p50"),
+            ms("gap_ms", "p99"),
+            ms("gap_ms", "max"),
+            ms("gap_without_swaps_ms", "max"),
+            bytes(&json!(document["memory_kib"]["at_the_end"].as_u64().unwrap_or(0) * 1024)),
+        ]);
+    }
+    let heading =
+        line("workload", &format!("swap, {swaps} of each component, from a file moved to new runs"))
+            + &line("gap", "between two starts of a run on the queue");
+    let mut document = json!({ "workload": "swap", "swaps": swaps, "components": documents });
+    if let (Some(all), Some(first)) = (document.as_object_mut(), documents.first().and_then(Value::as_object))
+    {
+        all.extend(first.clone());
+    }
+    (document, heading + &table.render())
+}
+
+impl Measured {
+    fn document(&self) -> Value {
+        json!({
+            "component": self.name,
+            "made_with": self.made_with,
+            "component_bytes": self.bytes,
+            "starts": self.busy.len(),
+            "gap_ms": percentiles(&self.busy),
+            "gap_ms_max": percentiles(&self.busy)["max"],
+            "gap_without_swaps_ms": percentiles(&self.calm),
+            "swap_ms": percentiles(&self.took),
+            "memory_kib": { "after_a_tenth": self.memory_kib[0], "at_the_end": self.memory_kib[1] },
+        })
+    }
+}
+
+/// What was measured with one component.
 struct Measured {
+    name: String,
+    /// Languages or tools, by the component's own word.
+    made_with: String,
     calm: Histogram<u64>,
     busy: Histogram<u64>,
     took: Histogram<u64>,
@@ -119,8 +167,8 @@ struct Measured {
 }
 
 /// As long as nothing is swapped, and then while something is.
-async fn measure(args: &Args, stage: &Stage, host: &Host, gaps: &Gaps) -> Outcome<Measured> {
-    let component = std::fs::read(args.component()).context("cannot read the component").refuse()?;
+async fn measure(path: &Path, args: &Args, stage: &Stage, host: &Host, gaps: &Gaps) -> Outcome<Measured> {
+    let component = std::fs::read(path).context("cannot read the component").refuse()?;
     let swaps = args.jobs.unwrap_or(SWAPS);
     let rest = REST * u32::try_from(swaps.min(CALM_MAX)).unwrap_or(u32::MAX);
     // Caches, connections and the first claims.
@@ -140,8 +188,15 @@ async fn measure(args: &Args, stage: &Stage, host: &Host, gaps: &Gaps) -> Outcom
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let memory_kib = [early_kib, resident_kib()];
-    Ok(Measured { calm, busy: gaps.take(), took, bytes: component.len() as u64, memory_kib })
+    Ok(Measured {
+        name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        made_with: made_with(&component),
+        calm,
+        busy: gaps.take(),
+        took,
+        bytes: component.len() as u64,
+        memory_kib: [early_kib, resident_kib()],
+    })
 }
 
 /// Puts the version in place and waits until new runs take it: microseconds.
@@ -176,6 +231,22 @@ fn variant(component: &[u8], n: u64) -> Vec<u8> {
     variant.extend([0, 9, 0]);
     variant.extend(n.to_le_bytes());
     variant
+}
+
+/// What a component says it was written in, or else made with.
+fn made_with(component: &[u8]) -> String {
+    let producers = Producers::from_wasm(component).ok().flatten().unwrap_or_else(Producers::empty);
+    let names = |field| -> Vec<String> {
+        let names = producers.get(field);
+        names.map(|names| names.iter().map(|(name, _)| name.clone()).collect()).unwrap_or_default()
+    };
+    let mut words = names("language");
+    if words.is_empty() {
+        words = names("processed-by");
+        // Whatever the language, this one makes the component.
+        words.retain(|tool| tool != "wit-component");
+    }
+    text::visible(words.join(", ").as_bytes(), WORDS_MAX)
 }
 
 /// Keeps the queue from running dry; ends only when Redis does.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! spin | spin-calls (an endless loop, without calls and with `kv.exists`) | trap | panic | recurse
-//! grow MIB (allocates and touches that much) | grow-pages N (`memory.grow` itself: the old size, or `refused`)
+//! grow MIB (allocates and touches that much) | fill MIB (allocates that much and writes it full for ever)
+//! grow-pages N (`memory.grow` itself: the old size, or `refused`)
 //! memory (pages now) | counter (calls of it in this sandbox: 1 in a fresh one)
 //! ```
 
@@ -25,6 +26,7 @@ pub(crate) fn act(name: &str, words: &[&str]) -> Option<String> {
         ("panic", []) => panic!("the script says so"),
         ("recurse", []) => format!("ok {}", recurse(0)),
         ("grow", [mib]) => grow(number(mib)),
+        ("fill", [mib]) => fill(number(mib)),
         ("grow-pages", [pages]) => grow_pages(number(pages)),
         ("memory", []) => format!("ok {}", pages()),
         ("counter", []) => {
@@ -48,6 +50,18 @@ fn grow(mib: usize) -> String {
     }
     memory.resize(mib << 20, 1);
     format!("ok {}", black_box(memory).len() >> 20)
+}
+
+fn fill(mib: usize) -> String {
+    let mut memory: Vec<u8> = Vec::new();
+    if memory.try_reserve_exact(mib << 20).is_err() {
+        return "refused".to_owned();
+    }
+    loop {
+        memory.clear();
+        memory.resize(mib << 20, black_box(1));
+        black_box(&memory);
+    }
 }
 
 #[cfg(target_arch = "wasm32")]

@@ -1,0 +1,257 @@
+//! Where guests run: a few threads that plugins share. Whichever plugin has used least of the processors goes next, and
+//! a busy guest gives way every millisecond (`sandbox`'s epochs), so that a plugin's share does not depend on what the
+//! others do, nor on how many runs they have. Nothing is kept idle: what nobody else wants, a plugin may have.
+//!
+//! Tokio's own scheduler takes turns among tasks instead, where 64 busy guests take 64 turns to each of a good one.
+
+mod turns;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use async_task::{Runnable, Task};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use turns::{Member, Turns};
+
+/// Longest wait at the end for work that blocks.
+const FAREWELL_MAX: Duration = Duration::from_secs(2);
+
+/// The threads. They end, and are joined, when this is dropped; what still runs there is dropped with them.
+#[derive(Debug)]
+pub struct Executor {
+    handle: ExecutorHandle,
+    threads: Vec<JoinHandle<()>>,
+    /// Looks after timers and sockets of what runs on the threads, which are too busy for that.
+    io: Option<Runtime>,
+}
+
+/// For whoever has something to run.
+#[derive(Debug, Clone)]
+pub struct ExecutorHandle {
+    shared: Arc<Shared>,
+    shares: Arc<Mutex<HashMap<String, Weak<Share>>>>,
+    io: Handle,
+}
+
+/// One plugin's share of the threads.
+#[derive(Debug)]
+pub struct Share {
+    member: Member,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Given when there is something to do for one more thread.
+    work: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    turns: Turns<Runnable>,
+    sleeping: usize,
+    is_ended: bool,
+}
+
+impl Executor {
+    /// Starts so many threads for guests, and one that looks after their timers and sockets.
+    pub fn start(threads: usize) -> io::Result<Self> {
+        let io =
+            Builder::new_multi_thread().worker_threads(1).thread_name("sandhog-io").enable_all().build()?;
+        let handle =
+            ExecutorHandle { shared: Arc::default(), shares: Arc::default(), io: io.handle().clone() };
+        let mut executor = Self { handle, threads: Vec::new(), io: Some(io) };
+        for _ in 0..threads.max(1) {
+            let ExecutorHandle { shared, io, .. } = executor.handle();
+            let thread = thread::Builder::new().name("sandhog-guests".to_owned()).spawn(move || {
+                let _entered = io.enter();
+                shared.work();
+            })?;
+            executor.threads.push(thread);
+        }
+        Ok(executor)
+    }
+
+    /// For whoever has something to run.
+    pub fn handle(&self) -> ExecutorHandle {
+        self.handle.clone()
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        let shared = &self.handle.shared;
+        let mut state = shared.lock();
+        state.is_ended = true;
+        let left = state.turns.drain();
+        drop(state);
+        shared.work.notify_all();
+        // Outside the lock: what is dropped here may wake what comes next.
+        drop(left);
+        for thread in self.threads.drain(..) {
+            // A guest's panic is kept in its task, so this one is nobody's.
+            let _ = thread.join();
+        }
+        if let Some(io) = self.io.take() {
+            io.shutdown_timeout(FAREWELL_MAX);
+        }
+    }
+}
+
+impl ExecutorHandle {
+    /// Runs what blocks, on a thread of its own.
+    pub fn spawn_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.io.spawn_blocking(work)
+    }
+
+    /// The share of this plugin: one, whoever asks for it.
+    pub fn share(&self, plugin: &str) -> Arc<Share> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = shares.get(plugin).and_then(Weak::upgrade) {
+            return share;
+        }
+        shares.retain(|_, share| share.strong_count() > 0);
+        let member = self.shared.lock().turns.join();
+        let share = Arc::new(Share { member, shared: self.shared.clone() });
+        shares.insert(plugin.to_owned(), Arc::downgrade(&share));
+        share
+    }
+}
+
+impl Share {
+    /// Runs `future` on the threads, at this share's expense. Dropping the task stops it at its next pause.
+    pub fn spawn<F>(self: &Arc<Self>, future: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let share = self.clone();
+        let schedule = move |runnable| share.schedule(runnable);
+        let build = async_task::Builder::new().propagate_panic(true);
+        let (runnable, task) = build.spawn(move |()| future, schedule);
+        runnable.schedule();
+        task
+    }
+
+    fn schedule(&self, runnable: Runnable) {
+        let mut state = self.shared.lock();
+        if state.is_ended {
+            drop(state);
+            drop(runnable);
+            return;
+        }
+        state.turns.add(self.member, runnable);
+        let wake = state.sleeping > 0;
+        drop(state);
+        if wake {
+            self.shared.work.notify_one();
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.shared.lock().turns.leave(self.member);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic happens under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Body of a thread.
+    fn work(&self) {
+        let mut state = self.lock();
+        while !state.is_ended {
+            let Some((member, runnable)) = state.turns.next() else {
+                state.sleeping += 1;
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.sleeping -= 1;
+                continue;
+            };
+            drop(state);
+            let began = Instant::now();
+            runnable.run();
+            let took = began.elapsed();
+            state = self.lock();
+            state.turns.charge(member, took);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::AssertUnwindSafe;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// Keeps the thread for `slice`, gives way, and so on, counting.
+    async fn busy(slice: Duration, turns: Arc<AtomicU64>) {
+        loop {
+            let began = Instant::now();
+            while began.elapsed() < slice {
+                std::hint::spin_loop();
+            }
+            turns.fetch_add(1, Relaxed);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[test]
+    fn a_few_short_runs_get_as_much_as_many_long_ones() {
+        let executor = Executor::start(1).unwrap();
+        let (many, few) = (executor.handle().share("many"), executor.handle().share("few"));
+        let (of_many, of_few) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (long, short) = (Duration::from_millis(1), Duration::from_micros(100));
+        let mut tasks: Vec<_> = (0..32).map(|_| many.spawn(busy(long, of_many.clone()))).collect();
+        tasks.push(few.spawn(busy(short, of_few.clone())));
+        while of_many.load(Relaxed) < 200 {
+            thread::yield_now();
+        }
+        drop(tasks);
+        // Ten short turns for each long one, about; with a turn for each task it would be one for 32.
+        assert!(of_few.load(Relaxed) > of_many.load(Relaxed), "{of_few:?} of {of_many:?}");
+    }
+
+    #[test]
+    fn tasks_end_with_their_value_or_are_dropped() {
+        let executor = Executor::start(2).unwrap();
+        let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let share = executor.handle().share("p");
+        let slept = share.spawn(async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            7
+        });
+        assert_eq!(io.block_on(slept), 7);
+        let (held, mut dropped) = tokio::sync::oneshot::channel::<()>();
+        drop(share.spawn(async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        }));
+        assert!(io.block_on(&mut dropped).is_err(), "what was stopped is dropped");
+        let panics = AssertUnwindSafe(share.spawn(async { panic!("a guest's task") }));
+        assert!(io.block_on(panics.catch_unwind()).is_err());
+        assert_eq!(io.block_on(share.spawn(async { 8 })), 8, "the thread goes on");
+    }
+
+    #[test]
+    fn one_plugin_has_one_share() {
+        let executor = Executor::start(1).unwrap();
+        let first = executor.handle().share("p");
+        assert!(Arc::ptr_eq(&first, &executor.handle().share("p")));
+        assert!(!Arc::ptr_eq(&first, &executor.handle().share("q")));
+    }
+}
