@@ -209,12 +209,12 @@ impl Served {
                 self.refusals.remove(&name);
                 self.accept(loaded, id);
             }
+            // The refusal it was to stand in for stays the one that is told.
+            Err(problems) if stands_in => self.tell(&problems, &Problems::default()),
             Err(problems) => {
                 let release = Some((id.clone(), number));
                 self.refuse(name.clone(), Refusal { problems, release, is_final });
-                if !stands_in {
-                    self.stand_in(&name, Some(&id));
-                }
+                self.stand_in(&name, Some(&id));
             }
         }
     }

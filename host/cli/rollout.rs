@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use indicatif::ProgressBar;
 use sandhog::job::lease::{HostRow, Leases};
 use sandhog::plugin::name::PluginName;
 use sandhog::plugin::release::Wanted;
@@ -37,13 +38,13 @@ pub(crate) async fn wait(
     let leases = Leases::new(link);
     let begun = Instant::now();
     let bar = progress::over_steps(0);
+    let mut told = Vec::new();
     let stands = loop {
         let rows = leases.list().await?;
         let stands = stands(&rows, plugin, wanted);
-        let pending = stands.iter().filter(|(_, stand)| *stand == Stand::Pending).count();
-        bar.set_length(stands.len() as u64);
-        bar.set_position((stands.len() - pending) as u64);
-        if pending == 0 || begun.elapsed() > patience {
+        show(&bar, &stands, &mut told, begun);
+        let is_pending = stands.iter().any(|(_, stand)| *stand == Stand::Pending);
+        if !is_pending || begun.elapsed() > patience {
             break stands;
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -63,6 +64,24 @@ pub(crate) async fn wait(
         context.out.line(&format!("{hosts} took it within {}", text::elapsed(begun.elapsed())))?;
     }
     Ok(())
+}
+
+/// A line for each host that has come to its end, over a bar that names those it waits for.
+fn show(bar: &ProgressBar, stands: &[(String, Stand)], told: &mut Vec<String>, begun: Instant) {
+    let mut pending = Vec::new();
+    for (host, stand) in stands {
+        if *stand == Stand::Pending {
+            pending.push(host.as_str());
+        } else if !told.contains(host) {
+            let word = if *stand == Stand::Done { "took it" } else { "refuses it" };
+            bar.println(format!("{host} {word} after {}", text::elapsed(begun.elapsed())));
+            told.push(host.clone());
+        }
+    }
+    bar.set_length(stands.len() as u64);
+    bar.set_position((stands.len() - pending.len()) as u64);
+    let waits = pending.join(", ");
+    bar.set_message(if waits.is_empty() { waits } else { format!("waiting for {waits}") });
 }
 
 fn stands(rows: &[HostRow], plugin: &PluginName, wanted: &Wanted) -> Vec<(String, Stand)> {

@@ -64,6 +64,15 @@ impl Program {
         self.command(arguments).output().unwrap()
     }
 
+    /// Runs it to its end on a terminal of its own, and tells what appeared there.
+    pub fn on_terminal(&self, arguments: &[&str]) -> String {
+        let program = format!("{} {}", env!("CARGO_BIN_EXE_sandhog"), arguments.join(" "));
+        let mut command = self
+            .command_of(Path::new("script"), &["--quiet", "--return", "--command", &program, "/dev/null"]);
+        let output = command.env("TERM", "xterm").output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// Runs it to its end with this on its standard input.
     pub fn output_of(&self, arguments: &[&str], input: &[u8]) -> Output {
         use std::io::Write as _;

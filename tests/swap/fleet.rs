@@ -146,6 +146,11 @@ async fn a_deploy_that_some_refuse_fails_with_their_reasons() {
     assert!(text.contains("1 host of 2 did not take it") && text.contains("strict."), "{text}");
     assert!(text.contains("edition.wasm of deploy 1: is not signed"), "{text}");
     assert_eq!(open.plugins()[0].refusal, None);
+    let seen = program(&redis, 2).on_terminal(&["deploy", "edition.wasm", "--wait"]);
+    let line = |host: &str, words: &str| {
+        seen.split(host).any(|rest| rest.split_once(' ').is_some_and(|(_id, rest)| rest.starts_with(words)))
+    };
+    assert!(line("open.", "took it after") && line("strict.", "refuses it after"), "{seen}");
     stop(open).await;
     stop(strict).await;
 }
