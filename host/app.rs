@@ -11,6 +11,7 @@ mod lanes;
 mod loads;
 mod readers;
 mod served;
+mod users;
 
 use std::path::PathBuf;
 use std::sync::Arc;

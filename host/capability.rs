@@ -1,6 +1,7 @@
 //! What a guest can do to the world: `kv`, `queue`, settings and the log, each implemented once. Grants and
 //! bounds are checked here, before the wire; which guest runs, and for how long, is decided in `sandbox`.
 
+pub mod acl;
 pub mod binding;
 pub mod config;
 pub mod contention;

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand in `cli/`, and here the tree of them and who runs which. Only this
 //! part prints.
 
+mod acl;
 mod argument;
 mod bench;
 mod check;
@@ -56,6 +57,7 @@ enum Command {
     Dev(dev::Args),
     Demo(demo::Args),
     Check(check::Args),
+    Acl(acl::Args),
     Invoke(Box<invoke::Args>),
     Deploy(deploy::Args),
     Rollback(rollback::Args),
@@ -99,6 +101,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Dev(args) => wait_for(dev::run(args, &context)),
         Command::Demo(args) => wait_for(demo::run(args, &context)),
         Command::Check(args) => check::run(&args, &context),
+        Command::Acl(args) => acl::run(&args, &context),
         Command::Invoke(args) => wait_for(invoke::run(*args, &context)),
         Command::Deploy(args) => wait_for(deploy::run(args, &context)),
         Command::Rollback(args) => wait_for(rollback::run(args, &context)),

@@ -21,6 +21,7 @@ pub use outcome::Outcome;
 pub use run::{ConfigReport, JobCall, RunContext, RunReport};
 
 /// What the worker has to know of a run's effects.
+pub use crate::capability::acl::asks;
 pub use crate::capability::contention::{Contention, Turn};
 pub use crate::capability::foresight::Foresight;
 pub use crate::capability::overlay::Pending;

@@ -7,4 +7,5 @@ pub mod link;
 pub mod script;
 pub mod server;
 mod together;
+pub mod user;
 pub mod wake;

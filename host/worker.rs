@@ -16,4 +16,5 @@ pub mod membership;
 pub mod poll;
 pub mod reaper;
 mod runner;
+mod wall;
 mod window;

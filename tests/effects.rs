@@ -180,7 +180,7 @@ async fn same_everywhere(
     let mut model = start.clone();
     let takings = Arc::new(Takings::default());
     let link = held_back.redis.link();
-    let take = Take { link: link.clone(), host: Arc::new(host()), takings: takings.clone() };
+    let take = Take { link: link.clone(), user: None, host: Arc::new(host()), takings: takings.clone() };
     let pops = if way.takes { Pops::Take(take) } else { Pops::Look };
     let plan = Plan::Atomic(Arc::new(Atomic {
         isolation: way.isolation,

@@ -6,6 +6,8 @@
 
 // TCP, TLS, users, databases.
 mod access;
+// Plugins' own Redis users: what they may do, and who makes them.
+mod acl;
 // The connection cut at every command in turn.
 mod anomaly;
 // Effects that take place with their job's completion.

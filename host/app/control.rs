@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::served::Served;
+use super::users::Users;
 use super::{Command, Options, StartError, Started};
 use crate::config::problem::Problems;
 use crate::config::seat::Seat;
@@ -81,6 +82,7 @@ struct Parts {
     stop: watch::Sender<bool>,
     lease: LeaseThread,
     lease_stop: watch::Sender<bool>,
+    users: Option<Users>,
     _seat: Seat,
 }
 
@@ -118,7 +120,8 @@ impl Parts {
         let feeders = FeederParts { membership: membership.clone(), link: claims.clone(), wake, phase };
         // Before it is read: a change in between is a change.
         let folder = FolderWatch::start(&settings.plugins_dir, &settings.plugins)?;
-        let mut served = Served::load(options, feeders, guests).await?;
+        let users = Users::new(&settings, seat.number)?;
+        let mut served = Served::load(options, feeders, guests, users.clone()).await?;
         // Whoever takes back the jobs of a host looks where it told: before its first claim, so with its first word.
         membership.will_serve(served.queue_names(), served.view());
         // Only a host that can serve joins; a tenure must exist before the first feeder.
@@ -126,7 +129,19 @@ impl Parts {
         tracing::info!(host = tenure.host.as_str(), "joined");
         let lease = LeaseThread::start(membership.clone(), lease_stop.subscribe())?;
         let told = served.view();
-        Ok(Self { settings, served, folder, told, membership, claims, stop, lease, lease_stop, _seat: seat })
+        Ok(Self {
+            settings,
+            served,
+            folder,
+            told,
+            membership,
+            claims,
+            stop,
+            lease,
+            lease_stop,
+            users,
+            _seat: seat,
+        })
     }
 
     async fn serve(mut self, mut orders: Orders, ready: oneshot::Sender<Result<Started, StartError>>) {
@@ -138,6 +153,9 @@ impl Parts {
         }
         roles.spawn(reaper.run(self.stop.subscribe()));
         roles.spawn(poll::run(self.claims.clone(), self.served.lanes(), self.stop.subscribe()));
+        if let Some(users) = &self.users {
+            roles.spawn(users.clone().run(self.stop.subscribe()));
+        }
         self.served.begin().await;
         let started = Started { lanes: self.served.lanes(), plugins: self.served.views() };
         if ready.send(Ok(started)).is_err() {

@@ -71,6 +71,7 @@ impl Running {
             version: self.loaded.version.clone(),
             settings: self.settings.clone(),
             policy: policy(consume, self.loaded.manifest.effects_of(consume), crashes_max),
+            user: self.loaded.user.clone(),
             tally: self.tally.clone(),
         })
     }

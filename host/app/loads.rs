@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::readers::Trial;
+use super::users::Users;
 use crate::config::problem::{Problem, Problems};
 use crate::plugin::load::{Loaded, load};
 use crate::plugin::manifest::Kind;
@@ -54,6 +55,7 @@ pub(super) struct Loads {
     sandbox: Arc<Sandbox>,
     shelf: Shelf,
     executor: ExecutorHandle,
+    users: Option<Users>,
     permits: Arc<Semaphore>,
     tasks: JoinSet<Ended>,
     /// The newest load of each plugin: what an earlier one comes to no longer matters.
@@ -74,11 +76,17 @@ pub(super) struct Ended {
 }
 
 impl Loads {
-    pub(super) fn new(sandbox: Sandbox, shelf: Shelf, executor: ExecutorHandle) -> Self {
+    pub(super) fn new(
+        sandbox: Sandbox,
+        shelf: Shelf,
+        executor: ExecutorHandle,
+        users: Option<Users>,
+    ) -> Self {
         Self {
             sandbox: Arc::new(sandbox),
             shelf,
             executor,
+            users,
             permits: Arc::new(Semaphore::new(AT_ONCE)),
             tasks: JoinSet::new(),
             newest: HashMap::new(),
@@ -96,7 +104,7 @@ impl Loads {
         let load = self.started;
         self.newest.insert(order.name.clone(), (load, order.id.clone()));
         let (sandbox, shelf) = (self.sandbox.clone(), self.shelf.clone());
-        let (permits, executor) = (self.permits.clone(), self.executor.clone());
+        let (permits, executor, users) = (self.permits.clone(), self.executor.clone(), self.users.clone());
         self.tasks.spawn(async move {
             let _permit = permits.acquire().await;
             let Order { name, id, number, origin, stands_in, offer, trial } = order;
@@ -113,6 +121,13 @@ impl Loads {
                     is_final = unavailable.is_final;
                     Err(unavailable.problems)
                 }
+            };
+            let result = match (result, users) {
+                (Ok(loaded), Some(users)) => users.admit(loaded).await.map_err(|unavailable| {
+                    is_final = unavailable.is_final;
+                    unavailable.problems
+                }),
+                (result, _) => result,
             };
             let result = match (result, trial) {
                 (Ok(loaded), Some(trial)) if loaded.manifest.kind == Kind::ConfigReader => {

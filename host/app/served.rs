@@ -14,6 +14,7 @@ use super::hosted::{Hosted, Verdict};
 use super::lanes::Lanes;
 use super::loads::{Ended, Loads};
 use super::readers::Readers;
+use super::users::Users;
 use super::{Options, StartError};
 use crate::config::problem::{Problem, Problems};
 use crate::config::settings::{PluginsFrom, Settings};
@@ -74,6 +75,7 @@ impl Served {
         options: Options,
         feeders: FeederParts,
         executor: ExecutorHandle,
+        users: Option<Users>,
     ) -> Result<Self, StartError> {
         let settings = options.settings;
         let pool = PoolSettings {
@@ -86,7 +88,7 @@ impl Served {
         let readers = Readers::new(&settings, lanes.executor().clone());
         let shelf = Shelf::new(&settings.host.state_dir);
         let mut served = Self {
-            loads: Loads::new(sandbox, shelf.clone(), lanes.executor().clone()),
+            loads: Loads::new(sandbox, shelf.clone(), lanes.executor().clone(), users),
             shelf,
             fleet: fleet(&settings)?,
             wanted: BTreeMap::new(),

@@ -7,6 +7,7 @@ use super::foresight::Foresight;
 use super::takings::Takings;
 use crate::job::name::HostId;
 use crate::storage::link::Link;
+use crate::storage::user::PluginUser;
 
 /// When a run's effects take place.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +56,8 @@ pub enum Pops {
 pub struct Take {
     /// The connection that commits travel on: the order of the two is certain.
     pub link: Link,
+    /// The plugin's own Redis user, who must be allowed to; none: the host's word is enough.
+    pub user: Option<Arc<PluginUser>>,
     /// The host.
     pub host: Arc<HostId>,
     /// What the run has taken. Outlives the run, however it ends.

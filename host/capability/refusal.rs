@@ -2,6 +2,7 @@
 //! itself said goes to the log only.
 
 use super::binding::sandhog::worker::types::Error;
+use crate::job::name::QueueName;
 use crate::storage::fault::Fault;
 
 /// Why a call was not carried out.
@@ -9,6 +10,8 @@ use crate::storage::fault::Fault;
 pub enum Refusal {
     /// The grants do not cover this name.
     Denied(String),
+    /// The grants cover this name, and Redis refused it to the plugin's own user all the same.
+    Forbidden(String, Fault),
     /// This key holds something else than the call needs.
     WrongType(String),
     /// The named bound was passed.
@@ -26,14 +29,25 @@ impl Refusal {
             Fault::Refused { code, detail } if is_wrong_type(code, detail) => {
                 Self::WrongType(name.to_owned())
             }
+            Fault::Forbidden { .. } => Self::Forbidden(name.to_owned(), fault),
             _ => Self::Unavailable(fault),
+        }
+    }
+
+    /// The same about the queue whose companion key it was: guests hear of no key of the host's.
+    pub(super) fn about(self, queue: &QueueName) -> Self {
+        let name = queue.as_str().to_owned();
+        match self {
+            Self::WrongType(_) => Self::WrongType(name),
+            Self::Forbidden(_, fault) => Self::Forbidden(name, fault),
+            refusal => refusal,
         }
     }
 
     /// What the guest is told.
     pub fn for_guest(&self) -> Error {
         match self {
-            Self::Denied(name) => Error::Denied(name.clone()),
+            Self::Denied(name) | Self::Forbidden(name, _) => Error::Denied(name.clone()),
             Self::WrongType(name) => Error::WrongType(name.clone()),
             Self::Quota(bound) => Error::Quota((*bound).to_owned()),
             Self::Unavailable(fault) => Error::Unavailable(reason(fault).to_owned()),
@@ -52,6 +66,7 @@ fn reason(fault: &Fault) -> &'static str {
     match fault {
         Fault::Lost { .. } => "redis cannot be reached",
         Fault::TimedOut { .. } => "redis did not answer in time",
+        Fault::Forbidden { .. } => "redis refused the command",
         Fault::Unexpected(_) => "redis gave an unexpected answer",
         Fault::Refused { code, .. } => match code.as_str() {
             "OOM" => "redis refused the write: memory limit reached",

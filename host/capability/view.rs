@@ -186,6 +186,11 @@ impl View {
                 self.scope.voice.deny();
                 format!("denied a call about `{}`: no grant covers it", escape(name))
             }
+            Refusal::Forbidden(name, fault) => {
+                self.usage.denied += 1;
+                let fault = fault.to_string();
+                format!("denied a call about `{}` that the grants cover: {}", escape(name), escape(&fault))
+            }
             Refusal::Unavailable(fault @ (Fault::Refused { .. } | Fault::Unexpected(_))) => {
                 format!("a call failed: {}", escape(&fault.to_string()))
             }

@@ -123,6 +123,7 @@ async fn commit(link: &Link, changes: &Changes) -> Outcome<Fate> {
             Why::WrongType => format!("`{key}` holds another type"),
             Why::NotAnInteger => format!("`{key}` holds no whole number"),
             Why::OutOfRange => format!("the sum at `{key}` would be out of range"),
+            Why::Forbidden => format!("the plugin's own Redis user has no permission for `{key}`"),
             Why::Permission => format!("this Redis user has no permission for `{key}`"),
         }),
         Verdict::Full => Fate::Refused("Redis is at its memory limit".to_owned()),

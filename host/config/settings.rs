@@ -50,6 +50,8 @@ pub struct RedisSettings {
     pub address: Address,
     /// Longest wait for an answer.
     pub timeout: Duration,
+    /// Whether the calls of a plugin's guests travel as a Redis user that has the plugin's grants and no more.
+    pub per_plugin_users: bool,
 }
 
 /// This host.

@@ -74,6 +74,15 @@ impl<'d> Table<'d> {
         fits
     }
 
+    /// `true` or `false`.
+    pub fn truth(&mut self, name: &'static str) -> Option<bool> {
+        let (line, value) = self.look(name)?;
+        match value {
+            DeValue::Boolean(truth) => Some(*truth),
+            _ => self.wrong(line, name, "`true` or `false`", value),
+        }
+    }
+
     /// A number, whole or not, within bounds.
     pub fn number(&mut self, name: &'static str, bounds: RangeInclusive<f64>, example: f64) -> Option<f64> {
         let (line, value) = self.look(name)?;

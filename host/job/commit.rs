@@ -61,6 +61,8 @@ pub enum Why {
     OutOfRange,
     /// The Redis user of this host may not do it.
     Permission,
+    /// The plugin's own Redis user may not do it, though the grants cover it.
+    Forbidden,
 }
 
 impl fmt::Display for Why {
@@ -70,6 +72,7 @@ impl fmt::Display for Why {
             Self::WrongType => "holds another type",
             Self::NotAnInteger => "holds no integer",
             Self::OutOfRange => "would leave the range of 64 bits",
+            Self::Forbidden => "may not be touched by the plugin's own Redis user",
             Self::Permission => "may not be touched by the Redis user of this host",
         })
     }

@@ -107,6 +107,19 @@ impl QueueKeys {
     }
 }
 
+/// The companion keys `what` of all queues that a pattern covers, as patterns; `*` stands for any run of bytes.
+pub fn companions(pattern: &str, what: &str) -> Vec<String> {
+    let braced = format!("{{{pattern}}}:sandhog:{what}");
+    let bare = format!("{pattern}:sandhog:{what}");
+    let fixed = pattern.split('*').next().unwrap_or_default();
+    match (has_hash_tag(fixed), fixed.len() < pattern.len()) {
+        (true, _) => vec![bare],
+        (false, false) => vec![braced],
+        // What the star stands for may hold a tag.
+        (false, true) => vec![braced, bare],
+    }
+}
+
 /// Whether Redis Cluster would hash only a part of `name`: a `{`, and after it a `}` with something between.
 fn has_hash_tag(name: &str) -> bool {
     let Some(open) = name.find('{') else { return false };
@@ -126,6 +139,17 @@ mod tests {
             ("open{only", "{open{only}:sandhog:dead"),
         ] {
             assert_eq!(QueueKeys::new(&QueueName::new(name).unwrap()).dead, dead);
+        }
+    }
+
+    #[test]
+    fn companions_of_a_pattern_are_those_of_every_queue_it_covers() {
+        for (pattern, expected) in [
+            ("mail", vec!["{mail}:sandhog:ready"]),
+            ("a{b}*", vec!["a{b}*:sandhog:ready"]),
+            ("mail*", vec!["{mail*}:sandhog:ready", "mail*:sandhog:ready"]),
+        ] {
+            assert_eq!(companions(pattern, "ready"), expected);
         }
     }
 

@@ -8,6 +8,7 @@ use super::scan::Source;
 use crate::config::problem::{Problem, Problems};
 use crate::sandbox::engine::Sandbox;
 use crate::sandbox::load::{LoadError, Terms, Version};
+use crate::storage::user::PluginUser;
 
 /// A plugin that can be served.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct Loaded {
     pub manifest: Arc<Manifest>,
     /// What new runs take.
     pub version: Arc<Version>,
+    /// Its own Redis user, where hosts make some.
+    pub user: Option<Arc<PluginUser>>,
 }
 
 /// Compiles and fits a component; blocks for as long as that takes (tens of milliseconds for a small one).
@@ -39,7 +42,7 @@ pub fn load(source: Source, sandbox: &Sandbox) -> Result<Loaded, Problems> {
         Problems { list }
     };
     let version = sandbox.load(terms, &component).map_err(refused)?;
-    Ok(Loaded { name, manifest: Arc::new(manifest), version: Arc::new(version) })
+    Ok(Loaded { name, manifest: Arc::new(manifest), version: Arc::new(version), user: None })
 }
 
 /// The word for a kind.

@@ -95,6 +95,11 @@ impl Manifest {
         read::manifest(origin, text, ceilings)
     }
 
+    /// Whether some of its runs hold their effects back.
+    pub fn is_atomic(&self) -> bool {
+        self.consume.iter().any(|consume| self.effects_of(consume) != EffectsMode::Immediate)
+    }
+
     /// When the writes of this queue's jobs take place. A job that is forgotten as it is taken leaves no record that
     /// a commit could be tied to.
     pub fn effects_of(&self, consume: &Consume) -> EffectsMode {

@@ -105,11 +105,7 @@ impl Pair {
     /// component.
     pub fn read(&self, ceilings: &Ceilings, trusted: &[PublicKey]) -> Result<Source, Problems> {
         let origin = self.manifest.display().to_string();
-        let manifest = read(&self.manifest, FILE_BYTES_MAX, "")
-            .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned()))
-            .map_err(|error| Problem::new(&origin, format!("cannot read the manifest: {error}")))
-            .map_err(Problems::one)
-            .and_then(|text| Manifest::parse(&origin, &text, ceilings).map(|manifest| (manifest, text)));
+        let manifest = self.parse(ceilings);
         let component_origin = self.component.display().to_string();
         let component = self
             .component(ceilings, trusted)
@@ -125,6 +121,21 @@ impl Pair {
                 Err(problems)
             }
         }
+    }
+
+    /// The operator's terms alone.
+    pub fn manifest(&self, ceilings: &Ceilings) -> Result<Manifest, Problems> {
+        self.parse(ceilings).map(|(manifest, _)| manifest)
+    }
+
+    /// The manifest, and its text.
+    fn parse(&self, ceilings: &Ceilings) -> Result<(Manifest, String), Problems> {
+        let origin = self.manifest.display().to_string();
+        read(&self.manifest, FILE_BYTES_MAX, "")
+            .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned()))
+            .map_err(|error| Problem::new(&origin, format!("cannot read the manifest: {error}")))
+            .map_err(Problems::one)
+            .and_then(|text| Manifest::parse(&origin, &text, ceilings).map(|manifest| (manifest, text)))
     }
 
     /// The component and what vouches for it.

@@ -45,6 +45,12 @@ impl Address {
         Ok(address)
     }
 
+    /// The same server and database for another user.
+    pub(super) fn of_user(&self, name: &str, password: &str) -> Self {
+        let redis = self.info.redis_settings().clone().set_username(name).set_password(password);
+        Self { info: self.info.clone().set_redis_settings(redis), tls: self.tls.clone() }
+    }
+
     /// A client for this address; it connects nothing yet.
     pub(crate) fn client(&self) -> Result<redis::Client, AddressError> {
         // Fails when somebody chose a provider before: then that one serves.

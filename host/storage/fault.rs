@@ -25,6 +25,14 @@ pub enum Fault {
         /// The rest of its text.
         detail: String,
     },
+    /// Redis refused a plugin's own user what the host had let through, and did nothing.
+    #[error("Redis refused this to the user `{user}`: {detail}")]
+    Forbidden {
+        /// The plugin's user.
+        user: String,
+        /// What Redis said.
+        detail: String,
+    },
     /// An answer of another shape than the command has.
     #[error("Redis gave an unexpected answer: {0}")]
     Unexpected(String),

@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, watch};
 use super::address::{Address, AddressError};
 use super::fault::Fault;
 use super::together::Together;
+use super::user::Door;
 use super::wake::Wake;
 
 /// Longest wait for a connection.
@@ -49,6 +50,8 @@ struct Inner {
     current: arc_swap::ArcSwapOption<(u64, MultiplexedConnection)>,
     generation: watch::Sender<u64>,
     together: Together,
+    /// What has to be done before each connection of a plugin's own user.
+    door: Option<Door>,
 }
 
 struct Slot {
@@ -66,6 +69,28 @@ impl Link {
         role: &'static str,
         deadline: Duration,
         tracking: Tracking,
+    ) -> Result<Self, AddressError> {
+        Self::make(address, role, deadline, tracking, None)
+    }
+
+    /// The same as a plugin's own user, who is made before each connection: a Redis that has been started again knows
+    /// none.
+    pub(super) fn through(
+        door: Door,
+        address: &Address,
+        role: &'static str,
+        deadline: Duration,
+    ) -> Result<Self, AddressError> {
+        let address = door.address(address);
+        Self::make(&address, role, deadline, Tracking::Off, Some(door))
+    }
+
+    fn make(
+        address: &Address,
+        role: &'static str,
+        deadline: Duration,
+        tracking: Tracking,
+        door: Option<Door>,
     ) -> Result<Self, AddressError> {
         let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
@@ -88,6 +113,7 @@ impl Link {
             current: arc_swap::ArcSwapOption::empty(),
             generation: watch::Sender::new(0),
             together: Together::default(),
+            door,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -153,7 +179,9 @@ impl Link {
                     tracing::info!(role = self.inner.role, redis = self.inner.address, "Redis is back");
                 }
                 let mut connection = connection;
-                let identity = identify(&mut connection).await;
+                // A plugin's own user may not ask.
+                let is_host = self.inner.door.is_none();
+                let identity = if is_host { identify(&mut connection).await } else { None };
                 if let (Some((process, number)), Some(now)) = (&slot.identity, &identity)
                     && *process == now.0
                 {
@@ -182,6 +210,12 @@ impl Link {
             }
             fault => fault,
         };
+        if let Some(door) = &inner.door {
+            door.make_user().await.map_err(|fault| Fault::Lost {
+                address: inner.address.clone(),
+                cause: format!("a plugin's user could not be made: {fault}"),
+            })?;
+        }
         let opening = inner.client.get_multiplexed_async_connection_with_config(&inner.config);
         let mut connection = tokio::time::timeout(CONNECT_TIMEOUT, opening)
             .await
@@ -225,8 +259,18 @@ impl Link {
                 tracing::warn!(role = self.inner.role, cause = %fault, "lost the connection to Redis");
             }
         }
-        fault
+        match (fault, &self.inner.door) {
+            (Fault::Refused { code, detail }, Some(door)) if is_forbidden(&code, &detail) => {
+                Fault::Forbidden { user: door.name().to_owned(), detail }
+            }
+            (fault, _) => fault,
+        }
     }
+}
+
+/// Whether Redis refused because of the user, of the command itself or of one in a script.
+fn is_forbidden(code: &str, detail: &str) -> bool {
+    code == "NOPERM" || code == "ERR" && detail.contains("ACL failure in script")
 }
 
 /// The server's process and its number for this connection, if it tells.

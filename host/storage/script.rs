@@ -13,17 +13,21 @@ use super::link::Link;
 pub struct Script {
     source: &'static str,
     sha: String,
+    command: &'static str,
 }
 
 impl Script {
-    /// Takes the text of a `.lua` file.
+    /// Takes the text of a `.lua` file. One that says it writes nothing is called so that a user who may only read the
+    /// keys may call it.
     pub fn new(source: &'static str) -> Self {
-        Self { source, sha: redis::Script::new(source).get_hash().to_owned() }
+        let head = source.lines().next().unwrap_or_default();
+        let command = if head.contains("no-writes") { "EVALSHA_RO" } else { "EVALSHA" };
+        Self { source, sha: redis::Script::new(source).get_hash().to_owned(), command }
     }
 
     /// The call with its keys; the caller adds the arguments.
     pub fn call<K: AsRef<str>>(&self, keys: &[K]) -> Cmd {
-        let mut cmd = redis::cmd("EVALSHA");
+        let mut cmd = redis::cmd(self.command);
         cmd.arg(&self.sha).arg(keys.len());
         for key in keys {
             cmd.arg(key.as_ref());

@@ -7,11 +7,11 @@ use super::edition::Edition;
 use super::exchange::by_tenure;
 use super::feeder::Feeder;
 use super::lane::Lane;
-use super::runner;
+use super::{runner, wall};
 use crate::job::change::Write;
-use crate::job::commit::{Commit, Verdict};
+use crate::job::commit::{Commit, Verdict, Why};
 use crate::job::settle::Fate;
-use crate::job::store::StoreError;
+use crate::job::store::{Slot, StoreError};
 use crate::job::take;
 use crate::sandbox::outcome::{Outcome, tidy};
 
@@ -152,16 +152,28 @@ impl Feeder {
 pub(super) async fn send(lane: &Lane, commits: &[Vec<Ended>]) -> Vec<Result<Vec<Verdict>, StoreError>> {
     let mut answers = Vec::with_capacity(commits.len());
     for group in commits {
-        let asked = group.iter().filter_map(|ended| match &ended.end {
-            End::Commit(commitment) => {
-                Some(Commit { slot: ended.slot, changes: &commitment.pending.changes })
-            }
-            _ => None,
-        });
-        let asked: Vec<Commit<'_>> = asked.collect();
-        answers.push(lane.store.commit(&lane.commits, &group[0].tenure.host, &asked).await);
+        answers.push(send_group(lane, group).await);
     }
     answers
+}
+
+async fn send_group(lane: &Lane, group: &[Ended]) -> Result<Vec<Verdict>, StoreError> {
+    let commitments = group.iter().filter_map(|ended| match &ended.end {
+        End::Commit(commitment) => Some((ended.slot, &**commitment)),
+        _ => None,
+    });
+    let commitments: Vec<(Slot, &Commitment)> = commitments.collect();
+    let mut forbidden = wall::forbidden(&commitments).await?;
+    let allowed = commitments.iter().zip(&forbidden).filter(|(_, forbidden)| forbidden.is_none());
+    let asked =
+        allowed.map(|((slot, commitment), _)| Commit { slot: *slot, changes: &commitment.pending.changes });
+    let asked: Vec<Commit<'_>> = asked.collect();
+    let mut verdicts = lane.store.commit(&lane.commits, &group[0].tenure.host, &asked).await?.into_iter();
+    let verdict = |forbidden: &mut Option<String>| match forbidden.take() {
+        Some(key) => Some(Verdict::Refused { key, why: Why::Forbidden }),
+        None => verdicts.next(),
+    };
+    Ok(forbidden.iter_mut().filter_map(verdict).collect())
 }
 
 /// Keys and queues that a commit changes.

@@ -11,6 +11,7 @@ use crate::plugin::snapshot::SettingsView;
 use crate::sandbox::Isolation;
 use crate::sandbox::load::Version;
 use crate::sandbox::outcome::Outcome;
+use crate::storage::user::PluginUser;
 
 /// How the operator wants a queue served.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub struct Edition {
     pub settings: Arc<SettingsView>,
     /// How the queue is served.
     pub policy: Policy,
+    /// Its own Redis user; none: guests' calls travel as the host's.
+    pub user: Option<Arc<PluginUser>>,
     /// What became of its runs, on all queues of the plugin.
     pub tally: Arc<Tally>,
 }

@@ -124,11 +124,15 @@ impl Seat<'_> {
         let policy = &edition.policy;
         self.context.timeout = policy.timeout;
         self.context.settings = edition.settings.current();
+        let user = edition.user.as_ref();
+        self.context.link = user.map_or(&self.lane.guests, |user| user.link()).clone();
+        let is_of_user = |take: &Take| take.user.as_ref().map(Arc::as_ptr) == user.map(Arc::as_ptr);
         let fits = match (&self.context.plan, policy.isolation) {
             (Plan::Immediate, wanted) => wanted.is_none(),
             (Plan::Atomic(atomic), wanted) => {
-                let is_of_tenure = matches!(&atomic.pops, Pops::Take(take) if *take.host == tenure.host);
-                wanted == Some(atomic.isolation) && is_of_tenure
+                let is_of_both = matches!(&atomic.pops, Pops::Take(take)
+                    if *take.host == tenure.host && is_of_user(take));
+                wanted == Some(atomic.isolation) && is_of_both
             }
         };
         if !fits {
@@ -136,7 +140,8 @@ impl Seat<'_> {
                 None => Plan::Immediate,
                 Some(isolation) => {
                     let host = Arc::new(tenure.host.clone());
-                    let take = Take { link: self.lane.commits.clone(), host, takings: self.takings.clone() };
+                    let (link, takings) = (self.lane.commits.clone(), self.takings.clone());
+                    let take = Take { link, user: user.cloned(), host, takings };
                     let (pops, contention) = (Pops::Take(take), Some(self.lane.contention.clone()));
                     let foresight = Some(self.lane.foresight.clone());
                     Plan::Atomic(Arc::new(Atomic { isolation, pops, contention, foresight }))

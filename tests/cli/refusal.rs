@@ -20,6 +20,7 @@ fn help_lists_the_commands() {
       dev           Runs a host with a private Redis, and loads plugins anew when their files change
       demo          Shows what Sandhog promises, on a Redis of its own, and counts whether it held
       check         Says whether plugins would be loaded, and if not, everything that is wrong with them
+      acl           Prints the line that gives a Redis user what a plugin's manifest grants
       invoke        Runs a worker on one payload, or a config reader, and tells what it would change
       deploy        Puts a plugin into Redis and makes it the version that the fleet is to run
       rollback      Makes a former version of a plugin the one that is run

@@ -52,7 +52,13 @@ impl HostProcess {
         } else {
             format!("{own}\n{folder}")
         };
-        std::fs::write(&config, format!("{own}\n[redis]\nurl = \"{url}\"\n")).unwrap();
+        let redis = format!("[redis]\nurl = \"{url}\"");
+        let own = if own.contains("[redis]") {
+            own.replace("[redis]", &redis)
+        } else {
+            format!("{own}\n{redis}\n")
+        };
+        std::fs::write(&config, own).unwrap();
         let log = plugins.path().join(format!(".{name}.log"));
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_sandhog"));

@@ -65,9 +65,7 @@ impl Served {
 
     /// Waits until something has been loaded, or another release is wanted; for ever if neither can be.
     pub(in crate::app) async fn next(&mut self) -> Event {
-        let is_open = self.refusals.values().any(|refusal| {
-            !refusal.is_final && refusal.release.as_ref().is_some_and(|(_, number)| *number > 0)
-        });
+        let is_open = self.refusals.values().any(|refusal| !refusal.is_final && refusal.release.is_some());
         let fleet = async {
             match &mut self.fleet {
                 Some(fleet) => fleet.changed().await,

@@ -63,14 +63,19 @@ impl Overlay {
         let mut unique = None;
         if let Some((name, kept)) = &options.unique {
             let key = keys.unique(name);
-            if !self.free_unique(&key) || self.is_stored(&key, true).await? {
+            let is_taken =
+                !self.free_unique(&key) || self.is_stored(&key, true).await.map_err(|r| r.about(queue))?;
+            if is_taken {
                 return Ok(Outcome::Duplicate);
             }
             unique = Some((key, due_in(milliseconds(*kept))));
         }
         let waiting = match options.delay {
             Some(_) => 0,
-            None => self.stored().length(&keys.ready).await? + self.own_ready(&keys.ready) + 1,
+            None => {
+                let ready = self.stored().length(&keys.ready).await.map_err(|r| r.about(queue))?;
+                ready + self.own_ready(&keys.ready) + 1
+            }
         };
         let id = push::new_id();
         let write = Write::PushJob {

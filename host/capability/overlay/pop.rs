@@ -12,6 +12,7 @@ use crate::job::name::QueueName;
 use crate::job::store::StoreError;
 use crate::job::take::{End, TakeReply, take};
 use crate::storage::fault::Fault;
+use crate::storage::user::Ask;
 
 /// Entries of one list that the run has popped by looking at them.
 #[derive(Debug, Default)]
@@ -103,6 +104,15 @@ impl Overlay {
 
     /// Takes an entry off the list in Redis.
     async fn take(&self, queue: &QueueName, end: End, to: &Take) -> Result<Option<Vec<u8>>, Refusal> {
+        if let Some(user) = &to.user {
+            // The host takes, on its own connection: so what Redis thinks of it has to be asked.
+            let ask = Ask { command: "LPOP", key: queue.as_str().to_owned(), arguments: &[] };
+            let denied = user.is_denied(&[ask]).await.map_err(|fault| Refusal::of(fault, queue.as_str()))?;
+            if denied != [false] {
+                let fault = Fault::Forbidden { user: user.name().to_owned(), detail: "no LPOP".to_owned() };
+                return Err(Refusal::of(fault, queue.as_str()));
+            }
+        }
         let record = to.takings.begin(queue, end);
         let reply = take(&to.link, &to.host, &record, end, self.direct.value_bytes_max).await;
         // Where the answer was lost, nobody knows; it stays among the takings, and goes back if it is there.

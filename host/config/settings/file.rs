@@ -154,6 +154,7 @@ fn redis(
     let chosen = over.first(|o| &o.redis_url, ("--redis", env::REDIS_URL), field);
     let (url, source) = chosen.unwrap_or((DEFAULT_URL.to_owned(), Source::Default));
     let timeout = table.duration("timeout", Duration::from_millis(100)..=Duration::from_secs(300), "5s");
+    let per_plugin_users = table.truth("per_plugin_users").unwrap_or(false);
     let ca = pem(&mut table, "ca", folder);
     let (cert, key) = (pem(&mut table, "cert", folder), pem(&mut table, "key", folder));
     for (one, other) in [("cert", "key"), ("key", "cert")] {
@@ -174,9 +175,8 @@ fn redis(
         Err(error) => refuse(&source, &error.to_string(), document, outside),
     }
     table.finish();
-    let settings = address
-        .ok()
-        .map(|address| RedisSettings { address, timeout: timeout.unwrap_or(Duration::from_secs(5)) });
+    let timeout = timeout.unwrap_or(Duration::from_secs(5));
+    let settings = address.ok().map(|address| RedisSettings { address, timeout, per_plugin_users });
     let secret = settings.as_ref().is_some_and(|s| s.address.has_password());
     (settings, secret && matches!(source, Source::Field(..)))
 }
