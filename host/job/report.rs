@@ -19,7 +19,7 @@ pub struct PluginReport {
     /// The version that new runs take, then one on trial, then those whose last runs go on.
     pub versions: Vec<VersionReport>,
     /// Calls of its runs that no grant covers, since it was loaded.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub denied: u64,
     /// Why what was offered last was refused, if it was: the version above goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
