@@ -11,5 +11,7 @@ mod plugin;
 mod fleet;
 // One run, and what it would change.
 mod invoke;
+// What must not be seen anywhere.
+mod secret;
 // run, dev, bench and demo: whole hosts.
 mod serve;

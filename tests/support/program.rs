@@ -32,6 +32,11 @@ impl Program {
         Self { redis_url: Some(redis.url()), ..Self::alone() }
     }
 
+    /// With a Redis at this URL, which it finds through its environment.
+    pub fn with_url(url: &str) -> Self {
+        Self { redis_url: Some(url.to_owned()), ..Self::alone() }
+    }
+
     /// The folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()

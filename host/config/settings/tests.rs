@@ -227,15 +227,22 @@ sandhog.toml:4: `redis.cert` needs `redis.key` beside it";
 fn a_password_that_others_can_read_is_a_warning() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("sandhog.toml");
-    for (url, mode, warned) in
-        [("redis://:s3cret@h", 0o644, true), ("redis://:s3cret@h", 0o600, false), ("redis://h", 0o644, false)]
-    {
+    for (url, mode, warned) in [
+        ("redis://:s3cret@h", 0o644, true),
+        ("redis://:s3cret@h", 0o640, true),
+        ("redis://:s3cret@h", 0o604, true),
+        ("redis://:s3cret@h", 0o600, false),
+        ("redis://:s3cret@h", 0o400, false),
+        ("redis://h", 0o644, false),
+    ] {
         let text = format!("[redis]\nurl = \"{url}\"\n");
         std::fs::write(&path, &text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         let none = Overrides::default();
         let found = file::resolve(&none, &none, Some((&path, &text)), &machine()).unwrap();
-        assert_eq!(!found.warnings.is_empty(), warned, "{url} {mode:o} {:?}", found.warnings);
+        let file = path.display();
+        let text = format!("`{file}` holds a password and others can read it; run `chmod 600 {file}`");
+        assert_eq!(found.warnings, if warned { vec![text] } else { Vec::new() }, "{url} {mode:o}");
     }
 }
 
