@@ -163,3 +163,37 @@ async fn users_of_a_killed_host_go_with_its_next_life() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn pops_of_the_atomic_mode_are_asked_for_first() {
+    let redis = TestRedis::start();
+    let mut plain = redis.plain().await;
+    let popper = worker(
+        "(import \"sandhog:worker/queue@0.1.0\" \"pop\" (func $pop (param i32 i32 i32 i32)))",
+        "(data (i32.const 4096) \"in\")",
+        "(call $pop (i32.const 4096) (i32.const 2) (i32.const 0) (i32.const 1024))
+         (if (i32.load8_u (i32.const 1024)) (then unreachable))
+         i32.const 0",
+    );
+    let manifest = manifest("atomic", "seen") + "queue.pop = [\"in\"]\n";
+    let plugins = Plugins::new().with("thumbs", &popper, &manifest);
+    let mut settings = plugins.settings(&redis.url(), "h");
+    settings.redis.per_plugin_users = true;
+    let host = serve(settings).await;
+    let _: () = plain.rpush("in", vec!["a", "b"]).await.unwrap();
+    let _: () = plain.rpush("jobs", "1").await.unwrap();
+    until("the job is completed", async || count(&host, "jobs", |c| &c.completed) == 1).await;
+    assert_eq!(plain.lrange::<_, Vec<String>>("in", 0, -1).await.unwrap(), ["b"]);
+    let name = users(&mut plain).await.remove(0);
+    let _: () = redis::cmd("ACL")
+        .arg("SETUSER")
+        .arg(&name)
+        .arg("clearselectors")
+        .query_async(&mut plain)
+        .await
+        .unwrap();
+    let _: () = plain.rpush("jobs", "2").await.unwrap();
+    until("the job is dead", async || count(&host, "jobs", |c| &c.buried) == 1).await;
+    assert_eq!(plain.lrange::<_, Vec<String>>("in", 0, -1).await.unwrap(), ["b"]);
+    stop(host).await;
+}
