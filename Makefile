@@ -4,7 +4,7 @@
 CARGO ?= cargo
 BINARY = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug/sandhog
 
-.PHONY: help demo test chaos bench guests lint build redis python
+.PHONY: help demo test chaos fuzz bench guests lint build redis python
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -23,6 +23,11 @@ SEED ?= 7
 chaos: redis guests ## faults strike a ledger, MINUTES=30 SEED=7; ends with 1 when its books are wrong (ARGS="--help")
 	@$(CARGO) test --quiet --locked --test chaos -- --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
+TIME ?= 60
+
+fuzz: redis guests ## fuzzes what reads foreign bytes, TIME=60 seconds each; TARGETS="calls" chooses (fuzz/README.md)
+	@scripts/fuzz.sh $(BINARY) $(TIME) $(TARGETS)
+
 bench: redis guests ## the standard workload against a private Redis, release build
 	@$(CARGO) build --release
 	@$(subst /debug/,/release/,$(BINARY)) bench $(ARGS)
@@ -33,6 +38,7 @@ guests: build ## the example plugins as components, in guest-examples/built
 lint: ## formatting, lints of host and guests, documentation, all with warnings as errors
 	$(CARGO) fmt --check
 	cd guest-examples && $(CARGO) fmt --check
+	cd fuzz && $(CARGO) fmt --check # not clippy: it would compile everything once more
 	$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
 	$(CARGO) clippy --quiet --locked --test chaos -- -D warnings
 	scripts/guests.sh lint

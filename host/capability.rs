@@ -8,6 +8,7 @@ pub mod contention;
 mod direct;
 mod effects;
 pub mod foresight;
+pub mod glob;
 pub mod grant;
 pub mod kv;
 pub mod limits;

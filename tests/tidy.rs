@@ -74,7 +74,10 @@ fn files(folder: &str, extension: &str) -> Vec<File> {
 }
 
 fn rust_files() -> Vec<File> {
-    ["host", "tests", "guest-examples"].into_iter().flat_map(|folder| files(folder, "rs")).collect()
+    ["host", "tests", "guest-examples", "fuzz/targets"]
+        .into_iter()
+        .flat_map(|folder| files(folder, "rs"))
+        .collect()
 }
 
 /// Fails with every problem found and with what to do about them.

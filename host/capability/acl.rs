@@ -8,6 +8,7 @@
 
 use std::fmt::Write as _;
 
+use super::glob::{is_blank, of_pattern};
 use super::grant::Grants;
 use crate::job::change::Write;
 use crate::job::key::{QueueKeys, companions};
@@ -121,29 +122,11 @@ pub fn asks(write: &Write) -> Vec<Ask> {
 fn selector(commands: &str, flags: &str, patterns: &[String]) -> Option<String> {
     let mut text = format!("({commands}");
     for pattern in patterns {
-        let rule = format!("{flags}{}", glob(pattern));
+        let rule = format!("{flags}{}", of_pattern(pattern));
         let plain = rule.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\'' | b'\\' | b')'));
         let _ = if plain { write!(text, " {rule}") } else { write!(text, " {}", quoted(&rule)) };
     }
     (!patterns.is_empty()).then(|| text + ")")
-}
-
-/// A pattern of ours, where `*` is the only wildcard, as one of Redis'.
-fn glob(pattern: &str) -> String {
-    let mut glob = String::with_capacity(pattern.len());
-    for c in pattern.chars() {
-        match c {
-            c if c.is_ascii() && is_blank(c as u8) => glob.push('?'),
-            '?' | '[' | ']' | '\\' => glob.extend(['\\', c]),
-            c => glob.push(c),
-        }
-    }
-    glob
-}
-
-/// What no rule can hold.
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, 0 | b' ' | 9..=13)
 }
 
 fn head(pattern: &str) -> &str {
@@ -167,15 +150,6 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::capability::grant::Patterns;
-
-    #[test]
-    fn a_star_is_the_only_wildcard_in_rules_too() {
-        for (pattern, expected) in
-            [("a:*", "a:*"), ("a?[b]\\", "a\\?\\[b\\]\\\\"), ("a b\0", "a?b?"), ("ключ", "ключ")]
-        {
-            assert_eq!(glob(pattern), expected);
-        }
-    }
 
     #[test]
     fn nothing_granted_is_nothing_allowed() {

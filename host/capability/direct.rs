@@ -1,7 +1,7 @@
 //! Reading and changing Redis at once, call by call: the immediate mode, and what the overlay of the atomic mode
 //! reads. `direct/key.rs` has the operations on strings, `direct/list.rs` those on lists.
 
-pub(super) mod key;
+mod key;
 mod list;
 
 use redis::{Cmd, FromRedisValue, Value};

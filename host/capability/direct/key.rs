@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use redis::{Pipeline, Value, cmd};
 
 use super::{Direct, unexpected, value_or_too_long, values_or_too_long};
+use crate::capability::glob::of_prefix;
 use crate::capability::refusal::Refusal;
 use crate::job::change::Page;
 use crate::storage::fault::Fault;
@@ -211,38 +212,11 @@ impl Direct {
         key_bytes_max: usize,
     ) -> Result<Page, Refusal> {
         let mut call = LIST_KEYS.call::<&str>(&[]);
-        call.arg(cursor).arg(pattern(prefix)).arg(LOOKS_MAX).arg(PAGE_KEYS).arg(key_bytes_max);
+        call.arg(cursor).arg(of_prefix(prefix)).arg(LOOKS_MAX).arg(PAGE_KEYS).arg(key_bytes_max);
         let mut parts: Vec<Vec<u8>> = self.run(&LIST_KEYS, &call, prefix).await?;
         let next = (!parts.is_empty()).then(|| parts.remove(0));
         let next = next.and_then(|digits| std::str::from_utf8(&digits).ok()?.parse().ok());
         let next = next.ok_or_else(|| unexpected(&Value::Nil))?;
         Ok(Page { cursor, looks: LOOKS_MAX, enough: PAGE_KEYS, key_bytes_max, next, keys: parts })
-    }
-}
-
-/// The pattern of SCAN for everything that starts with exactly `prefix`.
-pub(in crate::capability) fn pattern(prefix: &str) -> String {
-    let mut pattern = String::with_capacity(prefix.len() + 1);
-    for c in prefix.chars() {
-        if matches!(c, '*' | '?' | '[' | ']' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('*');
-    pattern
-}
-
-#[cfg(test)]
-mod tests {
-    use super::pattern;
-
-    #[test]
-    fn a_prefix_is_taken_literally() {
-        for (prefix, expected) in
-            [("", "*"), ("a:", "a:*"), ("a*[b]?\\", "a\\*\\[b\\]\\?\\\\*"), ("^-", "^-*")]
-        {
-            assert_eq!(pattern(prefix), expected);
-        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::slot::{Due, Held, Presence, Slot, millis};
 use super::{Overlay, due_in};
 use crate::capability::direct::SetCondition;
-use crate::capability::direct::key::pattern;
+use crate::capability::glob::of_prefix;
 use crate::capability::refusal::Refusal;
 use crate::job::change::{Page, Seen};
 
@@ -232,7 +232,7 @@ impl Overlay {
     ) -> Result<Page, Refusal> {
         let mut page = self.stored().list_keys(prefix, cursor, key_bytes_max).await?;
         if self.is_serializable() {
-            self.known.assume(&pattern(prefix), Seen::Page(page.clone()))?;
+            self.known.assume(&of_prefix(prefix), Seen::Page(page.clone()))?;
         }
         page.keys.retain(|key| {
             let name = std::str::from_utf8(key).ok();

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Fuzzes: fuzz.sh SANDHOG SECONDS [TARGET...]. SANDHOG is the program, which compiles components. Each target begins with
+# seeds made of files of this repository. Ends with 1 if anything was found.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+sandhog=$(realpath "$1") seconds=$2
+shift 2
+all="manifest settings envelope names release replies component cache calls"
+export SANDHOG_PROGRAM=$sandhog SANDHOG_COMPONENT=$PWD/guest-examples/built/noop.wasm
+
+need() { # WHAT HOW-TO-GET-IT
+  printf 'fuzzing needs %s\nhint: %s\n' "$1" "$2" >&2
+  exit 1
+}
+set_up() {
+  if ! cargo +nightly --version >/dev/null 2>&1; then
+    command -v rustup >/dev/null || need "nightly Rust" "install rustup (https://rustup.rs)"
+    rustup toolchain install nightly --profile minimal || need "nightly Rust" "rustup toolchain install nightly"
+  fi
+  cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-fuzz ||
+    need "cargo-fuzz" "cargo install cargo-fuzz"
+}
+
+seed() { # TARGET FILE...: each file under the digest of what it holds
+  local target=$1 file
+  shift
+  mkdir -p "fuzz/corpus/$target"
+  for file in "$@"; do
+    if [ -f "$file" ]; then cp "$file" "fuzz/corpus/$target/$(sha256sum <"$file" | cut -c1-16)"; fi
+  done
+}
+seed_text() { # TARGET TEXT...: as printf writes them
+  local target=$1 text
+  shift
+  mkdir -p "fuzz/corpus/$target"
+  for text in "$@"; do
+    # shellcheck disable=SC2059 # The text is the format: it has escapes.
+    printf -- "$text" >"fuzz/corpus/$target/$(sha256sum <<<"$text" | cut -c1-16)"
+  done
+}
+seeds() {
+  seed manifest plugin.example.toml guest-examples/rust/*/*.toml
+  seed settings sandhog.example.toml
+  seed_text settings '[redis]\nurl = "redis://anna:hunter2@db:6379/1"\ntimeout = "9s"\n' \
+    '[redis]\nurl = "redis://anna:hunter2@db:x/1"\n'
+  seed_text envelope '1 h.00000001.0000000003e8-7 1 0 1000 a=b !reason=x%%20y !unique=u\npayload' '1 push-1 0 0 5\n'
+  seed_text names 'g*\ngood' 'a?[b]\\\\c\na?[b]\\\\c' '*:x*y\n{t}:xzy' 'h.00000001.0000000003e8\nh.00000001.0000000003e8'
+  local digest=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+  seed_text release "{\"component\":\"$digest\",\"manifest\":\"kind = 1\"}" "$digest" "ed25519:$digest" \
+    "{\"release\":\"$digest\",\"component\":\"$digest\",\"number\":1,\"at_ms\":2,\"by\":\"me\"}" \
+    "ed25519:$digest $digest$digest" "ed25519-private:$digest"
+  seed_text replies '*10\r\n:0\r\n:1\r\n:1000\r\n$-1\r\n:1\r\n:0\r\n:7\r\n*0\r\n*1\r\n$1\r\nx\r\n\x00' \
+    '*2\r\n$2\r\ne1\r\n$1\r\n2\r\n\x02' '*4\r\n:0\r\n:1\r\n:0\r\n:0\r\n\x04' '*1\r\n:0\r\n\x06' '-NOPERM no\r\n\x05'
+  seed component guest-examples/built/*.wasm guest-examples/built/probes/*.wasm
+  seed_text cache '' '\x00\x01\x02\x03\x04\x05'
+  seed_text calls "$(calls_seed)"
+}
+# Every function once, on the key `good`, which each record holds at its end, 96 bytes behind its beginning.
+calls_seed() {
+  local function at
+  printf '\\x00'
+  for function in $(seq 0 18); do
+    printf '\\x%02x\\x00\\x00\\x00\\x00\\x00\\x00\\x00' "$function"
+    at=$((4096 + 104 * function + 96))
+    for _ in 1 2; do
+      printf '\\x%02x\\x%02x\\x00\\x00\\x00\\x00\\x00\\x00' $((at % 256)) $((at / 256))
+      printf '\\x04\\x00\\x00\\x00\\x00\\x00\\x00\\x00'
+    done
+    # Whatever comes behind two texts: nothing, one, a length of time, or a place of no harm.
+    printf '\\x00\\x04\\x00\\x00\\x00\\x00\\x00\\x00%.0s' 1 2 3 4 5 6 7
+    printf 'good\\x00\\x00\\x00\\x00'
+  done
+}
+
+set_up
+seeds
+found=0
+for target in ${@:-$all}; do
+  # The engine's maps of guests' memories and the child's are no leaks: only what the target itself holds counts.
+  log=$(mktemp)
+  if (cd fuzz && cargo +nightly fuzz run --sanitizer none "$target" -- \
+    -max_total_time="$seconds" -rss_limit_mb=8192 -timeout=60 -len_control=20 -max_len=65536 -print_final_stats=1) \
+    >"$log" 2>&1; then
+    printf '%-10s %s executions, nothing found\n' "$target" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")"
+  else
+    found=1
+    printf '%-10s FOUND something, or could not run; the end of what it said:\n' "$target"
+    tail -n 40 "$log"
+  fi
+  rm -f "$log"
+done
+exit $found
