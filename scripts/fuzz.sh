@@ -54,22 +54,36 @@ seeds() {
     '*2\r\n$2\r\ne1\r\n$1\r\n2\r\n\x02' '*4\r\n:0\r\n:1\r\n:0\r\n:0\r\n\x04' '*1\r\n:0\r\n\x06' '-NOPERM no\r\n\x05'
   seed component guest-examples/built/*.wasm guest-examples/built/probes/*.wasm
   seed_text cache '' '\x00\x01\x02\x03\x04\x05'
-  seed_text calls "$(calls_seed)"
+  local mode
+  for mode in 0 1 2; do
+    seed_text calls \
+      "$(calls_seed $mode 2:5 0:3 1:3 3:8 4:3 6:3 7:4 8:4 9:9 10:5 11:3 12:6 5:3)" \
+      "$(calls_seed $mode 13:5 15:5 17:3 18:4 16:4 16:4 14:12 16:4)"
+  done
 }
-# Every function once, on the key `good`, which each record holds at its end, 96 bytes behind its beginning.
-calls_seed() {
-  local function at
-  printf '\\x00'
-  for function in $(seq 0 18); do
-    printf '\\x%02x\\x00\\x00\\x00\\x00\\x00\\x00\\x00' "$function"
-    at=$((4096 + 104 * function + 96))
-    for _ in 1 2; do
-      printf '\\x%02x\\x%02x\\x00\\x00\\x00\\x00\\x00\\x00' $((at % 256)) $((at / 256))
-      printf '\\x04\\x00\\x00\\x00\\x00\\x00\\x00\\x00'
+# The functions of `kv` or of `queue`, each with as many arguments as it has, on the name `good`, which each record holds
+# 4 bytes behind its beginning; from 80 bytes on, a list of one pair of texts. The last argument is the answer's place.
+calls_seed() { # MODE FUNCTION:ARGUMENTS...
+  local record=4096 call function count at words
+  printf '\\x%02x' "$1"
+  shift
+  for call in "$@"; do
+    function=${call%:*} count=${call#*:}
+    words=("$((record + 4))" 4 "$((record + 4))" 4 0 0 0 0 0 0 0 0)
+    case $function in
+    1 | 4) words[0]=$((record + 80)) words[1]=1 ;;
+    15) words[2]=$((record + 80)) words[3]=1 ;;
+    16) words[2]=0 ;;
+    18) words[2]=3 ;;
+    esac
+    if [ "$count" -lt 9 ]; then words[9]=$((record + 4 + (4 << 32))) words[10]=${words[9]}; fi
+    words[count - 1]=1024
+    printf '\\x%02x\\x00\\x00\\x00good' "$function"
+    for at in "${words[@]}"; do
+      printf '\\x%02x' $((at & 255)) $((at >> 8 & 255)) $((at >> 16 & 255)) $((at >> 24 & 255)) \
+        $((at >> 32 & 255)) 0 0 0
     done
-    # Whatever comes behind two texts: nothing, one, a length of time, or a place of no harm.
-    printf '\\x00\\x04\\x00\\x00\\x00\\x00\\x00\\x00%.0s' 1 2 3 4 5 6 7
-    printf 'good\\x00\\x00\\x00\\x00'
+    record=$((record + 104))
   done
 }
 
