@@ -5,6 +5,7 @@
 //! runs there), *guests* (as many as `host.threads`), the *lease* keeper, and the *watch* over the plugin folder.
 
 mod control;
+mod figure;
 mod history;
 mod hosted;
 mod lanes;

@@ -5,11 +5,13 @@
 mod argument;
 mod attack;
 mod bomb;
+mod figure;
 mod flood;
 mod logs;
 mod loops;
 mod memory;
 mod name;
+mod payload;
 mod reply;
 mod table;
 mod wasi;
@@ -25,6 +27,7 @@ fn all() -> Vec<&'static str> {
         name::ATTACKS,
         wasi::ATTACKS,
         bomb::ATTACKS,
+        payload::ATTACKS,
     ]
     .concat()
 }

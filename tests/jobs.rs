@@ -3,6 +3,7 @@
 
 mod adverse;
 mod assume;
+mod claim_bytes;
 mod commit;
 mod commit_property;
 mod commit_refused;
@@ -37,6 +38,21 @@ pub const EPOCH: u64 = 4_000_000_000_000;
 const FOREVER: &str = "8000000000000";
 /// Caps nothing here reaches by chance.
 pub const ROOMY: DeadLimits = DeadLimits { count: 1_000, age_ms: 3_600_000, bytes: 1 << 30 };
+
+/// A turn that claims nothing, oldest first, whatever its size.
+pub fn turn<'a>(host: &'a HostId, acks: &'a [Slot]) -> Turn<'a> {
+    let (order, delivery) = (Order::Fifo, Delivery::AtLeastOnce);
+    Turn {
+        host,
+        acks,
+        claim: 0,
+        next_seq: 0,
+        order,
+        delivery,
+        bytes_max: 1 << 40,
+        payload_bytes_max: 1 << 40,
+    }
+}
 
 /// A Redis of its own, the queue `q` and one living host.
 pub struct Scene {
@@ -128,7 +144,8 @@ impl Scene {
         delivery: Delivery,
     ) -> Result<TurnReply, StoreError> {
         let host = self.host.clone();
-        let turn = Turn { host: &host, acks, claim, next_seq: self.next_seq, order, delivery };
+        let next_seq = self.next_seq;
+        let turn = Turn { claim, next_seq, order, delivery, ..turn(&host, acks) };
         let reply = self.store.turn(&turn).await?;
         self.next_seq = reply.next_seq;
         Ok(reply)

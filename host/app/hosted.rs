@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use super::lanes::{Lanes, Serving, policy};
 use crate::job::report::{PluginReport, VersionReport, VersionState};
 use crate::plugin::load::{Loaded, kind_name};
-use crate::plugin::manifest::{Canary, Consume};
+use crate::plugin::manifest::{Canary, Consume, Manifest};
 use crate::plugin::release::Digest;
 use crate::plugin::snapshot::{SettingsView, Snapshots};
 use crate::sandbox::load::Version;
@@ -70,7 +70,7 @@ impl Running {
         Arc::new(Edition {
             version: self.loaded.version.clone(),
             settings: self.settings.clone(),
-            policy: policy(consume, self.loaded.manifest.effects_of(consume), crashes_max),
+            policy: policy(consume, &self.loaded.manifest, crashes_max),
             user: self.loaded.user.clone(),
             tally: self.tally.clone(),
         })
@@ -92,6 +92,12 @@ impl Hosted {
     /// What new runs take, but for those of a canary.
     pub(super) fn loaded(&self) -> &Loaded {
         &self.current.loaded
+    }
+
+    /// What the operator says of the version that is served, and of one on trial.
+    pub(super) fn manifests(&self) -> impl Iterator<Item = &Manifest> {
+        let trial = self.trial.iter().map(|trial| &*trial.running.loaded.manifest);
+        std::iter::once(&*self.current.loaded.manifest).chain(trial)
     }
 
     /// The release that was taken in last: it is served, or on trial.

@@ -11,7 +11,7 @@ use crate::config::settings::Settings;
 use crate::job::name::QueueName;
 use crate::job::store::{DeadLimits, JobStore};
 use crate::plugin::load::Loaded;
-use crate::plugin::manifest::{Consume, EffectsMode};
+use crate::plugin::manifest::{Consume, EffectsMode, Manifest};
 use crate::sandbox::Contention;
 use crate::storage::address::AddressError;
 use crate::storage::link::{Link, Tracking};
@@ -164,14 +164,15 @@ impl Lanes {
 }
 
 /// What a manifest says of a queue.
-pub(super) fn policy(consume: &Consume, effects: EffectsMode, crashes_max: u32) -> Policy {
-    let isolation = match effects {
+pub(super) fn policy(consume: &Consume, manifest: &Manifest, crashes_max: u32) -> Policy {
+    let isolation = match manifest.effects_of(consume) {
         EffectsMode::Immediate => None,
         EffectsMode::Atomic(isolation) => Some(isolation),
     };
     Policy {
         isolation,
         order: consume.order,
+        payload_bytes_max: manifest.limits.value_bytes,
         concurrency: usize::try_from(consume.concurrency).unwrap_or(usize::MAX),
         timeout: consume.timeout,
         rules: Rules { max_attempts: consume.max_attempts, backoff: consume.backoff },

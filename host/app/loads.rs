@@ -21,7 +21,7 @@ use crate::sandbox::engine::Sandbox;
 use crate::worker::executor::ExecutorHandle;
 
 /// Components loaded at once: compiling takes a core and much memory.
-const AT_ONCE: usize = 2;
+pub(super) const AT_ONCE: usize = 2;
 
 /// Gets what is to be loaded.
 pub(super) type Offering = BoxFuture<'static, Result<Offer, Unavailable>>;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::figure::{self, Figure};
 use super::history::History;
 use super::hosted::{Hosted, Verdict};
 use super::lanes::Lanes;
@@ -58,6 +59,8 @@ pub(super) struct Served {
     history: History,
     /// Whether problems go to the log: those of a start that fails are its answer.
     tells: bool,
+    /// The most memory that guests can make the host use, as it was told last.
+    figure: Figure,
 }
 
 /// Why what is offered is not served.
@@ -101,6 +104,7 @@ impl Served {
             views: watch::Sender::new(Vec::new()),
             history: History::default(),
             tells: false,
+            figure: Figure::default(),
         };
         served.first_wanted().await;
         served.look(true).await;
@@ -316,9 +320,20 @@ impl Served {
     }
 
     /// Tells everybody which lanes and plugins there are now.
-    pub(super) fn publish(&self) {
+    pub(super) fn publish(&mut self) {
+        self.tell_figure();
         self.lanes.publish(self.plugins.values().flat_map(|plugin| &plugin.serving));
         self.views.send_replace(self.view());
+    }
+
+    /// Tells how much memory guests can make the host use, if it is not what was told.
+    fn tell_figure(&mut self) {
+        let manifests: Vec<_> = self.plugins.values().flat_map(Hosted::manifests).collect();
+        let figure = Figure::of(&self.settings.ceilings, &manifests);
+        if figure != self.figure {
+            figure.tell(figure::machine_bytes());
+            self.figure = figure;
+        }
     }
 
     /// The lanes served now.

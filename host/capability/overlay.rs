@@ -23,6 +23,8 @@ use slot::{Due, Presence, Slot};
 
 /// Most bytes of keys, values and payloads that one run can write.
 pub const EFFECT_BYTES_MAX: usize = 4 << 20;
+/// Most bytes that one run holds until its end: what it writes, and what it takes for granted.
+pub const HELD_BYTES_MAX: u64 = (EFFECT_BYTES_MAX + known::BYTES_MAX) as u64;
 /// What a write takes besides its key and value: so that empty ones do not count as nothing.
 const BYTES_EACH: usize = 16;
 
@@ -50,6 +52,8 @@ pub struct Pending {
     pub changes: Changes,
     /// The run's turn at a key others wait for; to be dropped when the commit is answered.
     pub turn: Option<Turn>,
+    /// About what all this takes in memory.
+    pub bytes: u64,
 }
 
 impl Overlay {
@@ -71,7 +75,9 @@ impl Overlay {
     pub(super) fn finish(&mut self) -> Pending {
         self.foreseen.forget();
         let now = Instant::now();
-        let mut assumptions = std::mem::take(&mut self.known).into_assumptions();
+        let known = std::mem::take(&mut self.known);
+        let bytes = (self.bytes + known.bytes()) as u64;
+        let mut assumptions = known.into_assumptions();
         let mut writes: Vec<Write> = Vec::with_capacity(self.slots.len() + self.jobs.len());
         for (key, looked) in std::mem::take(&mut self.looked) {
             assumptions.extend(looked.seen().into_iter().map(|seen| Assumption { key: key.clone(), seen }));
@@ -82,7 +88,7 @@ impl Overlay {
             writes.extend(slot.into_write(key, now));
         }
         writes.extend(std::mem::take(&mut self.jobs).into_iter().map(list::Pushed::into_write));
-        Pending { changes: Changes { assumptions, writes, taken: Vec::new() }, turn: self.turn.take() }
+        Pending { changes: Changes { assumptions, writes, taken: Vec::new() }, turn: self.turn.take(), bytes }
     }
 
     /// Redis, to learn something from it: what was foreseen before is too old then.

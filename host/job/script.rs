@@ -17,7 +17,16 @@ macro_rules! script {
     };
 }
 
-script!(TURN, " flags=allow-oom", "part/now", "part/count", "part/unique", "turn");
+script!(
+    TURN,
+    " flags=allow-oom",
+    "part/now",
+    "part/count",
+    "part/envelope",
+    "part/unique",
+    "part/dead",
+    "turn"
+);
 script!(COMPLETE, " flags=allow-oom", "part/wrong_type", "part/count", "part/fence", "complete");
 script!(
     /// Without the flag: a job whose effects need memory waits at the memory limit, and nothing is written.

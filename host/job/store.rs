@@ -88,6 +88,14 @@ pub struct Claimed {
     pub payload: Vec<u8>,
 }
 
+impl Claimed {
+    /// About what it takes in memory.
+    pub fn bytes(&self) -> u64 {
+        let notes: usize = self.header.notes.iter().map(|(name, value)| name.len() + value.len()).sum();
+        (self.payload.len() + notes) as u64
+    }
+}
+
 /// One step of a queue's feeder.
 #[derive(Debug, Clone, Copy)]
 pub struct Turn<'a> {
@@ -103,6 +111,10 @@ pub struct Turn<'a> {
     pub order: Order,
     /// Whether claims leave a record.
     pub delivery: Delivery,
+    /// Most bytes of all that is claimed; one job is claimed in any case.
+    pub bytes_max: u64,
+    /// Most bytes of a payload: a job with more is buried, unseen.
+    pub payload_bytes_max: u64,
 }
 
 /// What a turn did.
@@ -122,6 +134,8 @@ pub struct TurnReply {
     pub more: bool,
     /// Whether an operator holds the queue; nothing is claimed then.
     pub paused: bool,
+    /// Jobs that were buried because their payload is too large.
+    pub oversized: u64,
 }
 
 /// What taking back from a dead host did.
@@ -193,6 +207,8 @@ impl JobStore {
         call.arg(turn.host.as_str()).arg(turn.host.epoch_ms()).arg(turn.claim.min(CLAIM_MAX));
         call.arg(turn.next_seq).arg(pop).arg(u8::from(turn.delivery == Delivery::AtMostOnce));
         call.arg(keys.inflight(turn.host)).arg(&keys.stats).arg(HOSTS).arg(keys.unique_prefix());
+        call.arg(turn.bytes_max).arg(turn.payload_bytes_max);
+        call.arg(&keys.dead).arg(self.dead.count).arg(self.dead.age_ms).arg(self.dead.bytes);
         call.arg(turn.acks.iter().filter(|slot| slot.enveloped).count());
         for slot in turn.acks.iter().filter(|slot| slot.enveloped) {
             call.arg(slot.to_string());
@@ -299,7 +315,9 @@ fn read_turn(turn: &Turn<'_>, reply: Value) -> Result<TurnReply, StoreError> {
         jobs.push(read_record(turn.host, Slot { seq, enveloped }, record));
         seq += 1;
     }
-    Ok(TurnReply { settled, jobs, next_seq: seq, now_ms, next_due_ms, more, paused })
+    // They have numbers, too: no two jobs have the same id.
+    let oversized = fields.number()?;
+    Ok(TurnReply { settled, jobs, next_seq: seq + oversized, now_ms, next_due_ms, more, paused, oversized })
 }
 
 /// The job in a record.

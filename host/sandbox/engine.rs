@@ -24,8 +24,19 @@ const KEEP_RESIDENT_BYTES: usize = 256 * 1024;
 const TABLE_KEEP_RESIDENT_BYTES: usize = 64 * 1024;
 /// Slots that stay warm for the next run of the same component; bounds what idle slots keep resident.
 const WARM_SLOTS: u32 = 128;
-/// The engine's own record of one instance.
-const INSTANCE_BYTES_MAX: usize = 4 << 20;
+/// Memories and tables in the pool for each run; one that has more takes them from others.
+const MEMORIES_PER_RUN: u32 = 2;
+const TABLES_PER_RUN: u32 = 8;
+/// The engine's own record of one instance: 32 bytes for each function that is in a table.
+const INSTANCE_BYTES_MAX: usize = 1 << 20;
+
+/// What one run may need besides its memory: its stack, its tables, the records of its instances, handles of WASI.
+pub const RUN_OVERHEAD_BYTES: u64 =
+    (RUN_STACK_BYTES + TABLE_ELEMENTS_MAX * 16 + (INSTANCES_MAX + 1) * INSTANCE_BYTES_MAX + (1 << 20)) as u64;
+/// What slots keep that nothing runs in: by the pool's shares, two memories and eight tables for each.
+pub const IDLE_BYTES: u64 = WARM_SLOTS as u64
+    * (MEMORIES_PER_RUN as usize * KEEP_RESIDENT_BYTES + TABLES_PER_RUN as usize * TABLE_KEEP_RESIDENT_BYTES)
+        as u64;
 
 /// How many runs fit on a host, and how large they may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,8 +127,8 @@ fn config(pool: &PoolSettings) -> Config {
         .total_stacks(instances)
         // Components of our guest libraries have 3 core instances and one memory, interpreters 14 and one.
         .total_core_instances(instances.saturating_mul(16))
-        .total_memories(instances.saturating_mul(2))
-        .total_tables(instances.saturating_mul(8))
+        .total_memories(instances.saturating_mul(MEMORIES_PER_RUN))
+        .total_tables(instances.saturating_mul(TABLES_PER_RUN))
         .max_core_instances_per_component(INSTANCES_MAX as u32)
         .max_memories_per_component(MEMORIES_MAX as u32)
         .max_tables_per_component(TABLES_MAX as u32)

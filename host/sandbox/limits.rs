@@ -5,8 +5,8 @@ use wasmtime::ResourceLimiter;
 
 pub use crate::capability::limits::Limits;
 
-/// Core instances in one component: interpreters have about 14.
-pub(super) const INSTANCES_MAX: usize = 100;
+/// Core instances in one component: interpreters have about 14. The engine keeps a record of each.
+pub(super) const INSTANCES_MAX: usize = 20;
 /// Memories in one component.
 pub(super) const MEMORIES_MAX: usize = 8;
 /// Tables in one component.

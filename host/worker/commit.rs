@@ -123,7 +123,7 @@ impl Feeder {
     /// Runs the job of a refuted run again, at once; too often refuted, the attempt has failed.
     fn run_again(&mut self, ended: Ended, reason: impl FnOnce() -> String) {
         let End::Commit(commitment) = ended.end else { return };
-        let Commitment { pending, edition, mut job } = *commitment;
+        let Commitment { pending, edition, mut job, .. } = *commitment;
         job.conflicts += 1;
         let put_back = pending.changes.taken;
         let end = if job.conflicts > CONFLICTS_MAX {
@@ -138,7 +138,7 @@ impl Feeder {
     /// Ends the job of a run whose effects cannot be applied.
     fn refuse(&mut self, ended: Ended, outcome: &Outcome) {
         let End::Commit(commitment) = ended.end else { return };
-        let Commitment { pending, edition, job } = *commitment;
+        let Commitment { pending, edition, job, .. } = *commitment;
         let end = self.failed(job, &edition, outcome);
         self.batch.push(Ended { put_back: pending.changes.taken, ..end });
     }

@@ -2,6 +2,7 @@
 //! job by the runner (hand in one, take the next) and once per batch by the feeder.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -17,6 +18,9 @@ use crate::sandbox::Pending;
 
 /// Ends that make a batch worth sending at once.
 pub(super) const BATCH: usize = 128;
+
+/// Effects that wait for their commit, beyond which a lane starts no run. Those that run may bring theirs on top.
+pub const EFFECTS_BYTES_MAX: u64 = 8 << 20;
 
 /// A claimed job on its way to a run.
 #[derive(Debug)]
@@ -66,6 +70,21 @@ pub(super) struct Commitment {
     pub(super) edition: Arc<Edition>,
     /// The job, should it have to run again.
     pub(super) job: Job,
+    /// What it weighs on its lane.
+    pub(super) _weight: Weight,
+}
+
+/// Bytes that weigh on a lane until this is dropped.
+#[derive(Debug)]
+pub(super) struct Weight {
+    bytes: u64,
+    sum: Arc<AtomicU64>,
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.sum.fetch_sub(self.bytes, Relaxed);
+    }
 }
 
 impl Ended {
@@ -105,6 +124,8 @@ pub(super) struct Desk {
     state: Mutex<State>,
     /// Given when the feeder should look: a batch is full, jobs run low, or everything is still.
     pub(super) changed: Notify,
+    /// Bytes of effects that wait for their commit.
+    effects: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -119,7 +140,7 @@ struct State {
 
 impl Desk {
     pub(super) fn new() -> Self {
-        Self { state: Mutex::new(State::default()), changed: Notify::new() }
+        Self { state: Mutex::new(State::default()), changed: Notify::new(), effects: Arc::default() }
     }
 
     /// Lays out jobs; the feeder is called when fewer than `low_water` are left.
@@ -138,7 +159,7 @@ impl Desk {
     /// count as alive from now on.
     pub(super) fn engage(&self, concurrency: usize) -> usize {
         let mut state = self.lock();
-        let wanted = if state.blocked() { 0 } else { state.waiting.len().min(concurrency) };
+        let wanted = if state.blocked() || self.is_full() { 0 } else { state.waiting.len().min(concurrency) };
         let more = wanted.min(concurrency.saturating_sub(state.runners));
         state.runners += more;
         more
@@ -151,7 +172,7 @@ impl Desk {
         if let Some(ended) = ended {
             state.end(ended);
         }
-        let job = if state.blocked() { None } else { state.waiting.pop_front() };
+        let job = if state.blocked() || self.is_full() { None } else { state.waiting.pop_front() };
         match &job {
             Some(job) => {
                 state.alone = job.alone;
@@ -187,6 +208,18 @@ impl Desk {
         state.runners -= 1;
         drop(state);
         self.changed.notify_one();
+    }
+
+    /// Effects of so many bytes wait for their commit from now on.
+    pub(super) fn weigh(&self, bytes: u64) -> Weight {
+        self.effects.fetch_add(bytes, Relaxed);
+        Weight { bytes, sum: self.effects.clone() }
+    }
+
+    /// Whether nothing may start until commits are answered: a Redis slower than the guests must not fill the memory.
+    /// The feeder has them in its hands, and starts runners afterwards.
+    fn is_full(&self) -> bool {
+        self.effects.load(Relaxed) >= EFFECTS_BYTES_MAX
     }
 
     /// For the feeder: moves all ends into `batch` and tells what is left to do.
@@ -266,6 +299,19 @@ mod tests {
         assert!(desk.next(None).is_none(), "nothing starts beside it");
         assert_eq!(desk.engage(4), 0);
         assert_eq!(desk.next(end(&suspect)).unwrap().claimed.slot.seq, 2);
+    }
+
+    #[test]
+    fn nothing_starts_while_too_many_effects_wait_for_their_commit() {
+        let desk = Desk::new();
+        desk.add((0..3).map(|n| job(n, false)), 0);
+        desk.engage(1);
+        let first = desk.next(None).unwrap();
+        let weights = [desk.weigh(EFFECTS_BYTES_MAX - 1), desk.weigh(1)];
+        assert!(desk.next(end(&first)).is_none());
+        assert_eq!(desk.engage(4), 0);
+        drop(weights);
+        assert_eq!(desk.engage(4), 2);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Policy {
     pub timeout: Duration,
     /// What failed runs come to.
     pub rules: Rules,
+    /// Largest payload a run is given; a job with a larger one is buried.
+    pub payload_bytes_max: u64,
     /// Runs that ended with their host before a job is buried.
     pub crashes_max: u32,
     /// What a run takes for granted when its effects are committed with its completion; none: each of its

@@ -105,7 +105,10 @@ impl Feeder {
         let (order, delivery) = (self.lane.current().policy.order, self.lane.delivery);
         let tenure = self.tenure.clone();
         let next_seq = self.next_seq;
-        let turn = Turn { host: &tenure.host, acks: &acks, claim, next_seq, order, delivery };
+        let (bytes_max, payload_bytes_max) =
+            (self.room_bytes(), self.lane.current().policy.payload_bytes_max);
+        let host = &tenure.host;
+        let turn = Turn { host, acks: &acks, claim, next_seq, order, delivery, bytes_max, payload_bytes_max };
         let reply = match self.lane.store.turn(&turn).await {
             Ok(reply) => reply,
             Err(error) => {
@@ -136,6 +139,11 @@ impl Feeder {
         self.next_seq = reply.next_seq;
         self.hungry = reply.more && !reply.paused;
         self.note_idle(!self.hungry);
+        if reply.oversized > 0 {
+            Counters::add(&self.lane.counters.buried, usize::try_from(reply.oversized).unwrap_or(0));
+            let (plugin, queue, jobs) = (&self.lane.plugin, self.lane.queue.as_str(), reply.oversized);
+            tracing::warn!(plugin, queue, jobs, "jobs buried unseen: payload larger than `limits.value`");
+        }
         let wait = |due_ms: u64| Duration::from_millis(due_ms.saturating_sub(reply.now_ms) + 1);
         self.due = reply.next_due_ms.map(|due_ms| now + wait(due_ms));
         self.lay_out(reply.jobs, now);
@@ -145,7 +153,11 @@ impl Feeder {
     fn lay_out(&mut self, jobs: Vec<Claimed>, now: Instant) {
         let number = self.tenure.number;
         if self.lane.delivery == Delivery::AtLeastOnce {
-            self.held.extend(jobs.iter().map(|job| (number, job.slot)));
+            for job in &jobs {
+                let bytes = job.bytes();
+                self.held.insert((number, job.slot), bytes);
+                self.held_bytes += bytes;
+            }
         }
         let job = |claimed: Claimed| {
             let alone = self.is_suspect(&claimed.header);
@@ -175,7 +187,7 @@ impl Feeder {
         let recorded = self.lane.store.inflight(&tenure.host).await?;
         let given = recorded.iter().map(|slot| slot.seq + 1).max();
         self.next_seq = self.next_seq.max(given.unwrap_or(0));
-        let unknown = |slot: &Slot| !self.held.contains(&(tenure.number, *slot));
+        let unknown = |slot: &Slot| !self.held.contains_key(&(tenure.number, *slot));
         let lost: Vec<Slot> = recorded.into_iter().filter(unknown).collect();
         if !lost.is_empty() {
             let jobs = self.lane.store.fetch(&tenure.host, &lost).await?;
@@ -198,7 +210,7 @@ impl Feeder {
         let crashes_max = self.lane.current().policy.crashes_max;
         let mut kept = Vec::new();
         for former in std::mem::take(&mut self.former) {
-            if self.held.iter().any(|(number, _)| *number == former.number) {
+            if self.held.keys().any(|(number, _)| *number == former.number) {
                 kept.push(former);
                 continue;
             }
@@ -268,13 +280,18 @@ impl Feeder {
     }
 
     pub(super) fn accepted(&mut self, fate: Fate, ended: &Ended) {
-        self.held.remove(&(ended.tenure.number, ended.slot));
+        self.let_go(ended);
         self.count(fate, ended);
     }
 
     pub(super) fn late(&mut self, ended: &Ended) {
-        self.held.remove(&(ended.tenure.number, ended.slot));
+        self.let_go(ended);
         Counters::add(&self.lane.counters.late, 1);
+    }
+
+    fn let_go(&mut self, ended: &Ended) {
+        let bytes = self.held.remove(&(ended.tenure.number, ended.slot));
+        self.held_bytes -= bytes.unwrap_or(0);
     }
 
     fn count(&self, fate: Fate, ended: &Ended) {

@@ -1,7 +1,7 @@
 //! A lane's feeder: it alone talks to Redis about the lane's jobs. It claims in batches, reports ends in batches,
 //! and waits for the next reason to do either. What it says to Redis is in `exchange`.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use async_task::Task;
 use tokio::sync::watch;
 
+pub use super::desk::EFFECTS_BYTES_MAX;
 use super::desk::{BATCH, Ended, Load};
 use super::lane::Lane;
 use super::membership::{Membership, Tenure};
@@ -27,6 +28,15 @@ const END_WAIT_MAX: Duration = Duration::from_millis(1);
 const AUDIT_FIRST: Duration = Duration::from_secs(1);
 /// How often they are compared in quiet times.
 const AUDIT_MAX: Duration = Duration::from_secs(60);
+
+/// Most bytes of one claim: its answer lies in memory more than once while it is read.
+pub const CLAIM_BYTES_MAX: u64 = 8 << 20;
+
+/// Most bytes of payloads that a lane holds before it claims no more: those of its runs, and as much again as one claim
+/// brings for the next ones.
+pub fn held_bytes_max(concurrency: usize, payload_bytes_max: u64) -> u64 {
+    payload_bytes_max.saturating_mul(concurrency as u64).saturating_add(CLAIM_BYTES_MAX)
+}
 
 /// How much of its work a host does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,8 +74,10 @@ pub struct Feeder {
     pub(super) tenure: Arc<Tenure>,
     /// Tenures that ended while jobs of theirs ran.
     pub(super) former: Vec<Arc<Tenure>>,
-    /// What this host believes to have in flight.
-    pub(super) held: HashSet<(u32, Slot)>,
+    /// What this host believes to have in flight, each with the bytes of its payload.
+    pub(super) held: HashMap<(u32, Slot), u64>,
+    /// Bytes of all these.
+    pub(super) held_bytes: u64,
     /// Least sequence number for the next claim of this tenure.
     pub(super) next_seq: u64,
     /// Ends that Redis has not accepted.
@@ -104,7 +116,8 @@ impl Feeder {
         Self {
             tenure: parts.membership.tenure(),
             former: Vec::new(),
-            held: HashSet::new(),
+            held: HashMap::new(),
+            held_bytes: 0,
             next_seq: 0,
             batch: Vec::new(),
             batch_since: None,
@@ -198,7 +211,7 @@ impl Feeder {
 
     /// How many jobs to claim now; 0 when the queue has none or enough lie here.
     fn appetite(&self, load: Load, phase: Phase) -> u32 {
-        if phase != Phase::Serving || !self.hungry {
+        if phase != Phase::Serving || !self.hungry || self.room_bytes() == 0 {
             return 0;
         }
         let concurrency = self.lane.current().policy.concurrency;
@@ -215,6 +228,13 @@ impl Feeder {
         } else {
             0
         }
+    }
+
+    /// Bytes of payloads that may be claimed now.
+    pub(super) fn room_bytes(&self) -> u64 {
+        let policy = &self.lane.current().policy;
+        let most = held_bytes_max(policy.concurrency, policy.payload_bytes_max);
+        most.saturating_sub(self.held_bytes).min(CLAIM_BYTES_MAX)
     }
 
     fn is_batch_due(&self, still: bool, now: Instant) -> bool {

@@ -110,7 +110,8 @@ impl Seat<'_> {
                     Ended::of(&job, End::Complete)
                 } else {
                     let (slot, tenure, claimed_at) = (job.claimed.slot, job.tenure.clone(), job.claimed_at);
-                    let end = End::Commit(Box::new(Commitment { pending, edition, job }));
+                    let _weight = self.lane.desk.weigh(pending.bytes);
+                    let end = End::Commit(Box::new(Commitment { pending, edition, job, _weight }));
                     Ended { slot, tenure, claimed_at, end, put_back: Vec::new() }
                 }
             }

@@ -100,6 +100,11 @@ impl Attack {
         Self { effects: "atomic", ..self }
     }
 
+    /// The job it is given, by a producer that means harm.
+    pub(super) fn payload(self, payload: Vec<u8>) -> Self {
+        Self { payload, ..self }
+    }
+
     /// Settings of the host.
     pub(super) fn ceilings(self, ceilings: fn(&mut sandhog::config::settings::Settings)) -> Self {
         Self { ceilings, ..self }
@@ -273,11 +278,12 @@ impl Stage {
         loaded.unwrap_or_else(|problems| panic!("refused: {problems}"));
         let before = self.bytes_sent().await;
         let _: u64 = self.plain.rpush("attack", &attack.payload).await.unwrap();
-        let outcome = self.outcome(ends).await;
+        self.until_ended().await;
         if let Some(most) = attack.sent_bytes_max {
             let sent = self.bytes_sent().await - before;
             assert!(sent <= most, "Redis has sent {sent} bytes");
         }
+        let outcome = self.outcome(ends).await;
         for (command, answer) in &attack.after {
             let found: redis::Value = command.query_async(&mut self.plain).await.unwrap();
             assert_eq!(&found, answer, "{:?}", command.args_iter().collect::<Vec<_>>().len());
@@ -286,12 +292,16 @@ impl Stage {
     }
 
     /// Waits for the end of the job.
-    async fn outcome(&mut self, ends: &Ends) -> String {
+    async fn until_ended(&self) {
         let host = &self.host;
         until("the attack has ended", async || {
             count(host, "attack", |c| &c.completed) + count(host, "attack", |c| &c.buried) == 1
         })
         .await;
+    }
+
+    /// How the job has ended.
+    async fn outcome(&mut self, ends: &Ends) -> String {
         let dead: Vec<Vec<u8>> = self.plain.zrange("{attack}:sandhog:dead", 0, -1).await.unwrap();
         let reason = dead.first().map(|record| {
             let (header, _) = Header::decode(record).unwrap();

@@ -8,7 +8,7 @@ use sandhog::storage::link::Tracking;
 use sandhog::storage::wake::Wake;
 use tokio::sync::Notify;
 
-use super::{EPOCH, ROOMY, Scene, bare, enveloped, header, payloads, queue};
+use super::{EPOCH, ROOMY, Scene, bare, enveloped, header, payloads, queue, turn};
 
 const FIFO: (Order, Delivery) = (Order::Fifo, Delivery::AtLeastOnce);
 
@@ -290,14 +290,7 @@ async fn an_empty_claim_is_woken_by_every_way_work_can_come() {
         wake.watch_key(key, &signal);
     }
     let host = scene.host.clone();
-    let turn = Turn {
-        host: &host,
-        acks: &[],
-        claim: 8,
-        next_seq: 0,
-        order: Order::Fifo,
-        delivery: Delivery::AtLeastOnce,
-    };
+    let turn = Turn { claim: 8, ..turn(&host, &[]) };
     for push in [
         &["RPUSH", "q", "a"][..],
         &["RPUSH", ":ready", "1 r 0 0 5\n"],
@@ -330,8 +323,7 @@ async fn a_busy_queue_does_not_ask_to_be_told_of_its_own_work() {
     }
     scene.begin(&[&["RPUSH", "q", "a", "b", "c", "d"]]).await;
     let acks = [bare(0), bare(1)];
-    let turn =
-        |acks, next_seq| Turn { host: &host, acks, claim: 2, next_seq, order: FIFO.0, delivery: FIFO.1 };
+    let turn = |acks, next_seq| Turn { claim: 2, next_seq, ..turn(&host, acks) };
     let signalled = || futures_util::FutureExt::now_or_never(Box::pin(signal.notified())).is_some();
     // The flush told everybody.
     store.turn(&turn(&[], 0)).await.unwrap();

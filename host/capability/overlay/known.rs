@@ -9,7 +9,7 @@ use crate::job::change::{Assumption, Seen};
 /// Longest value kept as it is; of a longer one length and digest are kept.
 const KEPT_BYTES_MAX: usize = 1024;
 /// Most bytes of keys and values that one run can take for granted.
-const BYTES_MAX: usize = 4 << 20;
+pub(super) const BYTES_MAX: usize = 4 << 20;
 /// What an assumption takes besides its key and value.
 const BYTES_EACH: usize = 64;
 
@@ -77,6 +77,11 @@ impl Known {
         }
         self.list.push(assumption);
         Ok(())
+    }
+
+    /// Bytes of keys and values.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// All of it.

@@ -4,21 +4,26 @@
 -- ARGV   1 host  2 its epoch in ms  3 how many to claim, 0 to 512  4 least sequence number to give
 --        5 LPOP or RPOP  6 "1": at most once, what is claimed is done
 --        7 inflight of the host  8 stats  9 hosts  10 prefix of unique keys
---        11 how many of the fields below are enveloped; they come first  12… fields to acknowledge
--- Reply  {0, settled, now, next due or false, more, paused, first seq, {envelopes}, {payloads}}; the next due
---        is not looked for when all that was wanted was claimed
+--        11 most bytes of the claim; one job is claimed in any case  12 most bytes of a payload
+--        13 dead  14 most dead jobs  15 their longest age in ms  16 their most bytes
+--        17 how many of the fields below are enveloped; they come first  18… fields to acknowledge
+-- Reply  {0, settled, now, next due or false, more, paused, first seq, {envelopes}, {payloads}, too large}; the
+--        next due is not looked for when there may be more to claim
 --        {1, settled} no living lease, nothing claimed
 --        {2, settled, key} `key` is of a wrong type, nothing claimed
 --
 -- acknowledged  inflight -> gone; its unique key is let go
 -- claimed       ready, due of delayed, list -> inflight (or gone, at most once). Half of the claim at most
---               comes from ready and delayed while the list has jobs. Sequence numbers: envelopes, payloads.
+--               comes from ready and delayed while the list has jobs. Sequence numbers: envelopes, payloads,
+--               those too large.
+-- too large     ready, due of delayed, list -> dead, unseen by any host; a payload that would not fit among the
+--               dead jobs is dropped, and said so. Its unique key is let go
 --
 -- A read makes Redis report the next change to this client: of the key (Redis 7.2), or of all KEYS (7.0).
 -- So KEYS has only what is to be watched, what is read of others is read by commands that could write but do
 -- not (an increment of zero, a pop of none), and the reads that count come last.
 local list, ready, delayed, paused = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local inflight, stats, hosts, unique = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+local inflight, stats, hosts, unique, dead = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[13]
 local call, try = redis.call, redis.pcall
 local wanted = tonumber(ARGV[3])
 
@@ -27,19 +32,19 @@ local function failed(answer) return type(answer) == 'table' and answer.err end
 if failed(try('HDEL', inflight, '')) then return {2, 0, inflight} end
 
 local settled = 0
-local sent = #ARGV - 11
+local sent = #ARGV - 17
 if sent > 0 then
-  for i = 12, 11 + ARGV[11] do
+  for i = 18, 17 + ARGV[17] do
     local record = call('HGET', inflight, ARGV[i])
     if record then free_unique(unique, record) end
   end
-  for from = 12, #ARGV, 1000 do
+  for from = 18, #ARGV, 1000 do
     settled = settled + call('HDEL', inflight, unpack(ARGV, from, math.min(from + 999, #ARGV)))
   end
   count(stats, 'completed', settled)
   count(stats, 'late', sent - settled)
 end
-if wanted == 0 then return {0, settled, now, false, 0, 0, 0, {}, {}} end
+if wanted == 0 then return {0, settled, now, false, 0, 0, 0, {}, {}, 0} end
 
 local lease = try('ZADD', hosts, 'XX', 'INCR', 0, ARGV[1])
 if failed(lease) then return {2, settled, hosts} end
@@ -50,31 +55,115 @@ if failed(due) then return {2, settled, delayed} end
 if failed(try('LPOP', list, 0)) then return {2, settled, list} end
 if failed(try('LPOP', ready, 0)) then return {2, settled, ready} end
 
-local envelopes, payloads = {}, {}
-local function take_ready(most)
-  for _, envelope in ipairs(call('LPOP', ready, most) or {}) do envelopes[#envelopes + 1] = envelope end
+local envelopes, payloads, large = {}, {}, {}
+local enveloped, bare, oversized = 0, 0, 0 -- How many are in these.
+local bytes, bytes_max, size_max = 0, tonumber(ARGV[11]), tonumber(ARGV[12])
+local full = false
+
+-- Adds what was taken to `into`, after the first `n`, as far as the claim has room; answers how many are in there
+-- then, and how many were taken for good.
+local function accept(taken, into, n, most, home, push)
+  for i = 1, #taken do
+    local record = taken[i]
+    local size = #record
+    if bytes + size > bytes_max and bytes > 0 then
+      full = true
+      return n, i - 1
+    end
+    bytes = bytes + size
+    if size <= most then
+      n = n + 1
+      into[n] = record
+    else
+      oversized = oversized + 1
+      large[oversized] = {record, home, push}
+    end
+  end
+  return n, #taken
 end
-local function take_due(most)
-  if due == 0 or most <= 0 then return end
-  local taken = call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, most)
-  if #taken > 0 then call('ZREM', delayed, unpack(taken)) end
-  for _, envelope in ipairs(taken) do envelopes[#envelopes + 1] = envelope end
+
+-- How many to take: few at first, then as many as there is room for if they are like the others. What is taken in
+-- vain costs Redis.
+local function portion(wanted, seen)
+  if seen == 0 then return math.min(wanted, 8) end
+  if bytes == 0 then return wanted end
+  return math.min(wanted, math.max(1, math.floor((bytes_max - bytes) / bytes * seen)))
+end
+
+local function take(home, pop, push, wanted, into, n, most)
+  local seen = 0
+  while wanted > 0 and not full do
+    local ask = portion(wanted, seen)
+    local taken = call(pop, home, ask)
+    if not taken then return n end
+    local accepted
+    n, accepted = accept(taken, into, n, most, home, push)
+    for i = #taken, accepted + 1, -1 do
+      if failed(try(push, home, taken[i])) then -- Whoever may not put a job back keeps it.
+        n = n + 1
+        into[n] = taken[i]
+      end
+    end
+    if #taken < ask then return n end
+    wanted, seen = wanted - ask, seen + ask
+  end
+  return n
+end
+
+local envelope_max = size_max + 16384 -- The longest header.
+local function take_ready(wanted)
+  enveloped = take(ready, 'LPOP', 'LPUSH', wanted, envelopes, enveloped, envelope_max)
+end
+local function take_due(wanted)
+  local seen = 0
+  while due > 0 and wanted > 0 and not full do
+    local ask = portion(wanted, seen)
+    local taken, accepted = call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, ask), 0
+    enveloped, accepted = accept(taken, envelopes, enveloped, envelope_max, ready, 'LPUSH')
+    if accepted > 0 then call('ZREM', delayed, unpack(taken, 1, accepted)) end
+    if #taken < ask then return end
+    wanted, seen = wanted - ask, seen + ask
+  end
+end
+
+-- A job that no run can be given.
+local dead_bytes_max = tonumber(ARGV[16])
+local function bury(record, home, seq)
+  local id, attempts, crashes = string.format('%s-%d', ARGV[1], seq), '0', '0'
+  local first_seen, notes, payload = string.format('%d', now), '', record
+  if home == ready and string.find(record, HEADER) then
+    local begins
+    id, attempts, crashes, first_seen, notes, begins = string.match(record, HEADER)
+    payload = string.sub(record, begins)
+  end
+  local why = string.format('its payload has %d bytes, and `limits.value` of the plugin is %d', #payload, size_max)
+  if #payload > dead_bytes_max then
+    why = why .. '; it was dropped, for dead jobs may have no more than ' .. ARGV[16]
+    payload = ''
+  end
+  -- A header that others filled to the brim keeps what it has: longer, it could not be read back.
+  if #notes <= 15000 then
+    notes = string.gsub(notes, ' !reason=[^ ]*', '') .. ' !reason=' .. string.gsub(why, ' ', '%%20')
+  end
+  local header = string.format('1 %s %s %s %s%s\n', id, attempts, crashes, first_seen, notes)
+  add_dead(dead, stats, now, header .. payload)
+  if home == ready then free_unique(unique, record) end
 end
 
 local held = call('EXISTS', paused)
 if held == 0 then
   local half = math.ceil(wanted / 2)
   take_ready(half)
-  take_due(half - #envelopes)
-  local room = wanted - #envelopes
-  payloads = room > 0 and call(ARGV[5], list, room) or payloads
-  if #payloads < room and #envelopes == half then
-    take_ready(room - #payloads)
-    take_due(wanted - #envelopes - #payloads)
+  take_due(half - enveloped)
+  local room = wanted - enveloped
+  bare = take(list, ARGV[5], ARGV[5] == 'LPOP' and 'LPUSH' or 'RPUSH', room, payloads, bare, size_max)
+  if bare < room and enveloped == half then
+    take_ready(room - bare)
+    take_due(wanted - enveloped - bare)
   end
 end
 
-local claimed = #envelopes + #payloads
+local claimed = enveloped + bare
 local first = math.max(tonumber(ARGV[4]), (now - ARGV[2]) * 512)
 if claimed > 0 then
   if ARGV[6] == '1' then
@@ -82,11 +171,11 @@ if claimed > 0 then
   else
     local records = {}
     local seq, at = first, 0
-    for i = 1, #envelopes do
+    for i = 1, enveloped do
       records[at + 1], records[at + 2] = string.format('e%d', seq), envelopes[i]
       seq, at = seq + 1, at + 2
     end
-    for i = 1, #payloads do
+    for i = 1, bare do
       records[at + 1], records[at + 2] = seq, payloads[i]
       seq, at = seq + 1, at + 2
     end
@@ -104,8 +193,23 @@ if claimed > 0 then
   count(stats, 'claimed', claimed)
 end
 
-if claimed == wanted then return {0, settled, now, false, 1, held, first, envelopes, payloads} end
+if oversized > 0 then
+  -- Where dead jobs cannot be kept, it goes back to where it was.
+  if failed(try('ZADD', dead, 'XX', 'INCR', 0, '')) then
+    for i = oversized, 1, -1 do call(large[i][3], large[i][2], large[i][1]) end
+    if claimed == 0 then return {2, settled, dead} end
+    oversized = 0
+  end
+  for i = 1, oversized do bury(large[i][1], large[i][2], first + claimed + i - 1) end
+  count(stats, 'claimed', oversized)
+  count(stats, 'buried', oversized)
+  trim_dead(dead, stats, now, tonumber(ARGV[14]), tonumber(ARGV[15]), dead_bytes_max)
+end
+
+if claimed == wanted or full or oversized > 0 then
+  return {0, settled, now, false, 1, held, first, envelopes, payloads, oversized}
+end
 local next_due = tonumber(call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])
 if next_due and next_due > 9e15 then next_due = nil end -- A time no integer holds: somebody's hand.
 local more = call('LLEN', list) + call('LLEN', ready) > 0 and 1 or 0
-return {0, settled, now, next_due or false, more, held, first, envelopes, payloads}
+return {0, settled, now, next_due or false, more, held, first, envelopes, payloads, 0}
