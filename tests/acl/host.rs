@@ -21,7 +21,7 @@ fn setter() -> Vec<u8> {
 
 fn manifest(mode: &str, write: &str) -> String {
     format!(
-        "kind = \"worker\"\n[[consume]]\nqueue = \"jobs\"\nmax_attempts = 2\nbackoff = {{ base = \"10ms\" }}\n\
+        "kind = \"worker\"\n[[consume]]\nqueue = \"jobs\"\nmax_attempts = 5\nbackoff = {{ base = \"10ms\" }}\n\
          [effects]\nmode = \"{mode}\"\n[grants]\nkv.write = [\"{write}\"]\n"
     )
 }
@@ -78,19 +78,20 @@ async fn users_come_with_plugins_and_grants_and_go_with_them() {
 
 #[tokio::test]
 async fn redis_that_was_started_again_gets_them_anew() {
-    let mut redis = TestRedis::start_with(&["--appendonly", "yes"]);
-    let plugins = Plugins::new().with("thumbs", &setter(), &manifest("atomic", "seen"));
-    let mut settings = plugins.settings(&redis.url(), "h");
-    settings.redis.per_plugin_users = true;
-    let host = serve(settings).await;
-    job_sets(&mut redis.plain().await, "1").await;
-    redis.kill();
-    redis.restart();
-    let mut plain = redis.plain().await;
-    assert_eq!(users(&mut plain).await, [""; 0]);
-    job_sets(&mut plain, "2").await;
-    assert_eq!(users(&mut plain).await.len(), 1);
-    stop(host).await;
+    for mode in ["immediate", "atomic"] {
+        let mut redis = TestRedis::start_with(&["--appendonly", "yes"]);
+        let plugins = Plugins::new().with("thumbs", &setter(), &manifest(mode, "seen"));
+        let mut settings = plugins.settings(&redis.url(), "h");
+        settings.redis.per_plugin_users = true;
+        let host = serve(settings).await;
+        job_sets(&mut redis.plain().await, "1").await;
+        redis.kill();
+        redis.restart();
+        let mut plain = redis.plain().await;
+        job_sets(&mut plain, "2").await;
+        assert_eq!(users(&mut plain).await.len(), 1);
+        stop(host).await;
+    }
 }
 
 #[tokio::test]
