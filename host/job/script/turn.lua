@@ -79,15 +79,16 @@ local function accept(taken, into, n, most, home, push)
       large[oversized] = {record, home, push}
     end
   end
+  full = bytes >= bytes_max
   return n, #taken
 end
 
--- How many to take: few at first, then as many as there is room for if they are like the others. What is taken in
--- vain costs Redis.
+-- How many to take: one at first, then a few, or as many as there is room for if they are like the others. What is
+-- taken in vain costs Redis: hundreds of giants behind small ones would hold it up for seconds.
 local function portion(wanted, seen)
-  if seen == 0 then return math.min(wanted, 8) end
-  if bytes == 0 then return wanted end
-  return math.min(wanted, math.max(1, math.floor((bytes_max - bytes) / bytes * seen)))
+  if seen == 0 then return 1 end
+  if bytes == 0 then return math.min(wanted, 32) end
+  return math.min(wanted, 32, math.max(1, math.floor((bytes_max - bytes) / bytes * seen)))
 end
 
 local function take(home, pop, push, wanted, into, n, most)
