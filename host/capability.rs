@@ -7,6 +7,7 @@ pub mod config;
 pub mod contention;
 mod direct;
 mod effects;
+mod flow;
 pub mod foresight;
 pub mod glob;
 pub mod grant;

@@ -4,9 +4,14 @@
 mod key;
 mod list;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use redis::{Cmd, FromRedisValue, Value};
+use tokio::sync::SemaphorePermit;
 
 use super::refusal::Refusal;
+use super::voice::Voice;
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
 use crate::storage::script::Script;
@@ -19,12 +24,38 @@ pub(super) struct Direct {
     link: Option<Link>,
     /// Most bytes fetched by one call.
     pub(super) value_bytes_max: u64,
+    voice: Arc<Voice>,
+    /// Bytes of values that were sent and fetched.
+    moved_bytes: AtomicU64,
 }
 
 impl Direct {
     /// The Redis behind `link`; without one every operation is refused.
-    pub(super) fn new(link: Option<Link>, value_bytes_max: u64) -> Self {
-        Self { link, value_bytes_max }
+    pub(super) fn new(link: Option<Link>, value_bytes_max: u64, voice: Arc<Voice>) -> Self {
+        Self { link, value_bytes_max, voice, moved_bytes: AtomicU64::new(0) }
+    }
+
+    /// Bytes of values that were sent and fetched.
+    pub(super) fn moved_bytes(&self) -> u64 {
+        self.moved_bytes.load(Relaxed)
+    }
+
+    /// Waits until what is sent, and a reply such as the plugin's last ones, may be under way.
+    pub(super) async fn room(&self, sent_bytes: usize) -> SemaphorePermit<'_> {
+        self.moved_bytes.fetch_add(sent_bytes as u64, Relaxed);
+        self.voice.flow.enter(sent_bytes, self.value_bytes_max).await
+    }
+
+    /// The same for a call whose reply is short.
+    async fn room_to_send(&self, sent_bytes: usize) -> SemaphorePermit<'_> {
+        self.moved_bytes.fetch_add(sent_bytes as u64, Relaxed);
+        self.voice.flow.enter(sent_bytes, 0).await
+    }
+
+    /// Takes note of a reply.
+    pub(super) fn fetched(&self, reply_bytes: usize) {
+        self.moved_bytes.fetch_add(reply_bytes as u64, Relaxed);
+        self.voice.flow.learn(reply_bytes);
     }
 
     fn link(&self) -> Result<&Link, Refusal> {

@@ -1,10 +1,13 @@
 //! What a run reads and changes in Redis, as typed operations: at once (`direct`) or held back (`overlay`). Knows
 //! nothing of grants, budgets or WIT types.
 
+use std::sync::Arc;
+
 use super::direct::{Direct, SetCondition};
 use super::overlay::{Overlay, Pending};
 use super::plan::Plan;
 use super::refusal::Refusal;
+use super::voice::Voice;
 use crate::job::change::Page;
 use crate::job::name::QueueName;
 use crate::job::push::{PushOptions, Pushed};
@@ -32,11 +35,19 @@ macro_rules! either {
 
 impl Effects {
     /// Effects on the Redis behind `link`; without one every operation is refused.
-    pub(super) fn new(link: Option<Link>, value_bytes_max: u64, plan: &Plan) -> Self {
-        let direct = Direct::new(link, value_bytes_max);
+    pub(super) fn new(link: Option<Link>, value_bytes_max: u64, voice: Arc<Voice>, plan: &Plan) -> Self {
+        let direct = Direct::new(link, value_bytes_max, voice);
         match plan {
             Plan::Immediate => Self::Immediate(direct),
             Plan::Atomic(atomic) => Self::Atomic(Box::new(Overlay::new(direct, atomic.clone()))),
+        }
+    }
+
+    /// Bytes of values that were sent and fetched so far.
+    pub(super) fn moved_bytes(&self) -> u64 {
+        match self {
+            Self::Immediate(direct) => direct.moved_bytes(),
+            Self::Atomic(overlay) => overlay.moved_bytes(),
         }
     }
 

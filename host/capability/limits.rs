@@ -33,7 +33,9 @@ impl Default for Limits {
         Self {
             memory_bytes: 64 << 20,
             kv_calls: 10_000,
-            value_bytes: 8 << 20,
+            // The default of other queues' largest messages (Kafka, NATS, SQS). An answer of 8 MiB holds up Redis for
+            // milliseconds, and with it everybody.
+            value_bytes: 1 << 20,
             effects: 1_000,
             log_bytes: 64 << 10,
         }

@@ -91,6 +91,11 @@ impl Overlay {
         Pending { changes: Changes { assumptions, writes, taken: Vec::new() }, turn: self.turn.take(), bytes }
     }
 
+    /// Bytes of values that were sent and fetched so far, those of the commit apart.
+    pub(super) fn moved_bytes(&self) -> u64 {
+        self.direct.moved_bytes()
+    }
+
     /// Redis, to learn something from it: what was foreseen before is too old then.
     fn stored(&mut self) -> &Direct {
         self.foreseen.forget();

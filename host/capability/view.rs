@@ -60,6 +60,8 @@ pub struct Usage {
     pub effects: u64,
     /// Calls refused because no grant covers them.
     pub denied: u64,
+    /// Bytes of values that were sent to Redis and fetched from it.
+    pub moved_bytes: u64,
 }
 
 /// One run's way to the world.
@@ -82,14 +84,14 @@ impl View {
         log: Option<GuestLog>,
         plan: &Plan,
     ) -> Self {
-        let effects = Effects::new(link, scope.limits.value_bytes, plan);
+        let effects = Effects::new(link, scope.limits.value_bytes, scope.voice.clone(), plan);
         let reads = scope.read_only.then(Box::default);
         Self { scope, effects, settings, log, reads, usage: Usage::default() }
     }
 
     /// What the run has used so far.
     pub fn usage(&self) -> Usage {
-        self.usage
+        Usage { moved_bytes: self.effects.moved_bytes(), ..self.usage }
     }
 
     /// The run's log, if its component can write one.

@@ -1,9 +1,11 @@
 //! What all versions of one plugin on a host share: how much they may say in the host's log, all their runs together,
-//! and how often they were denied something. A canary has no voice of its own beside the version it is to replace.
+//! how much they may have under way to Redis and back, and how often they were denied something. A canary has no voice of its own beside the version it is to replace.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::flow::Flow;
 
 /// Lines a plugin may log each second, in the long run. As much as journald takes from a whole service.
 pub const LINES_PER_SECOND: u32 = 500;
@@ -21,6 +23,7 @@ pub struct Voice {
     bucket: Mutex<Bucket>,
     complained_at: Mutex<Option<Instant>>,
     denied: AtomicU64,
+    pub(super) flow: Flow,
 }
 
 /// What may be said, filled up as time goes by.
@@ -47,6 +50,7 @@ impl Voice {
             bucket: Mutex::new(Bucket::new(Instant::now())),
             complained_at: Mutex::new(None),
             denied: AtomicU64::new(0),
+            flow: Flow::new(),
         }
     }
 

@@ -49,9 +49,9 @@ pub(crate) struct Args {
     /// Queues that idle, for `idle`.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     queues: u32,
-    /// How long they idle, for `idle`.
-    #[arg(long, default_value = "10s", value_parser = argument::duration)]
-    time: Duration,
+    /// How long they idle, for `idle`, 10s; how long each rate is measured, for `neighbour`, 3s.
+    #[arg(long, value_parser = argument::duration)]
+    time: Option<Duration>,
     /// When a job's writes take place.
     #[arg(long, value_enum, default_value = "atomic")]
     effects: Effects,
@@ -59,6 +59,9 @@ pub(crate) struct Args {
     /// Given again, `swap` measures each.
     #[arg(long, value_name = "FILE")]
     component: Vec<PathBuf>,
+    /// Where the guests are that attack, for `neighbour`.
+    #[arg(long, value_name = "DIR", default_value = "guest-examples/built/probes")]
+    probes: PathBuf,
     /// Only the attacks with this in their names, for `neighbour`.
     #[arg(long, value_name = "WORDS")]
     attack: Option<String>,

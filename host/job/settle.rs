@@ -10,6 +10,10 @@ use super::store::{JobStore, Order, Slot, StoreError};
 use crate::storage::fault::Fault;
 use crate::storage::script::Script;
 
+/// Settlements sent at once. Redis carries out all that has arrived before it turns to another connection, and the
+/// claims of all queues travel on this one: hundreds of failures would hold them up for milliseconds.
+const AT_ONCE: usize = 16;
+
 /// The end of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settlement {
@@ -43,7 +47,7 @@ pub enum Fate {
 }
 
 impl JobStore {
-    /// Settles each of these, as one write. The answers stand in the same order: whether the job was still
+    /// Settles each of these, a few with one write. The answers stand in the same order: whether the job was still
     /// ours; if not, nothing was done. Many released at once keep their order.
     pub async fn settle(
         &self,
@@ -59,16 +63,18 @@ impl JobStore {
             if pending.is_empty() {
                 break;
             }
-            let mut pipe = redis::Pipeline::with_capacity(pending.len());
-            for index in &pending {
-                pipe.add_command(calls[*index].1.clone());
-            }
             let mut forgotten = Vec::new();
-            for (index, answer) in pending.iter().zip(self.link.pipeline(&pipe).await?) {
-                if answer.as_ref().is_err_and(|fault| fault.is_code("NOSCRIPT")) {
-                    forgotten.push(*index);
+            for some in pending.chunks(AT_ONCE) {
+                let mut pipe = redis::Pipeline::with_capacity(some.len());
+                for index in some {
+                    pipe.add_command(calls[*index].1.clone());
                 }
-                answers[*index] = Some(read_settled(answer));
+                for (index, answer) in some.iter().zip(self.link.pipeline(&pipe).await?) {
+                    if answer.as_ref().is_err_and(|fault| fault.is_code("NOSCRIPT")) {
+                        forgotten.push(*index);
+                    }
+                    answers[*index] = Some(read_settled(answer));
+                }
             }
             for (script, _) in forgotten.iter().map(|index| &calls[*index]) {
                 script.load(&self.link).await?;

@@ -20,6 +20,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Wait after a refusal that only an operator can mend.
 const REFUSED_WAIT: Duration = Duration::from_secs(1);
 
+/// What a job that ends in another way than completed costs the processors besides its run: a script of its own in Redis,
+/// and what this thread does for it. A plugin that fails all the time pays for it with its own runs.
+const SETTLE_COST: Duration = Duration::from_micros(50);
+
 impl Feeder {
     /// Reports the batch and claims up to `claim` jobs. False: it did not work out; what is to be done about it
     /// is done.
@@ -63,6 +67,10 @@ impl Feeder {
             .drain(..)
             .partition(|ended| matches!(ended.end, End::Complete) && ended.tenure.number == number);
         self.batch = plain;
+        let count = u32::try_from(special.len()).unwrap_or(u32::MAX);
+        if count > 0 {
+            self.lane.share.charge(SETTLE_COST * count);
+        }
         let mut failure = None;
         for group in by_tenure(special) {
             if let Err(error) = self.settle_group(group).await {

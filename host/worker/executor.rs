@@ -141,6 +141,11 @@ impl Share {
         task
     }
 
+    /// Puts on the share's account what others did for it: Redis, the threads that talk to it.
+    pub fn charge(&self, took: Duration) {
+        self.shared.lock().turns.charge(self.member, took);
+    }
+
     fn schedule(&self, runnable: Runnable) {
         let mut state = self.shared.lock();
         if state.is_ended {

@@ -18,6 +18,11 @@ use crate::sandbox::{Atomic, Drained, Isolation, Plan, Pops, Take, Takings};
 
 /// Runs after which a runner lets other tasks have the thread, though none of its guests had to wait.
 const RUNS_PER_TURN: u32 = 16;
+/// What a KiB of values on its way costs the processors besides the guest's own thread, in Redis, the network and the
+/// thread that reads replies: about 1 GB a second on a slow machine.
+const MOVE_COST_PER_KIB: Duration = Duration::from_micros(1);
+/// Less than this in one run is not charged.
+const CHARGED_KIB_MIN: u32 = 16;
 /// A job's longest wait after its second conflict; doubled with each further one, up to the maximum.
 const PATIENCE_FIRST: Duration = Duration::from_micros(250);
 const PATIENCE_MAX: Duration = Duration::from_millis(20);
@@ -86,6 +91,11 @@ impl Seat<'_> {
         };
         let report = edition.version.run_job(call, &self.context).await;
         edition.tally.count(&report.outcome);
+        // In whole steps: charging takes the scheduler's lock.
+        let moved_kib = u32::try_from(report.usage.moved_bytes >> 10).unwrap_or(u32::MAX);
+        if moved_kib >= CHARGED_KIB_MIN {
+            lane.share.charge(MOVE_COST_PER_KIB * moved_kib);
+        }
         let job = self.held.take().expect("nobody else takes what this runner holds");
         self.end(job, report, edition)
     }

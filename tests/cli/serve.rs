@@ -226,6 +226,24 @@ fn bench_measures_a_real_host() {
     assert!(idle["commands_per_queue_per_s"].as_f64().unwrap() < 2.0, "{idle}");
 }
 
+/// A coarse guard; figures come from the bench itself.
+#[test]
+fn a_good_plugin_goes_on_beside_a_hostile_one() {
+    let program = Program::alone();
+    let component = program.file("noop.wasm", guest::worker("", "", "(i32.const 0)")).display().to_string();
+    let probes = example::path("orders").parent().unwrap().join("probes").display().to_string();
+    let bench = ["bench", "--workload", "neighbour", "--time", "500ms", "--component", &component];
+    for attack in ["endless loop", "traps"] {
+        let told = program.json(&[&bench[..], &["--probes", &probes, "--attack", attack]].concat());
+        let beside = &told["attacks"][0];
+        assert_eq!((&beside["attack"], &beside["lease_kept"]), (&attack.into(), &true.into()), "{told}");
+        assert!(beside["of_fair_share"].as_f64().unwrap() > 0.2, "{told}");
+        assert!(beside["attacks"].as_u64().unwrap() > 0, "{told}");
+    }
+    let unknown = program.transcript(&[&bench[..], &["--attack", "nothing of the kind"]].concat());
+    assert!(unknown.contains("no attack has `nothing of the kind` in its name"), "{unknown}");
+}
+
 #[test]
 fn bench_of_a_ledger_is_about_books_that_are_right() {
     let program = Program::alone();

@@ -34,12 +34,12 @@ attacks! {
         get_many("(i32.const 2048) (i32.const 0x20000001) (i32.const 1024)");
     list_at_an_odd_place: "alignment", Dead("not aligned"),
         get_many("(i32.const 2049) (i32.const 1) (i32.const 1024)");
-    list_of_2_gib: "copies of one call", Dead("handed over more than 18 MiB in one call"),
+    list_of_2_gib: "copies of one call", Dead("handed over more than 4 MiB in one call"),
         Attack::of(attacker(SET, KEY, "(if (i32.eq (memory.grow (i32.const 32800)) (i32.const -1)) (then unreachable))
             (call $set (i32.const 2048) (i32.const 3) (i32.const 0) (i32.const 0x80000000) (i32.const 1024))
             i32.const 0"))
         .limits("memory = \"3GiB\"").ceilings(|settings| settings.ceilings.memory_bytes = 3 << 30);
-    list_whose_elements_overlap: "copies of one call", Dead("handed over more than 18 MiB in one call"),
+    list_whose_elements_overlap: "copies of one call", Dead("handed over more than 4 MiB in one call"),
         attacker(GET_MANY, "", OVERLAPPING);
     enum_without_a_name: "canonical ABI", Dead("discriminant"),
         set_with("(i32.const 0) (i64.const 0) (i32.const 9) (i32.const 1024)");

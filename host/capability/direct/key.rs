@@ -43,6 +43,7 @@ pub(in crate::capability) enum SetCondition {
 impl Direct {
     /// The value of `key`. Two plain commands in one write cost Redis half of what a script does.
     pub(in crate::capability) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        let _room = self.room(0).await;
         let answers = self.link()?.read(self.ask(key)).await.map_err(|fault| Refusal::of(fault, key))?;
         self.value(key, answers).await
     }
@@ -53,6 +54,7 @@ impl Direct {
         key: &str,
         queue: &str,
     ) -> (Result<Option<Vec<u8>>, Refusal>, Option<u64>) {
+        let _room = self.room(0).await;
         let mut ask = self.ask(key);
         ask.cmd("LLEN").arg(queue);
         let answers = match self.link() {
@@ -83,7 +85,9 @@ impl Direct {
     async fn value(&self, key: &str, answers: Vec<Result<Value, Fault>>) -> Result<Option<Vec<u8>>, Refusal> {
         let mut answers = answers.into_iter();
         let mut next = || answers.next().unwrap_or(Ok(Value::Nil)).map_err(|fault| Refusal::of(fault, key));
-        match (next()?, next()?) {
+        let (exists, value) = (next()?, next()?);
+        self.fetched(if let Value::BulkString(bytes) = &value { bytes.len() } else { 0 });
+        match (exists, value) {
             (_, Value::BulkString(value)) if value.len() as u64 > self.value_bytes_max => {
                 Err(Refusal::Quota("value"))
             }
@@ -108,8 +112,11 @@ impl Direct {
     ) -> Result<Vec<Option<Vec<u8>>>, Refusal> {
         let mut call = GET_MANY.call(keys);
         call.arg(self.value_bytes_max);
+        let _room = self.room(0).await;
         let values = values_or_too_long(self.run(&GET_MANY, &call, &keys[0]).await?)?;
-        values.into_iter().map(value_or_too_long).collect()
+        let values: Result<Vec<_>, _> = values.into_iter().map(value_or_too_long).collect();
+        self.fetched(values.iter().flatten().flatten().map(Vec::len).sum());
+        values
     }
 
     /// Sets `key` if the condition holds; tells whether it did.
@@ -130,6 +137,7 @@ impl Direct {
         if let Some(ttl_ms) = ttl_ms {
             set.arg("PX").arg(ttl_ms);
         }
+        let _room = self.room_to_send(value.len()).await;
         Ok(!matches!(self.query(&set, key).await?, Value::Nil))
     }
 
@@ -139,6 +147,7 @@ impl Direct {
         for (key, value) in entries {
             mset.arg(key).arg(value);
         }
+        let _room = self.room_to_send(entries.iter().map(|(_, value)| value.len()).sum()).await;
         self.query(&mset, &entries[0].0).await
     }
 
@@ -173,6 +182,8 @@ impl Direct {
         for side in [expected, replacement] {
             call.arg(i32::from(side.is_some())).arg(side.unwrap_or_default());
         }
+        let sent = expected.map_or(0, <[u8]>::len) + replacement.map_or(0, <[u8]>::len);
+        let _room = self.room_to_send(sent).await;
         self.run(&CAS, &call, key).await
     }
 

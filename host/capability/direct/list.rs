@@ -29,6 +29,7 @@ impl Direct {
         for payload in payloads {
             push.arg(payload);
         }
+        let _room = self.room_to_send(payloads.iter().map(Vec::len).sum()).await;
         self.query(&push, queue.as_str()).await
     }
 
@@ -39,6 +40,7 @@ impl Direct {
         payload: &[u8],
         options: &PushOptions,
     ) -> Result<Pushed, Refusal> {
+        let _room = self.room_to_send(payload.len()).await;
         let pushed = push(self.link()?, queue, payload, options).await;
         pushed.map_err(|error| match error {
             StoreError::Fault(fault) => Refusal::of(fault, queue.as_str()),
@@ -56,7 +58,10 @@ impl Direct {
     ) -> Result<Option<Vec<u8>>, Refusal> {
         let mut call = POP.call(&[queue.as_str()]);
         call.arg(if end == End::Front { "front" } else { "back" }).arg(self.value_bytes_max);
-        value_or_too_long(self.run(&POP, &call, queue.as_str()).await?)
+        let _room = self.room(0).await;
+        let entry = value_or_too_long(self.run(&POP, &call, queue.as_str()).await?)?;
+        self.fetched(entry.as_ref().map_or(0, Vec::len));
+        Ok(entry)
     }
 
     /// Number of entries.
@@ -81,11 +86,14 @@ impl Direct {
     ) -> Result<Vec<Vec<u8>>, Refusal> {
         let mut call = PEEK.call(&[key]);
         call.arg(start).arg(count).arg(self.value_bytes_max);
+        let _room = self.room(0).await;
         let entries = values_or_too_long(self.run(&PEEK, &call, key).await?)?;
         let bytes = |entry| match entry {
             Value::BulkString(bytes) => Ok(bytes),
             other => Err(unexpected(&other)),
         };
-        entries.into_iter().map(bytes).collect()
+        let entries: Result<Vec<Vec<u8>>, Refusal> = entries.into_iter().map(bytes).collect();
+        self.fetched(entries.iter().flatten().map(Vec::len).sum());
+        entries
     }
 }

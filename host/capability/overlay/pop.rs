@@ -113,6 +113,7 @@ impl Overlay {
                 return Err(Refusal::of(fault, queue.as_str()));
             }
         }
+        let _room = self.direct.room(0).await;
         let record = to.takings.begin(queue, end);
         let reply = take(&to.link, &to.host, &record, end, self.direct.value_bytes_max).await;
         // Where the answer was lost, nobody knows; it stays among the takings, and goes back if it is there.
@@ -120,7 +121,10 @@ impl Overlay {
             to.takings.answered(&record.field, matches!(reply, Ok(TakeReply::Entry(_))));
         }
         match reply {
-            Ok(TakeReply::Entry(entry)) => Ok(Some(entry)),
+            Ok(TakeReply::Entry(entry)) => {
+                self.direct.fetched(entry.len());
+                Ok(Some(entry))
+            }
             Ok(TakeReply::Empty) => Ok(None),
             Ok(TakeReply::TooLong(_)) => Err(Refusal::Quota("value")),
             Err(StoreError::Fault(fault)) => Err(Refusal::of(fault, queue.as_str())),

@@ -17,6 +17,9 @@ use crate::cli::text;
 /// How long a host that has just started is let alone before the measurement.
 const SETTLE_IN: Duration = Duration::from_secs(2);
 
+/// How long queues idle when `--time` does not say it.
+const TIME: Duration = Duration::from_secs(10);
+
 /// There is nothing to see.
 struct Nothing;
 
@@ -32,7 +35,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, Strin
     tokio::time::sleep(SETTLE_IN).await;
     let before = Load::look(&stage.link).await?;
     let began = Instant::now();
-    tokio::time::sleep(args.time).await;
+    tokio::time::sleep(args.time.unwrap_or(TIME)).await;
     let mut load = Load::look(&stage.link).await?.since(before);
     let seconds = began.elapsed().as_secs_f64();
     // The first look itself.

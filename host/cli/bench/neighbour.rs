@@ -31,7 +31,7 @@ use attack::Attack;
 const CONCURRENCY: u32 = 64;
 /// Before a measurement: connections, caches, and an attack at full strength.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// How long each rate is measured.
+/// How long each rate is measured when `--time` does not say it.
 const MEASURE: Duration = Duration::from_secs(3);
 /// Between two jobs while latency is measured.
 const PACE: Duration = Duration::from_millis(5);
@@ -111,12 +111,12 @@ pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, Strin
 /// One attack, from an empty stage to an empty stage.
 async fn beside(attack: &Attack, args: &Args, context: &Context) -> Outcome<Row> {
     let stage = Stage::set(context, args.component(), args, 1, CONCURRENCY).await?;
-    let hostile = attack.prepare(&stage).await?;
+    let hostile = attack.prepare(&stage, &args.probes).await?;
     let watcher = Arc::new(Watcher { origin: Instant::now(), to_start: Mutex::new(micros()) });
     let host = stage.host(watcher.clone()).await?;
     let is_wanted = AtomicBool::new(true);
     let measured = tokio::select! {
-        measured = measure(&stage, &host, &watcher, &is_wanted) => measured,
+        measured = measure(&stage, &host, &watcher, &is_wanted, args.time.unwrap_or(MEASURE)) => measured,
         broken = feed(&stage, &is_wanted, attack) => Err(broken.into()),
     };
     let (jobs_per_s, latency, lease_kept) = measured?;
@@ -137,6 +137,7 @@ async fn measure(
     host: &Host,
     watcher: &Watcher,
     is_wanted: &AtomicBool,
+    time: Duration,
 ) -> Outcome<(f64, Histogram<u64>, bool)> {
     let queue = &stage.queues[0];
     let lane = host.lanes().into_iter().find(|lane| lane.queue == *queue);
@@ -144,7 +145,7 @@ async fn measure(
     let before = hosts(stage).await?;
     tokio::time::sleep(WARM_UP).await;
     let (begun, done) = (Instant::now(), Counters::read(&lane.counters.completed));
-    tokio::time::sleep(MEASURE).await;
+    tokio::time::sleep(time).await;
     let done = Counters::read(&lane.counters.completed) - done;
     #[expect(clippy::cast_precision_loss, reason = "counts of a bench are far below 2^52")]
     let jobs_per_s = (done as f64 / begun.elapsed().as_secs_f64()).round();
@@ -161,7 +162,7 @@ async fn measure(
     watcher.take();
     let mut pace = tokio::time::interval(PACE);
     let begun = Instant::now();
-    while begun.elapsed() < MEASURE {
+    while begun.elapsed() < time {
         pace.tick().await;
         let mut payload = vec![TIMED];
         payload.extend(watcher.now_us().to_le_bytes());

@@ -334,7 +334,7 @@ fn limits(mut table: Table<'_>, reader: bool, ceilings: &Ceilings) -> Limits {
     const KIB: u64 = 1024;
     const MIB: u64 = 1024 * KIB;
     let memory = ceiling(&mut table, "memory", 64 * KIB, 64 * MIB, ceilings.memory_bytes);
-    let value = ceiling(&mut table, "value", 1, 8 * MIB, ceilings.value_bytes);
+    let value = ceiling(&mut table, "value", 1, MIB, ceilings.value_bytes);
     let kv_calls = table.integer("kv_calls", 0..=10_000_000, 10_000).unwrap_or(10_000);
     let effects = if reader {
         table.misplaced("effects", "is for workers; a config reader changes nothing");

@@ -1,5 +1,7 @@
 //! The attacks of the workload `neighbour`: scripts for the probe guests, again and again.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use redis::cmd;
 use sandhog::job::key::QueueKeys;
@@ -9,10 +11,10 @@ use super::super::stage::Stage;
 use crate::cli::error::{Failure, Outcome, Shape};
 
 /// Guests that do what their payload says; `make guests` builds them.
-const PROBE: &str = "guest-examples/built/probes/probe.wasm";
-const WASI_PROBE: &str = "guest-examples/built/probes/wasi-probe.wasm";
+const PROBE: &str = "probe.wasm";
+const WASI_PROBE: &str = "wasi-probe.wasm";
 /// Bytes of a value that is fetched again and again: the most that a manifest allows which does not say it.
-const GIANT_BYTES: usize = 8 << 20;
+const GIANT_BYTES: usize = 1 << 20;
 
 /// One attack.
 pub(super) struct Attack {
@@ -30,15 +32,15 @@ const fn attack(name: &'static str, script: &'static str) -> Attack {
 static ATTACKS: [Attack; 15] = [
     attack("endless loop", "spin"),
     attack("endless host calls", "spin-calls"),
-    attack("memory to the limit", "grow 60"),
+    attack("memory to the limit", "grow 30"),
     attack("memory beyond the limit", "grow 600"),
-    attack("memory fills", "fill 60"),
+    attack("memory fills", "fill 30"),
     attack("recursion", "recurse"),
     attack("traps", "trap"),
     attack("panics", "panic"),
     attack("failures", "bury enough"),
     attack("calls to the quota", "repeat 10000 kv.get {}none"),
-    attack("giant replies", "repeat 100 kv.get {}giant"),
+    attack("giant replies", "repeat 1000 kv.get {}giant"),
     attack("denied calls", "repeat 10000 kv.get secret"),
     attack("pushes to the quota", "repeat 1000 queue.push {}sink x"),
     attack("log lines", "repeat 10000 log info context text text text text"),
@@ -62,11 +64,12 @@ impl Attack {
     pub(super) const NONE: Self = Self { name: "alone", component: PROBE, script: None };
 
     /// Puts the hostile plugin beside the good one; answers its queue.
-    pub(super) async fn prepare(&self, stage: &Stage) -> Outcome<QueueName> {
+    pub(super) async fn prepare(&self, stage: &Stage, probes: &Path) -> Outcome<QueueName> {
         let (queue, ours) = (self.queue(stage), self.prefix(stage));
         let folder = stage.folder();
-        std::fs::copy(self.component, folder.join("hostile.wasm"))
-            .with_context(|| format!("cannot copy `{}`; build it with `make guests`", self.component))
+        let component = probes.join(self.component);
+        std::fs::copy(&component, folder.join("hostile.wasm"))
+            .with_context(|| format!("cannot copy `{}`; build it with `make guests`", component.display()))
             .refuse()?;
         let manifest = format!(
             "kind = \"worker\"\neffects.mode = \"immediate\"\n[[consume]]\nqueue = \"{queue}\"\nconcurrency = {}\n\

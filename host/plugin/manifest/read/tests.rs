@@ -37,7 +37,7 @@ fn defaults_are_those_of_the_design() {
     let limits = Limits {
         memory_bytes: 64 << 20,
         kv_calls: 10_000,
-        value_bytes: 8 << 20,
+        value_bytes: 1 << 20,
         effects: 1000,
         log_bytes: 64 << 10,
     };
