@@ -28,7 +28,7 @@ const WARM_SLOTS: u32 = 128;
 const MEMORIES_PER_RUN: u32 = 2;
 const TABLES_PER_RUN: u32 = 8;
 /// The engine's own record of one instance: 32 bytes for each function that is in a table.
-const INSTANCE_BYTES_MAX: usize = 1 << 20;
+const INSTANCE_BYTES_MAX: usize = 512 << 10;
 
 /// What one run may need besides its memory: its stack, its tables, the records of its instances, handles of WASI.
 pub const RUN_OVERHEAD_BYTES: u64 =

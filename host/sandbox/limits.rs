@@ -5,8 +5,9 @@ use wasmtime::ResourceLimiter;
 
 pub use crate::capability::limits::Limits;
 
-/// Core instances in one component: interpreters have about 14. The engine keeps a record of each.
-pub(super) const INSTANCES_MAX: usize = 20;
+/// Core instances in one component: interpreters have about 14, Python without WASI has 40. The engine keeps a record of
+/// each.
+pub(super) const INSTANCES_MAX: usize = 64;
 /// Memories in one component.
 pub(super) const MEMORIES_MAX: usize = 8;
 /// Tables in one component.
