@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod inspect;
 pub mod key;
 pub mod lease;
+pub mod limit;
 pub mod name;
 pub mod push;
 mod reply;

@@ -10,6 +10,7 @@ mod commit_refused;
 mod edit;
 mod inspect;
 mod lease;
+mod limits;
 mod lost_reply;
 mod push;
 mod reap;
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use redis::aio::MultiplexedConnection;
 use redis::cmd;
 use sandhog::job::envelope::Header;
+use sandhog::job::limit::QueueLimits;
 use sandhog::job::name::{HostId, JobId, QueueName};
 use sandhog::job::settle::{Fate, Settlement};
 use sandhog::job::store::{
@@ -39,6 +41,9 @@ const FOREVER: &str = "8000000000000";
 /// Caps nothing here reaches by chance.
 pub const ROOMY: DeadLimits = DeadLimits { count: 1_000, age_ms: 3_600_000, bytes: 1 << 30 };
 
+/// For queues without any.
+pub static NO_LIMITS: QueueLimits = QueueLimits { fleet_concurrency: None, rate: None, key: None };
+
 /// A turn that claims nothing, oldest first, whatever its size.
 pub fn turn<'a>(host: &'a HostId, acks: &'a [Slot]) -> Turn<'a> {
     let (order, delivery) = (Order::Fifo, Delivery::AtLeastOnce);
@@ -51,6 +56,7 @@ pub fn turn<'a>(host: &'a HostId, acks: &'a [Slot]) -> Turn<'a> {
         delivery,
         bytes_max: 1 << 40,
         payload_bytes_max: 1 << 40,
+        limits: &NO_LIMITS,
     }
 }
 

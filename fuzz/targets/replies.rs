@@ -71,6 +71,9 @@ async fn ask(what: u8, link: Link) {
                 next_seq: 1,
                 order: Order::Fifo,
                 delivery: Delivery::AtLeastOnce,
+                bytes_max: 1 << 20,
+                payload_bytes_max: 1 << 16,
+                limits: &Default::default(),
             };
             let _ = store.turn(&turn).await;
         }

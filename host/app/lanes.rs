@@ -175,7 +175,12 @@ pub(super) fn policy(consume: &Consume, manifest: &Manifest, crashes_max: u32) -
         payload_bytes_max: manifest.limits.value_bytes,
         concurrency: usize::try_from(consume.concurrency).unwrap_or(usize::MAX),
         timeout: consume.timeout,
-        rules: Rules { max_attempts: consume.max_attempts, backoff: consume.backoff },
+        rules: Rules {
+            max_attempts: consume.max_attempts,
+            backoff: consume.backoff,
+            in_order: consume.limits.is_in_order(),
+        },
+        limits: consume.limits.clone(),
         crashes_max,
     }
 }

@@ -2,7 +2,7 @@
 //! producer's bytes untouched. `1 <id> <attempts> <crashes> <first_seen_ms> [key=value …]\n<payload>`.
 //!
 //! Keys and values are percent-encoded. Keys that start with `!` are the host's own notes (`!reason`,
-//! `!trace`, `!version`, `!plugin`, `!unique`); guests see only the others. Lua appends and replaces header
+//! `!trace`, `!version`, `!plugin`, `!unique`, `!key`, `!rated`); guests see only the others. Lua appends and replaces header
 //! lines made here; it never parses or re-encodes a payload.
 
 use super::name::JobId;
@@ -44,6 +44,11 @@ impl Header {
         self.notes.push((key.to_owned(), value.into()));
     }
 
+    /// Forgets the note `key`.
+    pub fn drop_note(&mut self, key: &str) {
+        self.notes.retain(|(k, _)| k != key);
+    }
+
     /// What guests see: the producer's headers.
     pub fn producer_headers(&self) -> impl Iterator<Item = &(String, String)> {
         self.notes.iter().filter(|(k, _)| !k.starts_with('!'))
@@ -64,9 +69,10 @@ impl Header {
     }
 
     /// Shortens the host's own notes, the longest first, until the header can be read back: what a producer
-    /// attached may leave little room for a backtrace. `!unique` stays, it is needed to the letter.
+    /// attached may leave little room for a backtrace. `!unique` and `!key` stay, they are
+    /// needed to the letter.
     pub fn fit(&mut self) {
-        let is_own = |key: &str| key.starts_with('!') && key != "!unique";
+        let is_own = |key: &str| key.starts_with('!') && key != "!unique" && key != "!key";
         while self.encode().len() > HEADER_BYTES_MAX {
             let own = self.notes.iter_mut().filter(|(key, _)| is_own(key)).map(|(_, value)| value);
             let own: Vec<&mut String> = own.collect();
@@ -106,7 +112,7 @@ impl Header {
     }
 }
 
-fn escape_into(line: &mut String, text: &str) {
+pub(super) fn escape_into(line: &mut String, text: &str) {
     use std::fmt::Write;
     for byte in text.bytes() {
         if byte.is_ascii_graphic() && byte != b'%' && byte != b'=' {

@@ -64,6 +64,11 @@ pub struct QueueKeys {
     pub stats: String,
     /// Present while an operator holds the queue.
     pub paused: String,
+    /// Changed when the fleet may run more jobs of the queue again, for hosts that wait for that. A string.
+    pub vacant: String,
+    /// How many jobs wait for a place among those with their key: key by number. A hash. The jobs of one key are
+    /// in a list of the same name with a colon and the key after it, as envelopes.
+    pub parked: String,
     prefix: String,
 }
 
@@ -80,6 +85,8 @@ impl QueueKeys {
             dead: format!("{prefix}dead"),
             stats: format!("{prefix}stats"),
             paused: format!("{prefix}paused"),
+            vacant: format!("{prefix}vacant"),
+            parked: format!("{prefix}parked"),
             prefix,
         }
     }

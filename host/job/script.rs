@@ -24,17 +24,41 @@ script!(
     "part/count",
     "part/envelope",
     "part/unique",
+    "part/place",
     "part/dead",
+    "part/unlimited",
     "turn"
 );
-script!(COMPLETE, " flags=allow-oom", "part/wrong_type", "part/count", "part/fence", "complete");
+script!(
+    /// The same for a queue with limits.
+    TURN_LIMITED,
+    " flags=allow-oom",
+    "part/now",
+    "part/count",
+    "part/envelope",
+    "part/fields",
+    "part/unique",
+    "part/place",
+    "part/dead",
+    "part/limits",
+    "turn"
+);
+script!(
+    COMPLETE,
+    " flags=allow-oom",
+    "part/wrong_type",
+    "part/count",
+    "part/place",
+    "part/fence",
+    "complete"
+);
 script!(
     /// Without the flag: a job whose effects need memory waits at the memory limit, and nothing is written.
-    COMMIT, "", "part/now", "part/wrong_type", "part/count", "part/unique", "part/key_page", "part/integer",
+    COMMIT, "", "part/now", "part/wrong_type", "part/count", "part/unique", "part/place", "part/key_page", "part/integer",
     "part/stream", "part/gather", "part/assume", "part/write", "commit");
 script!(
     /// The same for jobs whose effects, if they have any, only free memory.
-    COMMIT_FREEING, " flags=allow-oom", "part/now", "part/wrong_type", "part/count", "part/unique",
+    COMMIT_FREEING, " flags=allow-oom", "part/now", "part/wrong_type", "part/count", "part/unique", "part/place",
     "part/key_page", "part/integer", "part/stream", "part/gather", "part/assume", "part/write", "commit");
 script!(
     RETRY,
@@ -42,6 +66,7 @@ script!(
     "part/now",
     "part/wrong_type",
     "part/count",
+    "part/place",
     "part/fence",
     "part/envelope",
     "retry"
@@ -52,6 +77,7 @@ script!(
     "part/now",
     "part/wrong_type",
     "part/count",
+    "part/place",
     "part/fence",
     "part/envelope",
     "part/dead",
@@ -62,6 +88,7 @@ script!(
     " flags=allow-oom",
     "part/wrong_type",
     "part/count",
+    "part/place",
     "part/fence",
     "part/envelope",
     "release"
@@ -78,6 +105,7 @@ script!(
     "part/put_back",
     "part/envelope",
     "part/unique",
+    "part/place",
     "part/dead",
     "reap"
 );
@@ -109,6 +137,7 @@ script!(
     "part/count",
     "part/envelope",
     "part/unique",
+    "part/place",
     "part/dead",
     "discard"
 );

@@ -8,6 +8,7 @@ use redis::Value;
 
 use super::envelope::Header;
 use super::key::{HOSTS, QueueKeys};
+use super::limit::QueueLimits;
 use super::name::{HostId, JobId, QueueName, first_seen_ms};
 use super::reply::{Fields, bytes, list, number, text, unexpected};
 use super::script;
@@ -115,6 +116,8 @@ pub struct Turn<'a> {
     pub bytes_max: u64,
     /// Most bytes of a payload: a job with more is buried, unseen.
     pub payload_bytes_max: u64,
+    /// What the whole fleet may run of the queue.
+    pub limits: &'a QueueLimits,
 }
 
 /// What a turn did.
@@ -136,6 +139,9 @@ pub struct TurnReply {
     pub paused: bool,
     /// Jobs that were buried because their payload is too large.
     pub oversized: u64,
+    /// Whether a limit of the queue is all that ended the claim. Then `next_due_ms` is when it lets through more, if
+    /// that is known; else Redis reports it.
+    pub limited: bool,
 }
 
 /// What taking back from a dead host did.
@@ -198,8 +204,13 @@ impl JobStore {
     /// Acknowledges what completed and claims what may start, in one step.
     pub async fn turn(&self, turn: &Turn<'_>) -> Result<TurnReply, StoreError> {
         let keys = &self.keys;
-        let watched = [&keys.list, &keys.ready, &keys.delayed, &keys.paused];
-        let mut call = script::TURN.call(&watched);
+        let watched = [&keys.list, &keys.ready, &keys.delayed, &keys.paused, &keys.vacant];
+        let (script, watched) = if turn.limits.is_none() {
+            (&script::TURN, &watched[..4])
+        } else {
+            (&script::TURN_LIMITED, &watched[..])
+        };
+        let mut call = script.call(watched);
         let pop = match turn.order {
             Order::Fifo => "LPOP",
             Order::Lifo => "RPOP",
@@ -209,6 +220,8 @@ impl JobStore {
         call.arg(keys.inflight(turn.host)).arg(&keys.stats).arg(HOSTS).arg(keys.unique_prefix());
         call.arg(turn.bytes_max).arg(turn.payload_bytes_max);
         call.arg(&keys.dead).arg(self.dead.count).arg(self.dead.age_ms).arg(self.dead.bytes);
+        let (numbers, source) = turn.limits.arguments();
+        call.arg(numbers).arg(source);
         call.arg(turn.acks.iter().filter(|slot| slot.enveloped).count());
         for slot in turn.acks.iter().filter(|slot| slot.enveloped) {
             call.arg(slot.to_string());
@@ -216,7 +229,7 @@ impl JobStore {
         for slot in turn.acks.iter().filter(|slot| !slot.enveloped) {
             call.arg(slot.seq);
         }
-        let reply = script::TURN.run::<Value>(&self.link, &call).await?;
+        let reply = script.run::<Value>(&self.link, &call).await?;
         read_turn(turn, reply)
     }
 
@@ -317,7 +330,9 @@ fn read_turn(turn: &Turn<'_>, reply: Value) -> Result<TurnReply, StoreError> {
     }
     // They have numbers, too: no two jobs have the same id.
     let oversized = fields.number()?;
-    Ok(TurnReply { settled, jobs, next_seq: seq + oversized, now_ms, next_due_ms, more, paused, oversized })
+    let next_seq = fields.number()?.max(seq + oversized);
+    let limited = fields.number()? != 0;
+    Ok(TurnReply { settled, jobs, next_seq, now_ms, next_due_ms, more, paused, oversized, limited })
 }
 
 /// The job in a record.

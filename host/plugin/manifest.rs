@@ -13,6 +13,7 @@ use crate::config::document::Lines;
 use crate::config::problem::Problems;
 use crate::config::settings::Ceilings;
 use crate::job::backoff::Backoff;
+use crate::job::limit::QueueLimits;
 use crate::job::name::QueueName;
 use crate::job::store::{Delivery, Order};
 
@@ -60,6 +61,8 @@ pub struct Consume {
     pub timeout: Duration,
     /// Waits between attempts.
     pub backoff: Backoff,
+    /// What the whole fleet may run of it.
+    pub limits: QueueLimits,
 }
 
 /// How a new version is tried on some of the runs.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::fate::Rules;
+use crate::job::limit::QueueLimits;
 use crate::job::store::Order;
 use crate::plugin::snapshot::SettingsView;
 use crate::sandbox::Isolation;
@@ -24,6 +25,8 @@ pub struct Policy {
     pub timeout: Duration,
     /// What failed runs come to.
     pub rules: Rules,
+    /// What the whole fleet may run of the queue.
+    pub limits: QueueLimits,
     /// Largest payload a run is given; a job with a larger one is buried.
     pub payload_bytes_max: u64,
     /// Runs that ended with their host before a job is buried.

@@ -19,6 +19,8 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Wait after a refusal that only an operator can mend.
 const REFUSED_WAIT: Duration = Duration::from_secs(1);
+/// Wait for room in the fleet, should the word of it be lost.
+const LIMITED_WAIT: Duration = Duration::from_secs(5);
 
 /// What a job that ends in another way than completed costs the processors besides its run: a script of its own in Redis,
 /// and what this thread does for it. A plugin that fails all the time pays for it with its own runs.
@@ -48,6 +50,12 @@ impl Feeder {
         self.put_back().await?;
         let commits = self.take_commits();
         let lane = self.lane.clone();
+        if lane.current().policy.limits.fleet_concurrency.is_some() {
+            // One after the other: what is committed makes room for what is claimed.
+            let verdicts = commit::send(&lane, &commits).await;
+            let judged = self.judge_all(commits, verdicts).await;
+            return self.tell(claim).await.and(judged);
+        }
         // Side by side: they are about different jobs and travel on different connections.
         let (verdicts, told) = tokio::join!(commit::send(&lane, &commits), self.tell(claim));
         let judged = self.judge_all(commits, verdicts).await;
@@ -107,16 +115,20 @@ impl Feeder {
     /// Acknowledges what is left of the batch, and claims.
     async fn turn(&mut self, claim: u32) -> Result<(), StoreError> {
         let acks: Vec<Slot> = self.batch.iter().map(|ended| ended.slot).collect();
-        if claim == 0 && acks.is_empty() {
+        let edition = self.lane.current();
+        let policy = &edition.policy;
+        // Hosts that wait for room in the fleet hear of it by a turn.
+        if claim == 0 && acks.is_empty() && policy.limits.fleet_concurrency.is_none() {
             return Ok(());
         }
-        let (order, delivery) = (self.lane.current().policy.order, self.lane.delivery);
+        let (order, limits, delivery) = (policy.order, &policy.limits, self.lane.delivery);
         let tenure = self.tenure.clone();
         let next_seq = self.next_seq;
-        let (bytes_max, payload_bytes_max) =
-            (self.room_bytes(), self.lane.current().policy.payload_bytes_max);
+        let (bytes_max, payload_bytes_max) = (self.room_bytes(), policy.payload_bytes_max);
         let host = &tenure.host;
-        let turn = Turn { host, acks: &acks, claim, next_seq, order, delivery, bytes_max, payload_bytes_max };
+        let acks = &acks;
+        let turn =
+            Turn { host, acks, claim, next_seq, order, delivery, bytes_max, payload_bytes_max, limits };
         let reply = match self.lane.store.turn(&turn).await {
             Ok(reply) => reply,
             Err(error) => {
@@ -146,7 +158,9 @@ impl Feeder {
         Counters::add(&self.lane.counters.claimed, reply.jobs.len());
         self.next_seq = reply.next_seq;
         self.hungry = reply.more && !reply.paused;
-        self.note_idle(!self.hungry);
+        self.limited = reply.limited;
+        // The poll would find jobs that must wait, again and again.
+        self.note_idle(!self.hungry && !reply.limited);
         if reply.oversized > 0 {
             Counters::add(&self.lane.counters.buried, usize::try_from(reply.oversized).unwrap_or(0));
             let (plugin, queue, jobs) = (&self.lane.plugin, self.lane.queue.as_str(), reply.oversized);
@@ -154,6 +168,9 @@ impl Feeder {
         }
         let wait = |due_ms: u64| Duration::from_millis(due_ms.saturating_sub(reply.now_ms) + 1);
         self.due = reply.next_due_ms.map(|due_ms| now + wait(due_ms));
+        if reply.limited {
+            self.due = Some(self.due.unwrap_or(now + LIMITED_WAIT));
+        }
         self.lay_out(reply.jobs, now);
     }
 
@@ -172,7 +189,7 @@ impl Feeder {
             Job { claimed, tenure: self.tenure.clone(), claimed_at: now, alone, conflicts: 0 }
         };
         let jobs: Vec<Job> = jobs.into_iter().map(job).collect();
-        self.lane.desk.add(jobs.into_iter(), self.window.ahead() / 2);
+        self.lane.desk.add(jobs.into_iter(), self.ahead() / 2);
     }
 
     /// Runs what Redis says we hold and we know nothing of: its claim was carried out, the reply was lost. Also

@@ -19,6 +19,8 @@ pub struct Rules {
     pub max_attempts: u32,
     /// Waits between attempts.
     pub backoff: Backoff,
+    /// Whether a job that is to run again keeps its place among those with its key.
+    pub in_order: bool,
 }
 
 /// What ran: for the notes of a job that did not complete.
@@ -51,7 +53,11 @@ pub fn decide(outcome: &Outcome, header: &mut Header, rules: &Rules, ran: Ran<'_
     }
     header.fit();
     if !may_retry || header.attempts >= rules.max_attempts {
+        header.drop_note("!key");
         return Fate::Bury;
+    }
+    if !rules.in_order {
+        header.drop_note("!key");
     }
     let delay_ms = match after {
         Some(after) => millis(after.min(RETRY_AFTER_MAX)),
@@ -77,7 +83,7 @@ mod tests {
     fn rules() -> Rules {
         let backoff =
             Backoff { base: Duration::from_secs(1), factor: 2.0, max: Duration::from_secs(600), jitter: 0.0 };
-        Rules { max_attempts: 3, backoff }
+        Rules { max_attempts: 3, backoff, in_order: false }
     }
 
     fn run(outcome: &Outcome, attempts: u32) -> (Fate, Header) {

@@ -87,6 +87,8 @@ pub struct Feeder {
     urgent: bool,
     /// Whether the queue may have more.
     pub(super) hungry: bool,
+    /// Whether it has, and a limit kept the last claim from it.
+    pub(super) limited: bool,
     /// When the next delayed job is due.
     pub(super) due: Option<Instant>,
     pub(super) window: Window,
@@ -123,6 +125,7 @@ impl Feeder {
             batch_since: None,
             urgent: false,
             hungry: true,
+            limited: false,
             due: None,
             window: Window::new(now),
             runners: Vec::new(),
@@ -201,6 +204,8 @@ impl Feeder {
         let load = self.lane.desk.collect(&mut self.batch);
         self.urgent |= self.batch[before..].iter().any(Ended::is_urgent);
         if self.batch.len() > before {
+            // What ended makes room.
+            self.hungry |= self.limited;
             self.window.ended(self.batch.len() - before, Instant::now());
         }
         if !self.batch.is_empty() && self.batch_since.is_none() {
@@ -217,17 +222,23 @@ impl Feeder {
         let concurrency = self.lane.current().policy.concurrency;
         let keeps = self.lane.delivery == Delivery::AtLeastOnce;
         // A job taken for ever is not taken before it can run.
-        let size = concurrency + if keeps { self.window.ahead() } else { 0 };
+        let ahead = self.ahead();
+        let size = concurrency + if keeps { ahead } else { 0 };
         let room = size.saturating_sub(load.waiting + load.running);
         // Half of what lies ahead at a time, lest every finished job fetch one other; but a lane that has room to
         // run takes what it can get.
-        let worth = (self.window.ahead() / 2).clamp(1, BATCH);
+        let worth = (ahead / 2).clamp(1, BATCH);
         let starving = load.waiting == 0 && load.running < concurrency;
         if room >= worth || (room > 0 && starving) {
             u32::try_from(room).unwrap_or(u32::MAX).min(CLAIM_MAX)
         } else {
             0
         }
+    }
+
+    /// Jobs to hold beyond those that run; none where others would have to wait for them.
+    pub(super) fn ahead(&self) -> usize {
+        if self.lane.current().policy.limits.is_concurrency() { 0 } else { self.window.ahead() }
     }
 
     /// Bytes of payloads that may be claimed now.

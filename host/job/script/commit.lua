@@ -54,10 +54,10 @@ local at, finish = 2, #argv
 while at <= finish do
   local field, first = argv[at], at + 2
   local last = at + 1 + argv[at + 1]
-  local owned, own_id, own_key = true, nil, nil
+  local owned, own_id, own_key, own_record = true, nil, nil, nil
   if string.byte(field) == 101 then -- 101 is "e".
     local record = call('HGET', inflight, field)
-    owned = record
+    owned, own_record = record, record
     if record then own_id, own_key = unique_of(argv[1], record) end
   end
   local verdict, key, writes
@@ -78,6 +78,7 @@ while at <= finish do
       effects = effects + 1
     end
     effects = effects + apply(call, writes, last, unrestricted)
+    if own_record then leave_key(stats, own_record) end
     done = done + 1
   end
   if verdict then

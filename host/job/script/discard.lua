@@ -24,6 +24,7 @@ for _, record in ipairs(records) do
       redis.call('ZREM', source, record)
     end
     free_unique(ARGV[5], record)
+    leave_key(stats, record)
     gone, bytes = gone + 1, bytes + #record
   end
 end

@@ -42,7 +42,11 @@ for i = 1, math.min(#fields, records_max - back) do
   end
   crashes = math.min(crashes + 1, 4294967295)
   if crashes >= poison then
-    if string.byte(field) == 101 then free_unique(ARGV[10], record) end
+    if string.byte(field) == 101 then
+      free_unique(ARGV[10], record)
+      leave_key(stats, record)
+      notes = string.gsub(notes, ' !key=[^ ]*', '')
+    end
     -- A header that others filled to the brim keeps what it has: longer, it could not be read back.
     notes = #notes > 16000 and notes or string.gsub(notes, ' !reason=[^ ]*', '')
       .. string.format(' !reason=its%%20host%%20died%%20%d%%20times%%20while%%20it%%20ran', crashes)

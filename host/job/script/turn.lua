@@ -1,14 +1,16 @@
 -- Turn: one step of a queue's feeder. Acknowledges jobs that completed, then claims new ones.
 --
--- KEYS   1 list  2 ready  3 delayed  4 paused
+-- KEYS   1 list  2 ready  3 delayed  4 paused  5 of the part `limits`
 -- ARGV   1 host  2 its epoch in ms  3 how many to claim, 0 to 512  4 least sequence number to give
 --        5 LPOP or RPOP  6 "1": at most once, what is claimed is done
 --        7 inflight of the host  8 stats  9 hosts  10 prefix of unique keys
 --        11 most bytes of the claim; one job is claimed in any case  12 most bytes of a payload
 --        13 dead  14 most dead jobs  15 their longest age in ms  16 their most bytes
---        17 how many of the fields below are enveloped; they come first  18… fields to acknowledge
--- Reply  {0, settled, now, next due or false, more, paused, first seq, {envelopes}, {payloads}, too large}; the
---        next due is not looked for when there may be more to claim
+--        17, 18 of the part `limits`
+--        19 how many of the fields below are enveloped; they come first  20… fields to acknowledge
+-- Reply  {0, settled, now, next due or false, more, paused, first seq, {envelopes}, {payloads}, too large, least next
+--        seq, limited}; the next due is not looked for when there may be more to claim. `limited` is 1 if a limit
+--        is all that ended the claim; then the next due is when it lets through more, if that is known
 --        {1, settled} no living lease, nothing claimed
 --        {2, settled, key} `key` is of a wrong type, nothing claimed
 --
@@ -16,6 +18,7 @@
 -- claimed       ready, due of delayed, list -> inflight (or gone, at most once). Half of the claim at most
 --               comes from ready and delayed while the list has jobs. Sequence numbers: envelopes, payloads,
 --               those too large.
+-- held back     ready, due of delayed, list -> parked or delayed, where the limits say so
 -- too large     ready, due of delayed, list -> dead, unseen by any host; a payload that would not fit among the
 --               dead jobs is dropped, and said so. Its unique key is let go
 --
@@ -32,19 +35,26 @@ local function failed(answer) return type(answer) == 'table' and answer.err end
 if failed(try('HDEL', inflight, '')) then return {2, 0, inflight} end
 
 local settled = 0
-local sent = #ARGV - 17
+local sent = #ARGV - 19
 if sent > 0 then
-  for i = 18, 17 + ARGV[17] do
+  for i = 20, 19 + ARGV[19] do
     local record = call('HGET', inflight, ARGV[i])
-    if record then free_unique(unique, record) end
+    if record then
+      free_unique(unique, record)
+      leave_key(stats, record)
+    end
   end
-  for from = 18, #ARGV, 1000 do
+  for from = 20, #ARGV, 1000 do
     settled = settled + call('HDEL', inflight, unpack(ARGV, from, math.min(from + 999, #ARGV)))
   end
   count(stats, 'completed', settled)
   count(stats, 'late', sent - settled)
 end
-if wanted == 0 then return {0, settled, now, false, 0, 0, 0, {}, {}, 0} end
+if wanted == 0 then
+  allow(0)
+  conclude(0, 0)
+  return {0, settled, now, false, 0, 0, 0, {}, {}, 0, 0, 0}
+end
 
 local lease = try('ZADD', hosts, 'XX', 'INCR', 0, ARGV[1])
 if failed(lease) then return {2, settled, hosts} end
@@ -54,76 +64,94 @@ local due = try('ZCOUNT', delayed, '-inf', now)
 if failed(due) then return {2, settled, delayed} end
 if failed(try('LPOP', list, 0)) then return {2, settled, list} end
 if failed(try('LPOP', ready, 0)) then return {2, settled, ready} end
+local held = call('EXISTS', paused)
+local allowed, wrong = 0, nil
+if held == 0 then allowed, wrong = allow(wanted) end
+if wrong then return {2, settled, wrong} end
 
 local envelopes, payloads, large = {}, {}, {}
 local enveloped, bare, oversized = 0, 0, 0 -- How many are in these.
 local bytes, bytes_max, size_max = 0, tonumber(ARGV[11]), tonumber(ARGV[12])
+local first = math.max(tonumber(ARGV[4]), (now - ARGV[2]) * 512)
+local looks = math.max(allowed, looks_max)
 local full = false
 
--- Adds what was taken to `into`, after the first `n`, as far as the claim has room; answers how many are in there
--- then, and how many were taken for good.
-local function accept(taken, into, n, most, home, push)
+local function lay(record, is_envelope)
+  if is_envelope then
+    enveloped = enveloped + 1
+    envelopes[enveloped] = record
+  else
+    bare = bare + 1
+    payloads[bare] = record
+  end
+end
+
+-- Lays out what was taken, as far as the claim has room; answers how many were taken for good, and how many of
+-- these the limits hold back.
+local function accept(taken, is_envelope, most, home, push)
+  local held_back = 0
   for i = 1, #taken do
     local record = taken[i]
     local size = #record
     if bytes + size > bytes_max and bytes > 0 then
       full = true
-      return n, i - 1
+      return i - 1, held_back
     end
-    bytes = bytes + size
-    if size <= most then
-      n = n + 1
-      into[n] = record
-    else
+    if size > most then
+      bytes = bytes + size
       oversized = oversized + 1
       large[oversized] = {record, home, push}
+    else
+      local as_envelope = is_envelope
+      if looks_max > 0 then record, as_envelope = admit(record, is_envelope, first) end
+      if not record then
+        held_back = held_back + 1
+      else
+        bytes = bytes + size
+        lay(record, as_envelope)
+      end
     end
   end
   full = bytes >= bytes_max
-  return n, #taken
+  return #taken, held_back
 end
 
 -- How many to take: one at first, then a few, or as many as there is room for if they are like the others. What is
 -- taken in vain costs Redis: hundreds of giants behind small ones would hold it up for seconds.
-local function portion(wanted, seen)
+local function portion(room, seen)
   if seen == 0 then return 1 end
-  if bytes == 0 then return math.min(wanted, 32) end
-  return math.min(wanted, 32, math.max(1, math.floor((bytes_max - bytes) / bytes * seen)))
+  local most = math.min(room, looks, 32)
+  if bytes == 0 then return most end
+  return math.min(most, math.max(1, math.floor((bytes_max - bytes) / bytes * seen)))
 end
 
-local function take(home, pop, push, wanted, into, n, most)
+local function take(home, pop, push, room, is_envelope, most)
   local seen = 0
-  while wanted > 0 and not full do
-    local ask = portion(wanted, seen)
+  while room > 0 and looks > 0 and not full do
+    local ask = portion(room, seen)
     local taken = call(pop, home, ask)
-    if not taken then return n end
-    local accepted
-    n, accepted = accept(taken, into, n, most, home, push)
+    if not taken then return end
+    local accepted, held_back = accept(taken, is_envelope, most, home, push)
     for i = #taken, accepted + 1, -1 do
-      if failed(try(push, home, taken[i])) then -- Whoever may not put a job back keeps it.
-        n = n + 1
-        into[n] = taken[i]
-      end
+      -- Whoever may not put a job back keeps it.
+      if failed(try(push, home, taken[i])) then lay(taken[i], is_envelope) end
     end
-    if #taken < ask then return n end
-    wanted, seen = wanted - ask, seen + ask
+    if #taken < ask then return end
+    room, seen, looks = room - accepted + held_back, seen + ask, looks - ask
   end
-  return n
 end
 
 local envelope_max = size_max + 16384 -- The longest header.
-local function take_ready(wanted)
-  enveloped = take(ready, 'LPOP', 'LPUSH', wanted, envelopes, enveloped, envelope_max)
-end
-local function take_due(wanted)
+local function take_ready(room) take(ready, 'LPOP', 'LPUSH', room, true, envelope_max) end
+local function take_due(room)
   local seen = 0
-  while due > 0 and wanted > 0 and not full do
-    local ask = portion(wanted, seen)
-    local taken, accepted = call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, ask), 0
-    enveloped, accepted = accept(taken, envelopes, enveloped, envelope_max, ready, 'LPUSH')
+  while due > 0 and room > 0 and looks > 0 and not full do
+    local ask = portion(room, seen)
+    local taken = call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, ask)
+    local accepted, held_back = accept(taken, true, envelope_max, ready, 'LPUSH')
     if accepted > 0 then call('ZREM', delayed, unpack(taken, 1, accepted)) end
     if #taken < ask then return end
-    wanted, seen = wanted - ask, seen + ask
+    room, seen, looks = room - accepted + held_back, seen + ask, looks - ask
   end
 end
 
@@ -144,28 +172,30 @@ local function bury(record, home, seq)
   end
   -- A header that others filled to the brim keeps what it has: longer, it could not be read back.
   if #notes <= 15000 then
-    notes = string.gsub(notes, ' !reason=[^ ]*', '') .. ' !reason=' .. string.gsub(why, ' ', '%%20')
+    notes = string.gsub(string.gsub(notes, ' !reason=[^ ]*', ''), ' !key=[^ ]*', '') .. ' !reason=' .. string.gsub(why, ' ', '%%20')
   end
   local header = string.format('1 %s %s %s %s%s\n', id, attempts, crashes, first_seen, notes)
   add_dead(dead, stats, now, header .. payload)
-  if home == ready then free_unique(unique, record) end
+  if home == ready then
+    free_unique(unique, record)
+    leave_key(stats, record)
+  end
 end
 
-local held = call('EXISTS', paused)
-if held == 0 then
-  local half = math.ceil(wanted / 2)
+if allowed > 0 then
+  local half = math.ceil(allowed / 2)
   take_ready(half)
   take_due(half - enveloped)
-  local room = wanted - enveloped
-  bare = take(list, ARGV[5], ARGV[5] == 'LPOP' and 'LPUSH' or 'RPUSH', room, payloads, bare, size_max)
-  if bare < room and enveloped == half then
-    take_ready(room - bare)
-    take_due(wanted - enveloped - bare)
+  local before = enveloped
+  local room = allowed - before
+  take(list, ARGV[5], ARGV[5] == 'LPOP' and 'LPUSH' or 'RPUSH', room, false, size_max)
+  if enveloped + bare - before < room and before == half then
+    take_ready(allowed - enveloped - bare)
+    take_due(allowed - enveloped - bare)
   end
 end
 
 local claimed = enveloped + bare
-local first = math.max(tonumber(ARGV[4]), (now - ARGV[2]) * 512)
 if claimed > 0 then
   if ARGV[6] == '1' then
     for _, envelope in ipairs(envelopes) do free_unique(unique, envelope) end
@@ -207,10 +237,13 @@ if oversized > 0 then
   trim_dead(dead, stats, now, tonumber(ARGV[14]), tonumber(ARGV[15]), dead_bytes_max)
 end
 
-if claimed == wanted or full or oversized > 0 then
-  return {0, settled, now, false, 1, held, first, envelopes, payloads, oversized}
+local cut, opens
+if held == 0 then cut, opens = conclude(claimed, allowed) end
+if cut then return {0, settled, now, opens or false, 0, held, first, envelopes, payloads, oversized, spare(first), 1} end
+if held == 0 and (claimed == allowed or full or oversized > 0 or looks <= 0) then
+  return {0, settled, now, false, 1, held, first, envelopes, payloads, oversized, spare(first), 0}
 end
 local next_due = tonumber(call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])
 if next_due and next_due > 9e15 then next_due = nil end -- A time no integer holds: somebody's hand.
 local more = call('LLEN', list) + call('LLEN', ready) > 0 and 1 or 0
-return {0, settled, now, next_due or false, more, held, first, envelopes, payloads, 0}
+return {0, settled, now, next_due or false, more, held, first, envelopes, payloads, 0, spare(first), 0}

@@ -1,9 +1,12 @@
 //! From the text of a manifest to its meaning, collecting every problem on the way. Fields of later versions
 //! are known here and refused as such, so that none is ever ignored.
 
+mod consume;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use self::consume::queues;
 use super::{Canary, Consume, EffectsMode, Kind, Limits, Manifest};
 use crate::capability::grant::{Grants, Patterns};
 use crate::capability::plan::Isolation;
@@ -11,20 +14,12 @@ use crate::config::document::Document;
 use crate::config::problem::Problems;
 use crate::config::settings::Ceilings;
 use crate::config::table::Table;
-use crate::job::backoff::Backoff;
-use crate::job::name::QueueName;
-use crate::job::store::{Delivery, Order};
 use crate::plugin::name::PluginName;
 
 const KINDS: [(&str, Kind); 2] = [("worker", Kind::Worker), ("config-reader", Kind::ConfigReader)];
-const ORDERS: [(&str, Order); 2] = [("fifo", Order::Fifo), ("lifo", Order::Lifo)];
-const DELIVERIES: [(&str, Delivery); 2] =
-    [("at-least-once", Delivery::AtLeastOnce), ("at-most-once", Delivery::AtMostOnce)];
 const ISOLATIONS: [(&str, Isolation); 2] =
     [("read-committed", Isolation::ReadCommitted), ("serializable", Isolation::Serializable)];
 
-/// Most queues one plugin serves.
-const CONSUME_MAX: usize = 256;
 /// Most patterns in one list of grants: each is looked at for every call.
 const PATTERNS_MAX: usize = 1000;
 /// Most static settings, and the bytes of one name and of all together.
@@ -34,8 +29,6 @@ const STATIC_BYTES_MAX: usize = 1024 * 1024;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Longest wait between attempts, as long as a guest may ask for.
-const BACKOFF_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Longest run of a config reader: it answers from a few keys.
 const READ_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 
@@ -103,106 +96,6 @@ fn reader_fields(root: &mut Table<'_>, reader: bool) -> (Duration, Option<String
 fn no_queues(root: &mut Table<'_>) -> Vec<Consume> {
     root.misplaced("consume", "is for workers; a config reader has no queues");
     Vec::new()
-}
-
-fn queues(root: &mut Table<'_>, kind: Option<Kind>, ceilings: &Ceilings) -> Vec<Consume> {
-    for name in ["queue", "order", "delivery", "concurrency", "max_attempts", "backoff"] {
-        root.misplaced(name, "belongs in a `[[consume]]` table");
-    }
-    if kind == Some(Kind::Worker) {
-        root.missing(
-            "consume",
-            "a worker serves at least one queue: write `[[consume]]` and `queue = \"…\"`",
-        );
-    }
-    let tables = root.tables("consume");
-    if root.is_empty_list("consume") {
-        root.refuse("consume", "is empty; a worker serves at least one queue");
-    }
-    if tables.len() > CONSUME_MAX {
-        root.refuse(
-            "consume",
-            &format!("has {} queues; it can have {CONSUME_MAX} at the most", tables.len()),
-        );
-    }
-    let mut seen = BTreeMap::new();
-    let mut all = Vec::new();
-    for mut table in tables {
-        let consume = queue(&mut table, ceilings);
-        if let Some(consume) = consume {
-            let line = table.line_of("queue").unwrap_or(table.line());
-            match seen.get(&consume.queue) {
-                Some(first) => table.refuse(
-                    "queue",
-                    &format!(
-                        "is \"{}\" again; line {first} has it already",
-                        consume.queue.as_str().escape_debug()
-                    ),
-                ),
-                None => {
-                    seen.insert(consume.queue.clone(), line);
-                }
-            }
-            all.push(consume);
-        }
-        table.finish();
-    }
-    all
-}
-
-/// One `[[consume]]`; none if it has no usable queue name.
-fn queue(table: &mut Table<'_>, ceilings: &Ceilings) -> Option<Consume> {
-    for name in ["kind", "publish"] {
-        table.misplaced(name, "belongs at the top of the file, before the first `[table]`");
-    }
-    table.missing("queue", "name the Redis list that producers push to: `queue = \"orders\"`");
-    let queue = table.string("queue", "orders").and_then(|name| match QueueName::new(name.clone()) {
-        Ok(queue) => Some(queue),
-        Err(error) => {
-            let shown: String = name.chars().take(60).collect();
-            table.refuse("queue", &format!("is \"{}\": {error}", shown.escape_debug()));
-            None
-        }
-    });
-    let order = table.choice("order", &ORDERS).unwrap_or(Order::Fifo);
-    let delivery = table.choice("delivery", &DELIVERIES).unwrap_or(Delivery::AtLeastOnce);
-    let concurrency = table.integer("concurrency", 1..=u32::MAX, 64).unwrap_or(64.min(ceilings.instances));
-    if concurrency > ceilings.instances {
-        let most = ceilings.instances;
-        let text = format!(
-            "is {concurrency}; this host runs {most} jobs at once at the most (its `limits.instances`)"
-        );
-        table.refuse("concurrency", &text);
-    }
-    let mut max_attempts = table.integer("max_attempts", 1..=1000, 5).unwrap_or(5);
-    let timeout = table.duration("timeout", MILLISECOND..=DAY, "30s").unwrap_or(Duration::from_secs(30));
-    let backoff = backoff(table.table("backoff"));
-    if delivery == Delivery::AtMostOnce {
-        for name in ["max_attempts", "backoff"] {
-            if table.has(name) {
-                table.refuse(
-                    name,
-                    "means nothing with `delivery = \"at-most-once\"`: there is one attempt; leave it out",
-                );
-            }
-        }
-        max_attempts = 1;
-    }
-    Some(Consume { queue: queue?, order, delivery, concurrency, max_attempts, timeout, backoff })
-}
-
-fn backoff(mut table: Table<'_>) -> Backoff {
-    let base = table.duration("base", MILLISECOND..=DAY, "1s");
-    let factor = table.number("factor", 1.0..=100.0, 2.0);
-    let max = table.duration("max", MILLISECOND..=BACKOFF_MAX, "10m");
-    let jitter = table.number("jitter", 0.0..=1.0, 0.2);
-    let base = base.unwrap_or(Duration::from_secs(1));
-    let longest = max.unwrap_or_else(|| base.max(Duration::from_secs(600)));
-    if longest < base {
-        table.refuse("max", "is shorter than `base`, the first wait");
-    }
-    table.finish();
-    Backoff { base, factor: factor.unwrap_or(2.0), max: longest, jitter: jitter.unwrap_or(0.2) }
 }
 
 fn canary(root: &mut Table<'_>, reader: bool) -> Option<Canary> {

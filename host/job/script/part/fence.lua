@@ -1,8 +1,12 @@
--- Part, needs `count`: take_record(inflight, stats, field) -> the record, taken away from the host; nil if it is
--- gone, for then the run no longer owns its job. Whatever ends a run passes here before anything else changes.
-local function take_record(inflight, stats, field)
+-- Part, needs `count`, `place`: take_record(inflight, stats, field, header) -> the record, taken away from the host; nil
+-- if it is gone, for then the run no longer owns its job. Whatever ends a run passes here before anything else changes.
+-- A job whose next header says `!key` as well keeps its place among those with its key.
+local function take_record(inflight, stats, field, header)
   local record = redis.call('HGET', inflight, field)
   if not record then return count(stats, 'late', 1) end
   redis.call('HDEL', inflight, field)
+  if string.byte(field) == 101 and not (header and string.find(header, ' !key=', 1, true)) then -- 101 is "e".
+    leave_key(stats, record)
+  end
   return record
 end

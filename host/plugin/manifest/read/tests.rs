@@ -1,6 +1,10 @@
 //! What manifests mean, and the words for everything that can be wrong with one.
 
 use super::*;
+use crate::job::backoff::Backoff;
+use crate::job::limit::{KeyLimits, KeySource, QueueLimits, Rate};
+use crate::job::name::QueueName;
+use crate::job::store::{Delivery, Order};
 
 fn parse(text: &str) -> Result<Manifest, String> {
     manifest("t.toml", text, &Ceilings::default()).map_err(|problems| problems.to_string())
@@ -28,6 +32,7 @@ fn defaults_are_those_of_the_design() {
             max: Duration::from_secs(600),
             jitter: 0.2,
         },
+        limits: QueueLimits::default(),
     };
     assert_eq!(found.consume, [expected]);
     assert_eq!(found.kind, Kind::Worker);
@@ -137,6 +142,31 @@ fn the_words_for_what_is_wrong() {
         count += 1;
     }
     assert!(count > 50, "only {count} cases were read");
+}
+
+#[test]
+fn limits_of_the_fleet_are_read() {
+    let limits = |fields: &str| {
+        let found = parse(&format!("kind = \"worker\"\n[[consume]]\nqueue = \"q\"\n{fields}"));
+        found.map(|manifest| manifest.consume[0].limits.clone())
+    };
+    let second = Duration::from_secs(1);
+    assert_eq!(
+        limits("fleet_concurrency = 3\nrate = \"100/s\"").unwrap(),
+        QueueLimits { fleet_concurrency: Some(3), rate: Some(Rate { count: 100, per: second }), key: None }
+    );
+    let key = |fields: &str| limits(fields).unwrap().key.unwrap();
+    assert_eq!(
+        key("key = \"header:tenant\"\nkey_concurrency = 2\nkey_rate = \"5 / 2m\""),
+        KeyLimits {
+            source: KeySource::Header("tenant".to_owned()),
+            concurrency: Some(2),
+            rate: Some(Rate { count: 5, per: Duration::from_secs(120) }),
+            in_order: false,
+        }
+    );
+    let ordered = key("key = \"/a/b\"\nkey_order = true");
+    assert_eq!((ordered.source, ordered.concurrency), (KeySource::Payload("/a/b".to_owned()), Some(1)));
 }
 
 #[test]
