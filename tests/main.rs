@@ -32,6 +32,8 @@ mod guests;
 mod kv;
 // Storms over a ledger: short ones.
 mod ledger;
+// What the whole fleet may run of a queue.
+mod limits;
 // What loading refuses, in the exact words.
 mod load;
 // Plain Redis clients on the same lists and keys.
