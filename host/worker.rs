@@ -14,6 +14,7 @@ pub mod feeder;
 pub mod lane;
 pub mod membership;
 pub mod poll;
+pub mod precedence;
 pub mod reaper;
 mod runner;
 mod wall;

@@ -38,6 +38,8 @@ mod limits;
 mod load;
 // Plain Redis clients on the same lists and keys.
 mod plain_client;
+// Queues of one host beside each other.
+mod priority;
 // `queue` against a real Redis.
 mod queue;
 // What became of each kind of run.

@@ -20,6 +20,7 @@ use crate::worker::executor::ExecutorHandle;
 use crate::worker::fate::Rules;
 use crate::worker::feeder::{Feeder, FeederParts};
 use crate::worker::lane::{Lane, LaneParts, Observer};
+use crate::worker::precedence::Precedence;
 
 /// All lanes of a host and their feeders.
 pub(super) struct Lanes {
@@ -29,6 +30,7 @@ pub(super) struct Lanes {
     commits: Link,
     contention: Arc<Contention>,
     sandboxes: Arc<Semaphore>,
+    precedence: Arc<Precedence>,
     observer: Option<Observer>,
     dead: DeadLimits,
     crashes_max: u32,
@@ -75,6 +77,7 @@ impl Lanes {
             commits: Link::new(&redis.address, "commits", redis.timeout, Tracking::Off)?,
             contention: Arc::default(),
             sandboxes: Arc::new(Semaphore::new(usize::try_from(settings.ceilings.instances).unwrap_or(1))),
+            precedence: Arc::default(),
             feeders,
             executor,
             observer,
@@ -97,7 +100,8 @@ impl Lanes {
             guests: self.guests.clone(),
             commits: self.commits.clone(),
             contention: self.contention.clone(),
-            share: self.executor.share(loaded.name.as_str()),
+            share: self.executor.share(loaded.name.as_str(), consume.weight),
+            precedence: self.precedence.clone(),
             sandboxes: self.sandboxes.clone(),
             observer: self.observer.clone(),
         }));
@@ -181,6 +185,8 @@ pub(super) fn policy(consume: &Consume, manifest: &Manifest, crashes_max: u32) -
             in_order: consume.limits.is_in_order(),
         },
         limits: consume.limits.clone(),
+        priority: consume.priority,
+        weight: consume.weight,
         crashes_max,
     }
 }

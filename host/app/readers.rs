@@ -78,7 +78,7 @@ impl Readers {
         let stop = watch::Sender::new(false);
         let stopped = stop.subscribe();
         let former = self.open.remove(&name);
-        let task = self.executor.share(name.as_str()).spawn(async move {
+        let task = self.executor.share(name.as_str(), 1).spawn(async move {
             if let Some(former) = former {
                 former.end().await;
             }
@@ -141,7 +141,7 @@ impl Trial {
         let link = link.map_err(|error| error.to_string())?;
         let (version, timeout) = (loaded.version.clone(), loaded.manifest.read_timeout);
         let context = RunContext { link, settings: Arc::default(), timeout, plan: Plan::Immediate };
-        let share = executor.share(loaded.name.as_str());
+        let share = executor.share(loaded.name.as_str(), 1);
         let asked = share.spawn(async move { version.read_config(&context).await.settings });
         let answer = AssertUnwindSafe(asked).catch_unwind().await;
         answer.unwrap_or_else(|_| Err("asking it failed inside the host".to_owned())).map(drop)

@@ -63,6 +63,10 @@ pub struct Consume {
     pub backoff: Backoff,
     /// What the whole fleet may run of it.
     pub limits: QueueLimits,
+    /// Queues of one host with a lower one take no jobs while this one has some that wait.
+    pub priority: u32,
+    /// How much of the processors it gets beside others that want them, too.
+    pub weight: u32,
 }
 
 /// How a new version is tried on some of the runs.

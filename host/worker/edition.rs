@@ -27,6 +27,10 @@ pub struct Policy {
     pub rules: Rules,
     /// What the whole fleet may run of the queue.
     pub limits: QueueLimits,
+    /// Queues of this host with a lower one take no jobs while this one has some that wait.
+    pub priority: u32,
+    /// The queue's share of the threads that guests run on, beside those of others.
+    pub weight: u32,
     /// Largest payload a run is given; a job with a larger one is buried.
     pub payload_bytes_max: u64,
     /// Runs that ended with their host before a job is buried.

@@ -254,6 +254,8 @@ impl Feeder {
 
     /// Does what a failed exchange calls for, and returns when another attempt makes sense.
     async fn setback(&mut self, error: StoreError) {
+        // Who can do nothing holds up nobody.
+        self.standing.press(0, false);
         let queue = self.lane.queue.as_str();
         match error {
             StoreError::NoLease => self.rejoin().await,

@@ -1,21 +1,22 @@
 //! Where guests run: a few threads that plugins share. Whichever plugin has used least of the processors goes next, and
 //! a busy guest gives way every millisecond (`sandbox`'s epochs), so that a plugin's share does not depend on what the
-//! others do, nor on how many runs they have. Nothing is kept idle: what nobody else wants, a plugin may have.
+//! others do, nor on how many runs they have; its queues share what it gets. Nothing is kept idle: what nobody else wants,
+//! a plugin may have.
 //!
 //! Tokio's own scheduler takes turns among tasks instead, where 64 busy guests take 64 turns to each of a good one.
 
+mod shares;
 mod turns;
 
-use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use async_task::{Runnable, Task};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use turns::{Member, Turns};
+use shares::{Place, Shares};
 
 /// Longest wait at the end for work that blocks.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
@@ -33,14 +34,13 @@ pub struct Executor {
 #[derive(Debug, Clone)]
 pub struct ExecutorHandle {
     shared: Arc<Shared>,
-    shares: Arc<Mutex<HashMap<String, Weak<Share>>>>,
     io: Handle,
 }
 
-/// One plugin's share of the threads.
+/// The share of the threads that one queue of a plugin has.
 #[derive(Debug)]
 pub struct Share {
-    member: Member,
+    place: Place,
     shared: Arc<Shared>,
 }
 
@@ -53,7 +53,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    turns: Turns<Runnable>,
+    shares: Shares<Runnable>,
     sleeping: usize,
     is_ended: bool,
 }
@@ -63,11 +63,10 @@ impl Executor {
     pub fn start(threads: usize) -> io::Result<Self> {
         let io =
             Builder::new_multi_thread().worker_threads(1).thread_name("sandhog-io").enable_all().build()?;
-        let handle =
-            ExecutorHandle { shared: Arc::default(), shares: Arc::default(), io: io.handle().clone() };
+        let handle = ExecutorHandle { shared: Arc::default(), io: io.handle().clone() };
         let mut executor = Self { handle, threads: Vec::new(), io: Some(io) };
         for _ in 0..threads.max(1) {
-            let ExecutorHandle { shared, io, .. } = executor.handle();
+            let ExecutorHandle { shared, io } = executor.handle();
             let thread = thread::Builder::new().name("sandhog-guests".to_owned()).spawn(move || {
                 let _entered = io.enter();
                 shared.work();
@@ -88,7 +87,7 @@ impl Drop for Executor {
         let shared = &self.handle.shared;
         let mut state = shared.lock();
         state.is_ended = true;
-        let left = state.turns.drain();
+        let left = state.shares.drain();
         drop(state);
         shared.work.notify_all();
         // Outside the lock: what is dropped here may wake what comes next.
@@ -112,17 +111,10 @@ impl ExecutorHandle {
         self.io.spawn_blocking(work)
     }
 
-    /// The share of this plugin: one, whoever asks for it.
-    pub fn share(&self, plugin: &str) -> Arc<Share> {
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(share) = shares.get(plugin).and_then(Weak::upgrade) {
-            return share;
-        }
-        shares.retain(|_, share| share.strong_count() > 0);
-        let member = self.shared.lock().turns.join();
-        let share = Arc::new(Share { member, shared: self.shared.clone() });
-        shares.insert(plugin.to_owned(), Arc::downgrade(&share));
-        share
+    /// A share for a queue of this plugin.
+    pub fn share(&self, plugin: &str, weight: u32) -> Arc<Share> {
+        let place = self.shared.lock().shares.join(plugin, weight);
+        Arc::new(Share { place, shared: self.shared.clone() })
     }
 }
 
@@ -143,7 +135,12 @@ impl Share {
 
     /// Puts on the share's account what others did for it: Redis, the threads that talk to it.
     pub fn charge(&self, took: Duration) {
-        self.shared.lock().turns.charge(self.member, took);
+        self.shared.lock().shares.charge(self.place, took);
+    }
+
+    /// Gives it another weight.
+    pub fn weigh(&self, weight: u32) {
+        self.shared.lock().shares.weigh(self.place, weight);
     }
 
     fn schedule(&self, runnable: Runnable) {
@@ -153,7 +150,7 @@ impl Share {
             drop(runnable);
             return;
         }
-        state.turns.add(self.member, runnable);
+        state.shares.add(self.place, runnable);
         let wake = state.sleeping > 0;
         drop(state);
         if wake {
@@ -164,7 +161,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.shared.lock().turns.leave(self.member);
+        self.shared.lock().shares.leave(self.place);
     }
 }
 
@@ -178,7 +175,7 @@ impl Shared {
     fn work(&self) {
         let mut state = self.lock();
         while !state.is_ended {
-            let Some((member, runnable)) = state.turns.next() else {
+            let Some((place, runnable)) = state.shares.next() else {
                 state.sleeping += 1;
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
                 state.sleeping -= 1;
@@ -189,7 +186,7 @@ impl Shared {
             runnable.run();
             let took = began.elapsed();
             state = self.lock();
-            state.turns.charge(member, took);
+            state.shares.charge(place, took);
         }
     }
 }
@@ -218,7 +215,7 @@ mod tests {
     #[test]
     fn a_few_short_runs_get_as_much_as_many_long_ones() {
         let executor = Executor::start(1).unwrap();
-        let (many, few) = (executor.handle().share("many"), executor.handle().share("few"));
+        let (many, few) = (executor.handle().share("many", 1), executor.handle().share("few", 1));
         let (of_many, of_few) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let (long, short) = (Duration::from_millis(1), Duration::from_micros(100));
         let mut tasks: Vec<_> = (0..32).map(|_| many.spawn(busy(long, of_many.clone()))).collect();
@@ -235,7 +232,7 @@ mod tests {
     fn tasks_end_with_their_value_or_are_dropped() {
         let executor = Executor::start(2).unwrap();
         let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let share = executor.handle().share("p");
+        let share = executor.handle().share("p", 1);
         let slept = share.spawn(async {
             tokio::time::sleep(Duration::from_millis(1)).await;
             7
@@ -250,13 +247,5 @@ mod tests {
         let panics = AssertUnwindSafe(share.spawn(async { panic!("a guest's task") }));
         assert!(io.block_on(panics.catch_unwind()).is_err());
         assert_eq!(io.block_on(share.spawn(async { 8 })), 8, "the thread goes on");
-    }
-
-    #[test]
-    fn one_plugin_has_one_share() {
-        let executor = Executor::start(1).unwrap();
-        let first = executor.handle().share("p");
-        assert!(Arc::ptr_eq(&first, &executor.handle().share("p")));
-        assert!(!Arc::ptr_eq(&first, &executor.handle().share("q")));
     }
 }

@@ -13,6 +13,7 @@ pub use super::desk::EFFECTS_BYTES_MAX;
 use super::desk::{BATCH, Ended, Load};
 use super::lane::Lane;
 use super::membership::{Membership, Tenure};
+use super::precedence::Standing;
 use super::runner;
 use super::window::Window;
 use crate::job::envelope::Header;
@@ -87,6 +88,9 @@ pub struct Feeder {
     urgent: bool,
     /// Whether the queue may have more.
     pub(super) hungry: bool,
+    /// What this queue says to others of its priority, and hears.
+    pub(super) standing: Standing,
+    precedence: watch::Receiver<Option<u32>>,
     /// Whether it has, and a limit kept the last claim from it.
     pub(super) limited: bool,
     /// When the next delayed job is due.
@@ -112,10 +116,15 @@ impl Feeder {
     pub fn new(lane: Arc<Lane>, parts: FeederParts, retired: Retired) -> Self {
         let now = Instant::now();
         let keys = lane.store.keys();
-        for key in [&keys.list, &keys.ready, &keys.delayed, &keys.paused] {
+        for key in [&keys.list, &keys.ready, &keys.delayed, &keys.paused, &keys.vacant] {
             parts.wake.watch_key(key, &lane.wake);
         }
+        let mut standing = lane.precedence.join();
+        let priority = lane.current().policy.priority;
+        standing.press(priority, priority > 0);
         Self {
+            precedence: standing.changes(),
+            standing,
             tenure: parts.membership.tenure(),
             former: Vec::new(),
             held: HashMap::new(),
@@ -157,6 +166,7 @@ impl Feeder {
                 continue;
             }
             let claim = self.appetite(load, phase);
+            let claim = self.give_precedence(claim, load, phase);
             let now = Instant::now();
             if claim > 0 || self.is_batch_due(still, now) {
                 (self.batch_since, self.urgent) = (None, false);
@@ -236,6 +246,14 @@ impl Feeder {
         }
     }
 
+    /// Tells others whether jobs wait here, and claims none while others of a higher priority do.
+    fn give_precedence(&mut self, claim: u32, load: Load, phase: Phase) -> u32 {
+        let priority = self.lane.current().policy.priority;
+        let presses = phase == Phase::Serving && (self.hungry || load.waiting > 0);
+        self.standing.press(priority, presses && priority > 0);
+        if self.standing.must_yield(priority) { 0 } else { claim }
+    }
+
     /// Jobs to hold beyond those that run; none where others would have to wait for them.
     pub(super) fn ahead(&self) -> usize {
         if self.lane.current().policy.limits.is_concurrency() { 0 } else { self.window.ahead() }
@@ -267,6 +285,7 @@ impl Feeder {
                 }
                 Call::Look
             }
+            Ok(()) = self.precedence.changed() => Call::Look,
             Ok(()) = self.generations.changed() => {
                 self.estrange();
                 Call::Look

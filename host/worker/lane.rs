@@ -11,6 +11,7 @@ use super::counters::Counters;
 use super::desk::Desk;
 use super::edition::{Edition, Editions};
 use super::executor::Share;
+use super::precedence::Precedence;
 use crate::job::name::QueueName;
 use crate::job::store::{Delivery, JobStore};
 use crate::sandbox::{Contention, Foresight};
@@ -48,8 +49,10 @@ pub struct Lane {
     pub contention: Arc<Contention>,
     /// What runs of this queue were seen to read.
     pub(super) foresight: Arc<Foresight>,
-    /// The plugin's share of the threads that guests run on.
+    /// The queue's share of the threads that guests run on.
     pub share: Arc<Share>,
+    /// What queues of this host know of each other's priorities.
+    pub precedence: Arc<Precedence>,
     /// Sandboxes of the whole host: a run waits for one rather than fail.
     pub sandboxes: Arc<Semaphore>,
     /// What happened.
@@ -79,8 +82,10 @@ pub struct LaneParts {
     pub commits: Link,
     /// Keys that runs of this host fight about.
     pub contention: Arc<Contention>,
-    /// The plugin's share of the threads that guests run on.
+    /// The queue's share of the threads that guests run on.
     pub share: Arc<Share>,
+    /// What queues of this host know of each other's priorities.
+    pub precedence: Arc<Precedence>,
     /// Sandboxes of the whole host.
     pub sandboxes: Arc<Semaphore>,
     /// Who measures, if anybody.
@@ -102,6 +107,7 @@ impl Lane {
             contention: parts.contention,
             foresight: Arc::default(),
             share: parts.share,
+            precedence: parts.precedence,
             sandboxes: parts.sandboxes,
             counters: Arc::new(Counters::default()),
             observer: parts.observer,
@@ -113,6 +119,7 @@ impl Lane {
 
     /// Replaces what new runs take, in one step.
     pub fn exchange(&self, editions: Editions) {
+        self.share.weigh(editions.current().policy.weight);
         self.editions.store(Arc::new(editions));
     }
 

@@ -23,7 +23,9 @@ pub(super) struct Turns<T> {
 
 #[derive(Debug)]
 struct Account<T> {
+    /// Time used, divided by the weight.
     used: Duration,
+    weight: u32,
     tasks: VecDeque<T>,
 }
 
@@ -34,12 +36,25 @@ impl<T> Default for Turns<T> {
 }
 
 impl<T> Turns<T> {
-    /// One more who shares.
-    pub(super) fn join(&mut self) -> Member {
+    /// One more who shares; of two that want to run, one with twice the weight gets twice the time.
+    pub(super) fn join(&mut self, weight: u32) -> Member {
         self.joined += 1;
         let member = Member(self.joined);
-        self.members.insert(member, Account { used: self.now, tasks: VecDeque::new() });
+        self.members
+            .insert(member, Account { used: self.now, weight: weight.max(1), tasks: VecDeque::new() });
         member
+    }
+
+    /// Gives a member another weight.
+    pub(super) fn weigh(&mut self, member: Member, weight: u32) {
+        if let Some(account) = self.members.get_mut(&member) {
+            account.weight = weight.max(1);
+        }
+    }
+
+    /// The greatest weight of all members.
+    pub(super) fn weight_max(&self) -> Option<u32> {
+        self.members.values().map(|account| account.weight).max()
     }
 
     /// Forgets a member that has nothing to run any more.
@@ -75,7 +90,7 @@ impl<T> Turns<T> {
     pub(super) fn charge(&mut self, member: Member, took: Duration) {
         let Some(account) = self.members.get_mut(&member) else { return };
         let before = account.used;
-        account.used += took;
+        account.used += took / account.weight;
         if self.waiting.remove(&(before, member)) {
             self.waiting.insert((account.used, member));
         }
@@ -97,7 +112,7 @@ mod tests {
     #[test]
     fn whoever_used_least_goes_next() {
         let mut turns = Turns::default();
-        let (a, b) = (turns.join(), turns.join());
+        let (a, b) = (turns.join(1), turns.join(1));
         for task in 0..4 {
             turns.add(a, task);
             turns.add(b, 10 + task);
@@ -112,9 +127,27 @@ mod tests {
     }
 
     #[test]
+    fn twice_the_weight_is_twice_the_time() {
+        let mut turns = Turns::default();
+        let (a, b) = (turns.join(1), turns.join(1));
+        turns.weigh(b, 2);
+        for _ in 0..12 {
+            turns.add(a, "a");
+            turns.add(b, "b");
+        }
+        let mut order = String::new();
+        for _ in 0..12 {
+            let (member, task) = turns.next().unwrap();
+            turns.charge(member, MS);
+            order.push_str(task);
+        }
+        assert_eq!(order.matches('b').count(), 8, "{order}");
+    }
+
+    #[test]
     fn rest_is_not_saved_up() {
         let mut turns = Turns::default();
-        let (a, b) = (turns.join(), turns.join());
+        let (a, b) = (turns.join(1), turns.join(1));
         for _ in 0..100 {
             turns.add(a, "a");
             let (member, _) = turns.next().unwrap();
@@ -137,7 +170,7 @@ mod tests {
     #[test]
     fn who_left_is_forgotten() {
         let mut turns = Turns::default();
-        let a = turns.join();
+        let a = turns.join(1);
         turns.add(a, 1);
         assert_eq!(turns.drain(), [1]);
         turns.leave(a);

@@ -23,6 +23,9 @@ const CONSUME_MAX: usize = 256;
 const BACKOFF_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Most runs at once in a fleet, and most starts in the time of a rate: far above what one Redis serves.
 const FLEET_MAX: u32 = 1_000_000;
+/// Most of a priority and of a weight: more than anybody tells apart.
+const PRIORITY_MAX: u32 = 1_000;
+const WEIGHT_MAX: u32 = 1_000;
 /// Longest JSON pointer or name of a header.
 const SOURCE_BYTES_MAX: usize = 256;
 
@@ -99,6 +102,8 @@ fn queue(table: &mut Table<'_>, ceilings: &Ceilings) -> Option<Consume> {
     let timeout = table.duration("timeout", MILLISECOND..=DAY, "30s").unwrap_or(Duration::from_secs(30));
     let backoff = backoff(table.table("backoff"));
     let limits = limits(table, delivery, order);
+    let priority = table.integer("priority", 0..=PRIORITY_MAX, 10).unwrap_or(0);
+    let weight = table.integer("weight", 1..=WEIGHT_MAX, 3).unwrap_or(1);
     if delivery == Delivery::AtMostOnce {
         for name in ["max_attempts", "backoff"] {
             if table.has(name) {
@@ -110,7 +115,18 @@ fn queue(table: &mut Table<'_>, ceilings: &Ceilings) -> Option<Consume> {
         }
         max_attempts = 1;
     }
-    Some(Consume { queue: queue?, order, delivery, concurrency, max_attempts, timeout, backoff, limits })
+    Some(Consume {
+        queue: queue?,
+        order,
+        delivery,
+        concurrency,
+        max_attempts,
+        timeout,
+        backoff,
+        limits,
+        priority,
+        weight,
+    })
 }
 
 fn backoff(mut table: Table<'_>) -> Backoff {

@@ -33,6 +33,8 @@ fn defaults_are_those_of_the_design() {
             jitter: 0.2,
         },
         limits: QueueLimits::default(),
+        priority: 0,
+        weight: 1,
     };
     assert_eq!(found.consume, [expected]);
     assert_eq!(found.kind, Kind::Worker);
