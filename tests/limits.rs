@@ -87,7 +87,8 @@ async fn a_fleet_never_runs_more_than_it_may_whoever_is_killed() {
         let _: u64 = plain.rpush("jobs", some).await.unwrap();
     }
     let (over, looks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
-    let watcher = tokio::spawn(watch(redis.plain().await, over.clone(), looks.clone()));
+    let mut watcher = tokio::task::JoinSet::new();
+    watcher.spawn(watch(redis.plain().await, over.clone(), looks.clone()));
     let url = redis.url();
     let mut hosts = Vec::new();
     for name in ["one", "two", "three"] {
@@ -113,7 +114,7 @@ async fn a_fleet_never_runs_more_than_it_may_whoever_is_killed() {
     })
     .await;
     over.store(true, Relaxed);
-    let (most, most_of_key) = watcher.await.unwrap();
+    let (most, most_of_key) = watcher.join_next().await.unwrap().unwrap();
     assert!(looks.load(Relaxed) > 100, "only {looks:?} looks");
     assert_eq!((most, most_of_key), (FLEET, PER_KEY), "the limits were reached and never passed");
     let receipts = receipts::receipts(&mut plain).await;
