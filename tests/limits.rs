@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use rustix::process::Signal;
+use sandhog::job::inspect;
 use sandhog::job::name::QueueName;
 use sandhog::job::push::{PushOptions, push};
 
@@ -161,6 +162,8 @@ async fn a_full_key_holds_up_no_other_one() {
     until("the fast ones are done", async || length(&mut plain, "seen").await == 20).await;
     let parked: usize = plain.hget("{jobs}:sandhog:parked", "slow").await.unwrap();
     assert_eq!(parked, 99, "one of the slow ones runs");
+    let counts = inspect::counts(&redis.link(), &QueueName::new("jobs").unwrap()).await.unwrap();
+    assert_eq!((counts.parked, counts.inflight), (99, 1));
     let _: () = plain.set("go", "1").await.unwrap();
     until("the slow ones are done", async || length(&mut plain, "seen").await == 120).await;
     stop(host).await;

@@ -87,10 +87,16 @@ fn table(rows: &[(QueueName, QueueCounts)]) -> Table {
             text::count(counts.dead),
             stat("completed"),
             stat("retried"),
-            if counts.paused { "paused".to_owned() } else { String::new() },
+            state(counts),
         ]);
     }
     table
+}
+
+fn state(counts: &QueueCounts) -> String {
+    let parked = (counts.parked > 0).then(|| format!("{} parked", text::count(counts.parked)));
+    let words = counts.paused.then(|| "paused".to_owned()).into_iter().chain(parked);
+    words.collect::<Vec<_>>().join(", ")
 }
 
 fn document(queue: &QueueName, counts: &QueueCounts) -> Value {
@@ -101,6 +107,7 @@ fn document(queue: &QueueName, counts: &QueueCounts) -> Value {
         "inflight": counts.inflight,
         "delayed": counts.delayed,
         "dead": counts.dead,
+        "parked": counts.parked,
         "paused": counts.paused,
         "stats": counts.stats,
     })

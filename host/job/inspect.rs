@@ -33,6 +33,8 @@ pub struct QueueCounts {
     pub delayed: u64,
     /// Buried.
     pub dead: u64,
+    /// Held back because others with their key run.
+    pub parked: u64,
     /// Whether an operator holds the queue.
     pub paused: bool,
     /// What happened so far, by the words of the scripts: jobs `claimed`, `completed`, `discarded`, `retried`,
@@ -92,7 +94,8 @@ pub async fn known_queues(link: &Link) -> Result<Vec<QueueName>, StoreError> {
 /// How many jobs of `queue` are where.
 pub async fn counts(link: &Link, queue: &QueueName) -> Result<QueueCounts, StoreError> {
     let keys = QueueKeys::new(queue);
-    let at = [&keys.list, &keys.ready, &keys.delayed, &keys.dead, &keys.stats, &keys.paused, HOSTS];
+    let at =
+        [&keys.list, &keys.ready, &keys.delayed, &keys.dead, &keys.stats, &keys.paused, HOSTS, &keys.parked];
     let mut call = script::COUNTS.call(&at);
     call.arg(keys.inflight_prefix());
     let mut fields = Fields::new(script::COUNTS.run::<Value>(link, &call).await?)?;
@@ -106,9 +109,11 @@ pub async fn counts(link: &Link, queue: &QueueName) -> Result<QueueCounts, Store
         delayed: fields.number()?,
         dead: fields.number()?,
         paused: fields.number()? != 0,
+        parked: 0,
         stats: BTreeMap::new(),
     };
     let mut stats = elements(fields.next())?.into_iter();
+    counts.parked = fields.number()?;
     while let (Some(counter), Some(value)) = (stats.next(), stats.next()) {
         // A counter spoiled by hand is left out.
         if let Ok(value) = text(value)?.parse() {

@@ -66,8 +66,8 @@ pub struct QueueKeys {
     pub paused: String,
     /// Changed when the fleet may run more jobs of the queue again, for hosts that wait for that. A string.
     pub vacant: String,
-    /// How many jobs wait for a place among those with their key: key by number. A hash. The jobs of one key are
-    /// in a list of the same name with a colon and the key after it, as envelopes.
+    /// How many jobs wait for a place among those with their key: key by number, a blank by the number of all. A
+    /// hash. The jobs of one key are in a list of the same name with a colon and the key after it, as envelopes.
     pub parked: String,
     prefix: String,
 }

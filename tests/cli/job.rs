@@ -271,7 +271,7 @@ fn programs_get_one_document() {
         program.json(&["queues", "orders"]),
         json!({ "queues": [{
             "queue": "orders", "waiting": 2, "ready": 0, "inflight": 0, "delayed": 0, "dead": 1,
-            "paused": false, "stats": {},
+            "parked": 0, "paused": false, "stats": {},
         }] })
     );
     let page = program.json(&["jobs", "list", "orders", "--limit", "1"]);

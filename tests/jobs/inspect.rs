@@ -30,6 +30,7 @@ async fn counts_tell_how_many_are_where() {
     scene.begin(EVERYWHERE).await;
     scene.send(&["SET", ":paused", "1"]).await;
     let expected = QueueCounts {
+        parked: 0,
         waiting: 3,
         ready: 1,
         inflight: 3,

@@ -51,7 +51,7 @@ impl Promise {
 pub(super) fn judge(orders: &Orders, seen: &Seen, counted: &Counted) -> Vec<Promise> {
     let jobs = &counted.jobs;
     let stat = |name: &str| jobs.stats.get(name).copied().unwrap_or(0);
-    let left = jobs.waiting + jobs.ready + jobs.inflight + jobs.delayed;
+    let left = jobs.waiting + jobs.ready + jobs.inflight + jobs.delayed + jobs.parked;
     let settled = stat("completed") + stat("buried") + stat("discarded");
     let dead: u64 = counted.dead.values().sum();
     let reasons = counted.dead.keys().filter(|reason| !reason.is_empty()).count() as u64;

@@ -174,7 +174,7 @@ impl<'t> Tour<'t> {
             self.patience(asked, "the queue does not become empty")?;
             let jobs = self.jobs().await?;
             self.show(number(&self.link, "orders:count").await?).await?;
-            if jobs.waiting + jobs.ready + jobs.inflight + jobs.delayed == 0 {
+            if jobs.waiting + jobs.ready + jobs.inflight + jobs.delayed + jobs.parked == 0 {
                 return Ok(());
             }
             tokio::time::sleep(LOOK_EVERY).await;

@@ -119,6 +119,7 @@ local function park(key, envelope)
   local parked = redis.pcall('RPUSH', prefix .. 'parked:' .. key, envelope)
   if type(parked) == 'table' then return false end
   redis.call('HINCRBY', prefix .. 'parked', key, 1)
+  redis.call('HINCRBY', prefix .. 'parked', ' ', 1)
   count(ARGV[8], 'parked', 1)
   return true
 end

@@ -3,7 +3,7 @@
 -- leave_key(stats, record) gives the place of a job that ends to the one of its key that waits longest, which becomes
 -- ready; nobody waits: the place is free. Beside `stats` are
 --   places      hash: key -> places taken; ' ' -> how many a key has, by the latest claim
---   parked      hash: key -> jobs that wait; and parked:<key>, the list of these
+--   parked      hash: key -> jobs that wait, ' ' -> all of them; and parked:<key>, the list of these
 -- None of this can fail: a key of a wrong type, put there by hand, limits nothing.
 local HANDED_ON_MAX = 16
 
@@ -27,5 +27,6 @@ local function leave_key(stats, record)
     if type(moved) ~= 'string' then return end
     taken = redis.call('HINCRBY', places, key, 1)
     less(prefix .. 'parked', key)
+    less(prefix .. 'parked', ' ')
   end
 end
