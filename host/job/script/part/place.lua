@@ -14,8 +14,10 @@ local function less(hash, field)
 end
 
 local function leave_key(stats, record)
-  local key = string.match(record, '^1 [^\n]* !key=([^ \n]*)')
-  if not key then return end
+  local line = string.sub(record, 1, string.find(record, '\n', 1, true) or 0)
+  local at = string.find(line, ' !key=', 1, true)
+  if not at then return end
+  local key = string.match(line, '^[^ \n]*', at + 6)
   local prefix = string.sub(stats, 1, -6) -- Without "stats".
   local places = prefix .. 'places'
   local taken = less(places, key)
