@@ -20,6 +20,8 @@ mod hostile;
 mod cli;
 // Components that are costly to compile; what is kept of compiling.
 mod compile;
+// Dead jobs: groups, searches, edits, files.
+mod dead;
 // Every change of a job's place: exact structures in Redis before and after.
 mod jobs;
 // A job's whole way: push, run, end.

@@ -1,14 +1,20 @@
-//! `sandhog jobs`: looks at single jobs, gives dead ones another chance, throws some away. What a row looks like
-//! is in `jobs/row`.
+//! `sandhog jobs`: looks at single jobs, searches for them, changes them. What a row looks like is in `jobs/row`, by
+//! what jobs are chosen in `jobs/select`.
 
+mod carry;
+mod edit;
+mod groups;
 mod row;
+mod select;
 
 use clap::{Subcommand, ValueEnum};
-use sandhog::job::edit::{self, Which};
+use sandhog::job::filter::Filter;
 use sandhog::job::inspect::{self, JobRow, Place};
 use sandhog::job::name::{JobId, QueueName};
 use sandhog::storage::link::Link;
 use serde_json::{Value, json};
+
+use select::Select;
 
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
@@ -16,8 +22,6 @@ use crate::cli::{argument, output, text};
 
 /// Rows of a page when the flag does not say it.
 const PAGE_ROWS: u32 = 20;
-/// Jobs that one edit moves at the most: whoever has more runs it again.
-const EDIT_JOBS_MAX: u64 = 10_000_000;
 /// Rows of a page at the most.
 const PAGE_ROWS_MAX: i64 = 1000;
 
@@ -30,17 +34,32 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Lists jobs, a page at a time.
+    /// Lists jobs, a page at a time, or searches for them.
     List(List),
     /// Shows one job with its whole payload.
     Show(Show),
     /// Makes dead or delayed jobs ready again; dead ones start over with no attempt counted.
-    Requeue(Edit),
+    Requeue(edit::Requeue),
     /// Throws ready, delayed or dead jobs away.
-    Discard(Discard),
+    Discard(edit::Discard),
+    /// Ends jobs wherever they are; running ones are stopped.
+    Cancel(edit::Cancel),
+    /// Groups dead jobs by what their failures have in common.
+    Groups(groups::Args),
+    /// Prints jobs as lines of JSON.
+    Export(carry::Export),
+    /// Adds jobs from lines of JSON; those that are there already are left out.
+    Import(carry::Import),
 }
 
+const LIST_EXAMPLES: &str = "\
+Examples:
+  sandhog jobs list orders
+  sandhog jobs list orders --place dead --text 'no such user' --since 2h
+  sandhog jobs list orders --place waiting --limit 100 --cursor 100";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = LIST_EXAMPLES)]
 struct List {
     /// The queue.
     #[arg(value_parser = argument::queue)]
@@ -54,6 +73,8 @@ struct List {
     /// Where the last page ended, as it said itself; needs `--place`.
     #[arg(long)]
     cursor: Option<String>,
+    #[command(flatten)]
+    select: Select,
 }
 
 #[derive(Debug, clap::Args)]
@@ -69,31 +90,6 @@ struct Show {
     payload: bool,
 }
 
-#[derive(Debug, clap::Args)]
-struct Edit {
-    /// The queue.
-    #[arg(value_parser = argument::queue)]
-    queue: QueueName,
-    /// The jobs.
-    #[arg(value_parser = argument::job_id, required_unless_present = "all", conflicts_with = "all")]
-    ids: Vec<JobId>,
-    /// All jobs of one place.
-    #[arg(long)]
-    all: bool,
-    /// The place; jobs that are named are found wherever they are.
-    #[arg(long, value_enum, default_value = "dead", conflicts_with = "ids")]
-    place: EditPlace,
-}
-
-#[derive(Debug, clap::Args)]
-struct Discard {
-    #[command(flatten)]
-    edit: Edit,
-    /// Does not ask.
-    #[arg(long)]
-    yes: bool,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Places {
     All,
@@ -104,20 +100,17 @@ enum Places {
     Dead,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum EditPlace {
-    Dead,
-    Delayed,
-    Ready,
-}
-
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     match args.verb {
         Verb::List(list) => run_list(list, context).await,
         Verb::Show(show) => run_show(show, context).await,
-        Verb::Requeue(edit) => run_requeue(edit, context).await,
-        Verb::Discard(discard) => run_discard(discard, context).await,
+        Verb::Requeue(args) => edit::requeue(args, context).await,
+        Verb::Discard(args) => edit::discard(args, context).await,
+        Verb::Cancel(args) => edit::cancel(args, context).await,
+        Verb::Groups(args) => groups::run(args, context).await,
+        Verb::Export(args) => carry::export(args, context).await,
+        Verb::Import(args) => carry::import(args, context).await,
     }
 }
 
@@ -127,10 +120,11 @@ async fn run_list(list: List, context: &Context) -> Outcome {
         return Err(Failure::refused("a cursor belongs to one place").with_hint("add `--place`"));
     }
     let link = context.link().await?;
+    let filter = list.select.filter(&[], context.redis_now_ms(&link).await?);
     let mut rows = Vec::new();
     let mut more = Vec::new();
     for place in places {
-        let (page, next) = pages(&link, &list, *place).await?;
+        let (page, next) = pages(&link, &list, *place, &filter).await?;
         rows.extend(page);
         more.extend(next.map(|cursor| (*place, cursor)));
     }
@@ -156,9 +150,17 @@ async fn run_list(list: List, context: &Context) -> Outcome {
 }
 
 /// As many jobs of `place` as were asked for, and where to go on.
-async fn pages(link: &Link, list: &List, place: Place) -> Outcome<(Vec<JobRow>, Option<String>)> {
-    let mut rows: Vec<JobRow> = Vec::new();
+async fn pages(
+    link: &Link,
+    list: &List,
+    place: Place,
+    filter: &Filter,
+) -> Outcome<(Vec<JobRow>, Option<String>)> {
     let mut cursor = list.cursor.clone();
+    if !filter.is_empty() {
+        return Ok(inspect::search(link, &list.queue, place, filter, cursor, list.limit).await?);
+    }
+    let mut rows: Vec<JobRow> = Vec::new();
     loop {
         let wanted = list.limit.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX));
         let (page, next) =
@@ -188,70 +190,6 @@ async fn run_show(show: Show, context: &Context) -> Outcome {
     }
     let now_ms = context.redis_now_ms(&link).await?;
     Ok(context.out.text(&row::sheet(&found, &payload, now_ms))?)
-}
-
-async fn run_requeue(edit: Edit, context: &Context) -> Outcome {
-    let place = match edit.place {
-        EditPlace::Dead => Place::Dead,
-        EditPlace::Delayed => Place::Delayed,
-        EditPlace::Ready => return Err(Failure::refused("ready jobs need no requeue")),
-    };
-    let link = context.link().await?;
-    let moved = edit::requeue(&link, &edit.queue, &edit.which(place), EDIT_JOBS_MAX).await?;
-    finish_edit(context, "requeued", moved, &edit)
-}
-
-async fn run_discard(discard: Discard, context: &Context) -> Outcome {
-    let edit = discard.edit;
-    let place = match edit.place {
-        EditPlace::Dead => Place::Dead,
-        EditPlace::Delayed => Place::Delayed,
-        EditPlace::Ready => Place::Ready,
-    };
-    let link = context.link().await?;
-    if edit.all && !discard.yes {
-        let counts = inspect::counts(&link, &edit.queue).await?;
-        let jobs = match place {
-            Place::Delayed => counts.delayed,
-            Place::Ready => counts.ready,
-            _ => counts.dead,
-        };
-        let queue = text::visible(edit.queue.as_str().as_bytes(), 80);
-        let question =
-            format!("discard all {} {} jobs of `{queue}`?", text::count(jobs), row::place_name(place));
-        match output::confirm(&question)? {
-            Some(true) => {}
-            Some(false) => return Err(Failure::refused("nothing was discarded")),
-            None => {
-                return Err(Failure::refused("will not discard all jobs of a place unasked")
-                    .with_hint("add `--yes` where nobody can answer"));
-            }
-        }
-    }
-    let discarded = edit::discard(&link, &edit.queue, &edit.which(place), EDIT_JOBS_MAX).await?;
-    finish_edit(context, "discarded", discarded, &edit)
-}
-
-/// Tells how many jobs an edit reached; missing one that was named is a failure.
-fn finish_edit(context: &Context, verb: &str, moved: u64, edit: &Edit) -> Outcome {
-    if context.out.is_json() {
-        context.out.document(&json!({ "queue": edit.queue.as_str(), verb: moved }))?;
-    } else {
-        context.out.line(&format!("{verb} {}", text::counted(moved, "job", "jobs")))?;
-    }
-    let named = edit.ids.len() as u64;
-    if moved < named {
-        let missing = text::counted(named - moved, "job was", "jobs were");
-        return Err(Failure::failed(format!("{missing} not {verb}"))
-            .with_hint("it may be done, running, or waiting in the plain list; `sandhog jobs show` tells"));
-    }
-    Ok(())
-}
-
-impl Edit {
-    fn which(&self, place: Place) -> Which<'_> {
-        if self.all { Which::All(place) } else { Which::Ids(&self.ids) }
-    }
 }
 
 fn places(places: Places) -> &'static [Place] {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use redis::Value;
 
 use super::envelope::Header;
+use super::filter::Filter;
 use super::key::{HOSTS, QueueKeys};
 use super::name::{HostId, JobId, QueueName, first_seen_ms};
 use super::reply::{Fields, bytes, list as elements, text};
@@ -37,8 +38,8 @@ pub struct QueueCounts {
     pub parked: u64,
     /// Whether an operator holds the queue.
     pub paused: bool,
-    /// What happened so far, by the words of the scripts: jobs `claimed`, `completed`, `discarded`, `retried`,
-    /// `buried`, `released`, `reaped`; `late`, runs that no longer owned their job at their end; `commits`, those of
+    /// What happened so far, by the words of the scripts: jobs `claimed`, `completed`, `discarded`, `cancelled`,
+    /// `retried`, `buried`, `released`, `reaped`; `late`, runs that no longer owned their job at their end; `commits`, those of
     /// the completed that ended together with their effects, the number of these `effects`, and `conflicts`, runs
     /// whose assumptions did not hold; `dead_bytes`, what the dead take up, and `dead_dropped`.
     pub stats: BTreeMap<String, u64>,
@@ -134,8 +135,42 @@ pub async fn list(
 ) -> Result<(Vec<JobRow>, Option<String>), StoreError> {
     let skip = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
     let look = count.clamp(1, PAGE_MAX);
-    let (rows, next) = page(link, queue, place, skip, look, PREVIEW_BYTES_MAX, "").await?;
-    Ok((rows, next.map(|next| next.to_string())))
+    let wanted = Wanted { skip, look, payload_bytes: PREVIEW_BYTES_MAX, ids: &[], newest: true };
+    let page = page(link, queue, place, &wanted).await?;
+    Ok((page.seen.into_iter().map(|seen| seen.row).collect(), page.next.map(|next| next.to_string())))
+}
+
+/// As many jobs of one place as were asked for of those that fit, in the order of `list`, and where to go on.
+pub async fn search(
+    link: &Link,
+    queue: &QueueName,
+    place: Place,
+    filter: &Filter,
+    cursor: Option<String>,
+    count: u32,
+) -> Result<(Vec<JobRow>, Option<String>), StoreError> {
+    let mut skip = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
+    let payload_bytes = if filter.text.is_some() { u32::MAX } else { PREVIEW_BYTES_MAX };
+    let ids = &filter.ids;
+    let mut rows = Vec::new();
+    loop {
+        let wanted = Wanted { skip, look: PAGE_MAX, payload_bytes, ids, newest: true };
+        let page = page(link, queue, place, &wanted).await?;
+        for Seen { mut row, nth, .. } in page.seen {
+            if !filter.fits(&row) {
+                continue;
+            }
+            if rows.len() >= count as usize {
+                return Ok((rows, Some((skip + nth).to_string())));
+            }
+            row.preview.truncate(PREVIEW_BYTES_MAX as usize);
+            rows.push(row);
+        }
+        match page.next {
+            Some(next) => skip = next,
+            None => return Ok((rows, None)),
+        }
+    }
 }
 
 /// One job and its payload (`SHOW_BYTES_MAX` at most), wherever it is.
@@ -147,53 +182,91 @@ pub async fn show(
     for place in [Place::Inflight, Place::Ready, Place::Delayed, Place::Dead] {
         let mut skip = Some(0);
         while let Some(from) = skip {
-            let (mut rows, next) =
-                page(link, queue, place, from, PAGE_MAX, SHOW_BYTES_MAX, id.as_str()).await?;
-            if let Some(mut row) = rows.pop() {
+            let ids = std::slice::from_ref(id);
+            let payload_bytes = SHOW_BYTES_MAX;
+            let wanted = Wanted { skip: from, look: PAGE_MAX, payload_bytes, ids, newest: true };
+            let mut page = page(link, queue, place, &wanted).await?;
+            if let Some(Seen { mut row, .. }) = page.seen.pop() {
                 let payload = row.preview.clone();
                 row.preview.truncate(PREVIEW_BYTES_MAX as usize);
                 return Ok(Some((row, payload)));
             }
-            skip = next;
+            skip = page.next;
         }
     }
     Ok(None)
 }
 
-async fn page(
+/// What a page is to show.
+pub(super) struct Wanted<'a> {
+    /// Jobs to skip.
+    pub(super) skip: u64,
+    /// Jobs to look at.
+    pub(super) look: u32,
+    /// Bytes of each payload.
+    pub(super) payload_bytes: u32,
+    /// Jobs to look for; none for all.
+    pub(super) ids: &'a [JobId],
+    /// Whether those that died last come first.
+    pub(super) newest: bool,
+}
+
+/// A job as a page shows it.
+pub(super) struct Seen {
+    /// What is known of it.
+    pub(super) row: JobRow,
+    /// Its record: header and payload, the payload as far as was wanted.
+    pub(super) record: Vec<u8>,
+    /// Where it is among its host's records.
+    pub(super) field: String,
+    /// How many jobs of the page come before it.
+    pub(super) nth: u64,
+}
+
+/// A page.
+pub(super) struct Page {
+    /// The jobs.
+    pub(super) seen: Vec<Seen>,
+    /// Jobs to skip for the next page, if there is one. A page ends early where jobs are large.
+    pub(super) next: Option<u64>,
+}
+
+pub(super) async fn page(
     link: &Link,
     queue: &QueueName,
     place: Place,
-    skip: u64,
-    look: u32,
-    payload_bytes: u32,
-    id: &str,
-) -> Result<(Vec<JobRow>, Option<u64>), StoreError> {
+    wanted: &Wanted<'_>,
+) -> Result<Page, StoreError> {
     let keys = QueueKeys::new(queue);
     let (key, kind) = match place {
         Place::Waiting => (keys.list.as_str(), "list"),
         Place::Ready => (keys.ready.as_str(), "list"),
         Place::Delayed => (keys.delayed.as_str(), "oldest"),
-        Place::Dead => (keys.dead.as_str(), "newest"),
+        Place::Dead => (keys.dead.as_str(), if wanted.newest { "newest" } else { "oldest" }),
         Place::Inflight => (HOSTS, "inflight"),
     };
     let mut call = script::PAGE.call(&[key]);
-    call.arg(kind).arg(skip).arg(look).arg(payload_bytes).arg(keys.inflight_prefix()).arg(id);
+    call.arg(kind).arg(wanted.skip).arg(wanted.look).arg(wanted.payload_bytes);
+    call.arg(keys.inflight_prefix());
+    for id in wanted.ids {
+        call.arg(id.as_str());
+    }
     let mut fields = Fields::new(script::PAGE.run::<Value>(link, &call).await?)?;
     if fields.number()? != 0 {
         return Err(StoreError::WrongType(fields.text()?));
     }
     let next = fields.optional_number()?;
     let rows = elements(fields.next())?;
-    let rows: Result<Vec<JobRow>, StoreError> = rows.into_iter().map(|row| read_row(place, row)).collect();
-    Ok((rows?, next))
+    let seen: Result<Vec<Seen>, StoreError> = rows.into_iter().map(|row| read_row(place, row)).collect();
+    Ok(Page { seen: seen?, next })
 }
 
-fn read_row(place: Place, row: Value) -> Result<JobRow, StoreError> {
+fn read_row(place: Place, row: Value) -> Result<Seen, StoreError> {
     let mut fields = Fields::new(row)?;
     let (host, field, score) = (fields.text()?, fields.text()?, fields.text()?);
     let record_bytes = fields.number()?;
-    let mut record = bytes(fields.next())?;
+    let record = bytes(fields.next())?;
+    let nth = fields.number()?;
     let mut row = JobRow {
         place,
         id: None,
@@ -216,14 +289,16 @@ fn read_row(place: Place, row: Value) -> Result<JobRow, StoreError> {
         row.id = Some(header.id);
         (row.attempts, row.crashes) = (header.attempts, header.crashes);
         row.first_seen_ms = Some(header.first_seen_ms);
+        row.preview = payload.to_vec();
         row.notes = header.notes;
-        record.drain(..begins);
-    } else if let (Some(slot), Some(host)) = (slot, row.host.as_deref().and_then(HostId::parse)) {
+        return Ok(Seen { row, record, field, nth });
+    }
+    if let (Some(slot), Some(host)) = (slot, row.host.as_deref().and_then(HostId::parse)) {
         row.id = Some(JobId::claimed(&host, slot.seq));
         row.first_seen_ms = Some(first_seen_ms(&host, slot.seq));
     }
-    row.preview = record;
-    Ok(row)
+    row.preview = record.clone();
+    Ok(Seen { row, record, field, nth })
 }
 
 /// Scores are floating numbers in Redis; ours are whole.

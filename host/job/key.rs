@@ -103,6 +103,11 @@ impl QueueKeys {
         format!("{}inflight:", self.prefix)
     }
 
+    /// Changed when jobs that `host` runs were cancelled, for it to look at what it still owns. A string.
+    pub fn word(&self, host: &HostId) -> String {
+        format!("{}word:{host}", self.prefix)
+    }
+
     /// String that holds the id of the living job with this unique key.
     pub fn unique(&self, unique_key: &str) -> String {
         format!("{}unique:{unique_key}", self.prefix)

@@ -141,3 +141,29 @@ script!(
     "part/dead",
     "discard"
 );
+script!(
+    REMOVE,
+    " flags=allow-oom",
+    "part/now",
+    "part/wrong_type",
+    "part/count",
+    "part/envelope",
+    "part/unique",
+    "part/place",
+    "part/dead",
+    "remove"
+);
+script!(REVIVE, " flags=allow-oom", "part/wrong_type", "part/count", "part/envelope", "part/dead", "revive");
+script!(
+    CANCEL,
+    " flags=allow-oom",
+    "part/now",
+    "part/wrong_type",
+    "part/count",
+    "part/unique",
+    "part/place",
+    "cancel"
+);
+script!(
+    /// Without the flag: what is added is refused at the memory limit, before anything is written.
+    IMPORT, "", "part/wrong_type", "part/count", "import");

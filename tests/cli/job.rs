@@ -318,7 +318,7 @@ fn jobs_are_requeued_and_discarded() {
     $ sandhog jobs discard orders --all
     --- stderr
     sandhog: will not discard all jobs of a place unasked
-    hint: add `--yes` where nobody can answer
+    hint: add `--yes` where nobody can answer, or `--dry-run` to count them
     --- exit code 2
 
     $ sandhog jobs requeue orders --all --place ready

@@ -134,8 +134,8 @@ fn wrong_command_lines_are_refused_in_one_line() {
 
     $ sandhog jobs requeue orders
     --- stderr
-    sandhog: the following required arguments were not provided: <IDS>...
-    hint: usage: `sandhog jobs requeue <QUEUE> <IDS>...`
+    sandhog: it is not said which jobs are meant
+    hint: name them, describe them (`--text`, `--fingerprint`, …), or say `--all`
     --- exit code 2
 
     $ sandhog queues --pause

@@ -1,14 +1,19 @@
--- Page: shows some jobs of one place. Changes nothing. Payloads are cut here, so that a page stays small.
+-- Page: shows some jobs of one place. Changes nothing. Payloads are cut here, so that a page stays small; and it ends
+-- early when it has read many bytes, so that Redis is soon there for others.
 --
 -- KEYS   1 the list, ready, delayed or dead; hosts for what is in flight
 -- ARGV   1 list, oldest or newest (sorted sets), inflight  2 jobs to skip  3 jobs to look at  4 bytes of each
---        payload  5 prefix of the keys in flight  6 job id to look for; empty for all
--- Reply  {0, jobs to skip for the next page or false, {{host, field, score, bytes, header and payload}, …}}
+--        payload  5 prefix of the keys in flight  6… job ids to look for; none for all
+-- Reply  {0, jobs to skip for the next page or false, {{host, field, score, bytes, header and payload, how many of
+--        the page come before it}, …}}
 --        {1, key} of a wrong type
-local kind, skip, most, id = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[6]
+local READ_BYTES_MAX = 4194304
+local kind, skip, most, cut = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local wrong = wrong_type(KEYS[1], kind == 'list' and 'list' or 'zset')
 if wrong then return {1, wrong} end
-local rows = {}
+local wanted = {}
+for i = 6, #ARGV do wanted[ARGV[i]] = true end
+local rows, looked, bytes = {}, 0, 0
 
 local function add(host, field, score, record)
   local found, begins, _
@@ -17,24 +22,39 @@ local function add(host, field, score, record)
   else
     found = host .. '-' .. field
   end
-  if id ~= '' and found ~= id then return end
-  rows[#rows + 1] = {host, field, score, #record, string.sub(record, 1, (begins or 1) - 1 + ARGV[4])}
+  if #ARGV < 6 or wanted[found or ''] then
+    rows[#rows + 1] = {host, field, score, #record, string.sub(record, 1, (begins or 1) - 1 + cut), looked}
+  end
+  looked, bytes = looked + 1, bytes + #record
 end
 
-local last = skip + most - 1
-if kind == 'list' then
-  for _, record in ipairs(redis.call('LRANGE', KEYS[1], skip, last)) do add('', '', '', record) end
-  return {0, last + 1 < redis.call('LLEN', KEYS[1]) and last + 1, rows}
+-- A few at first, then as many as there is room for if they are like these.
+local function portion()
+  if looked == 0 then return math.min(most, 4) end
+  local like = bytes == 0 and most or math.floor((READ_BYTES_MAX - bytes) / bytes * looked)
+  return math.min(most - looked, 128, math.max(1, like))
 end
+
+local function ended(length)
+  local next_skip = skip + looked
+  return {0, next_skip < length and next_skip, rows}
+end
+
 if kind ~= 'inflight' then
-  local records
-  if kind == 'newest' then
-    records = redis.call('ZRANGE', KEYS[1], skip, last, 'REV', 'WITHSCORES')
-  else
-    records = redis.call('ZRANGE', KEYS[1], skip, last, 'WITHSCORES')
+  while looked < most and bytes < READ_BYTES_MAX do
+    local ask, from, records = portion(), skip + looked, nil
+    if kind == 'list' then
+      records = redis.call('LRANGE', KEYS[1], from, from + ask - 1)
+      for _, record in ipairs(records) do add('', '', '', record) end
+    else
+      local reverse = kind == 'newest' and {'REV'} or {}
+      reverse[#reverse + 1] = 'WITHSCORES'
+      records = redis.call('ZRANGE', KEYS[1], from, from + ask - 1, unpack(reverse))
+      for i = 1, #records, 2 do add('', '', records[i + 1], records[i]) end
+    end
+    if skip + looked < from + ask then break end
   end
-  for i = 1, #records, 2 do add('', '', records[i + 1], records[i]) end
-  return {0, last + 1 < redis.call('ZCARD', KEYS[1]) and last + 1, rows}
+  return ended(redis.call(kind == 'list' and 'LLEN' or 'ZCARD', KEYS[1]))
 end
 
 local before = 0
@@ -43,12 +63,13 @@ for _, host in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   if wrong_type(key, 'hash') then return {1, key} end
   local fields = fields_of(key)
   local length = #fields
-  if before + length > skip and before <= last then
+  if before + length > skip + looked and looked < most then
     by_number(fields)
-    for i = math.max(skip - before, 0) + 1, math.min(last - before + 1, length) do
+    for i = skip + looked - before + 1, length do
+      if looked == most or bytes >= READ_BYTES_MAX then break end
       add(host, fields[i], '', redis.call('HGET', key, fields[i]))
     end
   end
   before = before + length
 end
-return {0, last + 1 < before and last + 1, rows}
+return ended(before)

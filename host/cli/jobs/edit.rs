@@ -1,0 +1,334 @@
+//! `sandhog jobs requeue`, `discard`, `cancel`: what operators do to jobs, to those they name or to all that fit.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use sandhog::job::edit::{self, Which};
+use sandhog::job::inspect::{self, Place};
+use sandhog::job::name::{JobId, QueueName};
+use sandhog::job::walk::{self, Change};
+use sandhog::storage::link::Link;
+use serde_json::json;
+
+use super::row;
+use super::select::Select;
+use crate::cli::context::Context;
+use crate::cli::error::{Failure, Outcome, Shape};
+use crate::cli::{argument, output, progress, text};
+
+/// Jobs that one step of an edit of a whole place moves, between two looks at the progress bar.
+const STEP_JOBS_MAX: u64 = 1000;
+/// Longest payload: what Redis takes as one value.
+const PAYLOAD_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+const REQUEUE_EXAMPLES: &str = "\
+Examples:
+  sandhog jobs requeue orders web-1.0000000a.0199aa5b1c00-17
+  sandhog jobs requeue orders --all
+  sandhog jobs requeue orders --fingerprint 3f2a9c1b7d10 --since 2h --dry-run
+  sandhog jobs requeue orders job-1 --payload '{\"id\":1}'";
+
+const DISCARD_EXAMPLES: &str = "\
+Examples:
+  sandhog jobs discard orders job-1 job-2
+  sandhog jobs discard orders --text malformed --dry-run
+  sandhog jobs discard orders --place delayed --all --yes";
+
+const CANCEL_EXAMPLES: &str = "\
+Examples:
+  sandhog jobs cancel orders job-1
+  sandhog jobs cancel orders --text '\"tenant\":7' --dry-run
+  sandhog jobs cancel orders --text '\"tenant\":7' --place waiting --yes";
+
+/// Which jobs, in the words of every edit.
+#[derive(Debug, clap::Args)]
+pub(super) struct Edit {
+    /// The queue.
+    #[arg(value_parser = argument::queue)]
+    queue: QueueName,
+    /// The jobs; found wherever they are.
+    #[arg(value_parser = argument::job_id, conflicts_with = "all")]
+    ids: Vec<JobId>,
+    /// All jobs of the place.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    select: Select,
+    /// Changes nothing; tells how many jobs it would be.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = REQUEUE_EXAMPLES)]
+pub(super) struct Requeue {
+    #[command(flatten)]
+    edit: Edit,
+    /// Where to look for jobs that are not named.
+    #[arg(long, value_enum, default_value = "dead", conflicts_with = "ids")]
+    place: EditPlace,
+    /// Replaces the payload; of one job, by id.
+    #[arg(long, value_name = "BYTES", conflicts_with_all = ["payload_file", "all"], requires = "ids")]
+    payload: Option<String>,
+    /// Replaces the payload with what is in a file (`-`: standard input).
+    #[arg(long, value_name = "FILE", conflicts_with = "all", requires = "ids")]
+    payload_file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = DISCARD_EXAMPLES)]
+pub(super) struct Discard {
+    #[command(flatten)]
+    edit: Edit,
+    /// Where to look for jobs that are not named.
+    #[arg(long, value_enum, default_value = "dead", conflicts_with = "ids")]
+    place: EditPlace,
+    /// Does not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = CANCEL_EXAMPLES)]
+pub(super) struct Cancel {
+    #[command(flatten)]
+    edit: Edit,
+    /// Where to look for jobs that are not named; everywhere but among the dead when it is not given.
+    #[arg(long, value_enum, conflicts_with = "ids")]
+    place: Option<CancelPlace>,
+    /// Does not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum EditPlace {
+    Dead,
+    Delayed,
+    Ready,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CancelPlace {
+    Waiting,
+    Ready,
+    Inflight,
+    Delayed,
+    Dead,
+}
+
+impl EditPlace {
+    fn place(self) -> Place {
+        match self {
+            Self::Dead => Place::Dead,
+            Self::Delayed => Place::Delayed,
+            Self::Ready => Place::Ready,
+        }
+    }
+}
+
+/// What is done, in the words of this command.
+struct Verb {
+    /// `requeue`
+    name: &'static str,
+    /// `requeued`
+    past: &'static str,
+}
+
+/// Makes jobs ready again.
+pub(super) async fn requeue(args: Requeue, context: &Context) -> Outcome {
+    let verb = Verb { name: "requeue", past: "requeued" };
+    let Requeue { edit, place, payload, payload_file } = args;
+    edit.check()?;
+    if place == EditPlace::Ready {
+        return Err(Failure::refused("ready jobs need no requeue"));
+    }
+    let payload = match (payload, payload_file) {
+        (Some(payload), _) => Some(payload.into_bytes()),
+        (None, Some(file)) => Some(read_payload(&file)?),
+        (None, None) => None,
+    };
+    if payload.is_some() && edit.ids.len() > 1 {
+        return Err(Failure::refused("a payload replaces that of one job").with_hint("name one job"));
+    }
+    let link = context.link().await?;
+    let places = if edit.ids.is_empty() { vec![place.place()] } else { vec![Place::Dead, Place::Delayed] };
+    if edit.is_plain() && payload.is_none() {
+        return edit.run_plain(context, &link, &verb, place.place()).await;
+    }
+    edit.run(context, &link, &verb, &places, Change::Requeue(payload.as_deref())).await
+}
+
+/// Throws jobs away that do not run.
+pub(super) async fn discard(args: Discard, context: &Context) -> Outcome {
+    let verb = Verb { name: "discard", past: "discarded" };
+    let Discard { edit, place, yes } = args;
+    edit.check()?;
+    let link = context.link().await?;
+    let places = if edit.ids.is_empty() {
+        vec![place.place()]
+    } else {
+        vec![Place::Ready, Place::Delayed, Place::Dead]
+    };
+    edit.ask(context, &link, &verb, &places, yes).await?;
+    if edit.is_plain() {
+        return edit.run_plain(context, &link, &verb, place.place()).await;
+    }
+    edit.run(context, &link, &verb, &places, Change::Discard).await
+}
+
+/// Throws jobs away wherever they are.
+pub(super) async fn cancel(args: Cancel, context: &Context) -> Outcome {
+    let verb = Verb { name: "cancel", past: "cancelled" };
+    let Cancel { edit, place, yes } = args;
+    edit.check()?;
+    let link = context.link().await?;
+    let places = match place {
+        // Who is named is most likely running, and then it is urgent.
+        None if !edit.ids.is_empty() => vec![Place::Inflight, Place::Ready, Place::Delayed, Place::Dead],
+        // In the order in which jobs move.
+        None => vec![Place::Waiting, Place::Delayed, Place::Ready, Place::Inflight],
+        Some(CancelPlace::Waiting) => vec![Place::Waiting],
+        Some(CancelPlace::Ready) => vec![Place::Ready],
+        Some(CancelPlace::Inflight) => vec![Place::Inflight],
+        Some(CancelPlace::Delayed) => vec![Place::Delayed],
+        Some(CancelPlace::Dead) => vec![Place::Dead],
+    };
+    edit.ask(context, &link, &verb, &places, yes).await?;
+    edit.run(context, &link, &verb, &places, Change::Cancel).await
+}
+
+impl Edit {
+    fn check(&self) -> Outcome {
+        if self.ids.is_empty() && !self.all && self.select.is_empty() {
+            return Err(Failure::refused("it is not said which jobs are meant")
+                .with_hint("name them, describe them (`--text`, `--fingerprint`, …), or say `--all`"));
+        }
+        Ok(())
+    }
+
+    /// Whether Redis can tell by itself which jobs are meant.
+    fn is_plain(&self) -> bool {
+        self.select.is_empty() && !self.dry_run
+    }
+
+    /// Asks before jobs that were not named are thrown away.
+    async fn ask(&self, context: &Context, link: &Link, verb: &Verb, places: &[Place], yes: bool) -> Outcome {
+        if yes || self.dry_run || !self.ids.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = places.iter().map(|place| row::place_name(*place)).collect();
+        let place = if let [only] = names.as_slice() { format!("{only} ") } else { String::new() };
+        let which = if self.all { "all" } else { "the" };
+        let count = self.go(context, link, places, Change::Count).await?;
+        let queue = text::visible(self.queue.as_str().as_bytes(), 80);
+        let jobs = text::counted(count, &format!("{place}job"), &format!("{place}jobs"));
+        match output::confirm(&format!("{} {which} {jobs} of `{queue}`?", verb.name))? {
+            Some(true) => Ok(()),
+            Some(false) => Err(Failure::refused(format!("nothing was {}", verb.past))),
+            None => {
+                let what = if self.all { "all jobs of a place" } else { "jobs that are not named" };
+                Err(Failure::refused(format!("will not {} {what} unasked", verb.name))
+                    .with_hint("add `--yes` where nobody can answer, or `--dry-run` to count them"))
+            }
+        }
+    }
+
+    /// Named jobs, or all of a place: nothing of them has to be fetched.
+    async fn run_plain(&self, context: &Context, link: &Link, verb: &Verb, place: Place) -> Outcome {
+        let step = async |which: &Which<'_>, most| match verb.name {
+            "discard" => edit::discard(link, &self.queue, which, most).await,
+            _ => edit::requeue(link, &self.queue, which, most).await,
+        };
+        if !self.all {
+            let changed = step(&Which::Ids(&self.ids), u64::MAX).await?;
+            return self.finish(context, verb, changed);
+        }
+        let counts = inspect::counts(link, &self.queue).await?;
+        // Not those that come meanwhile: what is requeued may die again.
+        let total = match place {
+            Place::Delayed => counts.delayed,
+            Place::Ready => counts.ready,
+            _ => counts.dead,
+        };
+        let bar = progress::over_steps(total);
+        let mut changed = 0;
+        while changed < total {
+            let some = step(&Which::All(place), (total - changed).min(STEP_JOBS_MAX)).await?;
+            changed += some;
+            bar.set_position(changed);
+            bar.set_message(format!("{} {}", verb.past, text::counted(changed, "job", "jobs")));
+            if some == 0 {
+                break;
+            }
+        }
+        bar.finish_and_clear();
+        self.finish(context, verb, changed)
+    }
+
+    async fn run(
+        &self,
+        context: &Context,
+        link: &Link,
+        verb: &Verb,
+        places: &[Place],
+        change: Change<'_>,
+    ) -> Outcome {
+        let change = if self.dry_run { Change::Count } else { change };
+        let count = self.go(context, link, places, change).await?;
+        if !self.dry_run {
+            return self.finish(context, verb, count);
+        }
+        if context.out.is_json() {
+            let document = json!({ "queue": self.queue.as_str(), "dry_run": true, "matched": count });
+            return Ok(context.out.document(&document)?);
+        }
+        let jobs = text::counted(count, "job", "jobs");
+        Ok(context.out.line(&format!("would {} {jobs}; nothing was changed", verb.name))?)
+    }
+
+    /// Walks over these places.
+    async fn go(&self, context: &Context, link: &Link, places: &[Place], change: Change<'_>) -> Outcome<u64> {
+        let filter = self.select.filter(&self.ids, context.redis_now_ms(link).await?);
+        let bar = progress::over_steps(0);
+        let told = |looked, total, changed| {
+            bar.set_length(total);
+            bar.set_position(looked);
+            bar.set_message(format!("{} found", text::counted(changed, "job", "jobs")));
+        };
+        let count = walk::change(link, &self.queue, places, &filter, change, told).await;
+        bar.finish_and_clear();
+        Ok(count?)
+    }
+
+    /// Tells how many jobs an edit reached; missing one that was named is a failure.
+    fn finish(&self, context: &Context, verb: &Verb, changed: u64) -> Outcome {
+        let past = verb.past;
+        if context.out.is_json() {
+            context.out.document(&json!({ "queue": self.queue.as_str(), past: changed }))?;
+        } else {
+            context.out.line(&format!("{past} {}", text::counted(changed, "job", "jobs")))?;
+        }
+        let named = self.ids.len() as u64;
+        if changed < named {
+            let missing = text::counted(named - changed, "job was", "jobs were");
+            return Err(Failure::failed(format!("{missing} not {past}")).with_hint(
+                "it may be done, running, or waiting in the plain list; `sandhog jobs show` tells",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn read_payload(file: &std::path::Path) -> Outcome<Vec<u8>> {
+    let mut payload = Vec::new();
+    let read = if file.as_os_str() == "-" {
+        std::io::stdin().lock().take(PAYLOAD_BYTES_MAX).read_to_end(&mut payload)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(PAYLOAD_BYTES_MAX).read_to_end(&mut payload))
+    };
+    read.with_context(|| format!("cannot read `{}`", file.display())).refuse()?;
+    Ok(payload)
+}

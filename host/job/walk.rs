@@ -1,0 +1,320 @@
+//! Walking over the jobs of a place, a page at a time, and doing something to those that fit a filter. Walks go from
+//! the end of a place to its beginning: what is taken away at the beginning meanwhile moves jobs towards it, so none
+//! is missed, and what is added meanwhile is not looked at, so a walk ends. A change names the very records that were
+//! seen: what has become another job since is left alone.
+
+use std::collections::BTreeMap;
+
+use redis::Value;
+
+use super::filter::Filter;
+use super::fingerprint::Fingerprint;
+use super::inspect::{self, JobRow, PAGE_MAX, PREVIEW_BYTES_MAX, Place, Seen, Wanted};
+use super::key::QueueKeys;
+use super::name::{HostId, JobId, QueueName};
+use super::reply::Fields;
+use super::script;
+use super::store::StoreError;
+use crate::storage::link::Link;
+
+/// Groups of failures that are told apart; what is beyond is summed up.
+pub const GROUPS_MAX: usize = 1000;
+/// How often all places are walked for jobs that were named: one can move from a place that comes later to one that
+/// was looked at.
+const ROUNDS_MAX: u32 = 3;
+/// How long a host may take to hear of a cancelled job at all.
+const WORD_MS: u64 = 60_000;
+
+/// A walk over one place.
+pub struct Walk<'a> {
+    link: &'a Link,
+    queue: &'a QueueName,
+    place: Place,
+    filter: &'a Filter,
+    whole: bool,
+    /// Jobs in the place at the beginning.
+    total: u64,
+    looked: u64,
+    /// The page under way: from, where it goes on, to.
+    page: (u64, u64, u64),
+    /// What runs has no order that lasts, and is walked forwards.
+    forwards: Option<u64>,
+}
+
+/// What a step of a walk has found.
+pub struct Found {
+    pub(super) seen: Vec<Seen>,
+    /// Where the page began.
+    first: u64,
+}
+
+impl Found {
+    /// The jobs that fit; with whole payloads as previews where the walk reads them.
+    pub fn rows(&self) -> impl Iterator<Item = &JobRow> {
+        self.seen.iter().map(|seen| &seen.row)
+    }
+
+    /// The jobs that fit.
+    pub fn into_rows(self) -> impl Iterator<Item = JobRow> {
+        self.seen.into_iter().map(|seen| seen.row)
+    }
+}
+
+impl<'a> Walk<'a> {
+    /// A walk that has not begun; with `whole`, payloads are read to their end.
+    pub async fn new(
+        link: &'a Link,
+        queue: &'a QueueName,
+        place: Place,
+        filter: &'a Filter,
+        whole: bool,
+    ) -> Result<Self, StoreError> {
+        let counts = inspect::counts(link, queue).await?;
+        let total = match place {
+            Place::Waiting => counts.waiting,
+            Place::Ready => counts.ready,
+            Place::Inflight => counts.inflight,
+            Place::Delayed => counts.delayed,
+            Place::Dead => counts.dead,
+        };
+        let whole = whole || filter.text.is_some();
+        let forwards = (place == Place::Inflight).then_some(0);
+        Ok(Self {
+            link,
+            queue,
+            place,
+            filter,
+            whole,
+            total,
+            looked: 0,
+            page: (total, total, total),
+            forwards,
+        })
+    }
+
+    /// How many jobs were looked at, and how many there were at the beginning.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.looked.min(self.total), self.total)
+    }
+
+    /// The next jobs that fit, perhaps none of a page; nothing when everything was looked at.
+    pub async fn step(&mut self) -> Result<Option<Found>, StoreError> {
+        let (skip, look) = match self.forwards {
+            Some(skip) if self.looked >= self.total && skip > 0 => return Ok(None),
+            Some(skip) => (skip, u64::from(PAGE_MAX)),
+            None => {
+                let (from, at, to) = self.page;
+                if at >= to {
+                    if from == 0 {
+                        return Ok(None);
+                    }
+                    let below = from.saturating_sub(u64::from(PAGE_MAX));
+                    self.page = (below, below, from);
+                }
+                (self.page.1, self.page.2 - self.page.1)
+            }
+        };
+        let payload_bytes = if self.whole { u32::MAX } else { PREVIEW_BYTES_MAX };
+        let look = u32::try_from(look).unwrap_or(PAGE_MAX);
+        let wanted = Wanted { skip, look, payload_bytes, ids: &self.filter.ids, newest: false };
+        let page = inspect::page(self.link, self.queue, self.place, &wanted).await?;
+        if self.forwards.is_some() {
+            self.looked = page.next.unwrap_or(self.total.max(1));
+            self.forwards = Some(self.looked);
+        } else {
+            let at = page.next.unwrap_or(self.page.2).clamp(skip + 1, self.page.2);
+            self.page.1 = at;
+            self.looked += at - skip;
+        }
+        let mut seen = page.seen;
+        seen.retain(|seen| self.filter.fits(&seen.row));
+        Ok(Some(Found { seen, first: skip }))
+    }
+}
+
+/// What is done to jobs that fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// Nothing: they are counted.
+    Count,
+    /// They become ready now, with this payload if there is one; dead ones begin anew.
+    Requeue(Option<&'a [u8]>),
+    /// They are thrown away; nothing that runs is.
+    Discard,
+    /// They are thrown away wherever they are, running or not.
+    Cancel,
+}
+
+/// Does this to all jobs of these places that fit, and answers how many there were. `told` hears how many were looked
+/// at, of how many, and how many were changed.
+pub async fn change(
+    link: &Link,
+    queue: &QueueName,
+    places: &[Place],
+    filter: &Filter,
+    change: Change<'_>,
+    mut told: impl FnMut(u64, u64, u64),
+) -> Result<u64, StoreError> {
+    let mut changed = 0;
+    let rounds = if filter.ids.is_empty() || change == Change::Count { 1 } else { ROUNDS_MAX };
+    for _ in 0..rounds {
+        for place in places {
+            let whole = change != Change::Count;
+            let mut walk = Walk::new(link, queue, *place, filter, whole).await?;
+            while let Some(found) = walk.step().await? {
+                changed += apply(link, queue, *place, &found, change).await?;
+                let (looked, total) = walk.progress();
+                told(looked, total, changed);
+                if !filter.ids.is_empty() && changed >= filter.ids.len() as u64 {
+                    return Ok(changed);
+                }
+            }
+        }
+    }
+    Ok(changed)
+}
+
+/// Does this to the very jobs that were found; answers how many were still there.
+async fn apply(
+    link: &Link,
+    queue: &QueueName,
+    place: Place,
+    found: &Found,
+    change: Change<'_>,
+) -> Result<u64, StoreError> {
+    let Some(last) = found.seen.last() else { return Ok(0) };
+    let keys = QueueKeys::new(queue);
+    let (source, kind) = match place {
+        Place::Waiting => (&keys.list, "list"),
+        Place::Ready => (&keys.ready, "ready"),
+        Place::Delayed => (&keys.delayed, "delayed"),
+        Place::Dead => (&keys.dead, "dead"),
+        Place::Inflight if change == Change::Cancel => return cancel_running(link, &keys, found).await,
+        Place::Inflight => return Ok(if change == Change::Count { found.seen.len() as u64 } else { 0 }),
+    };
+    let (script, mut call) = match change {
+        Change::Count => return Ok(found.seen.len() as u64),
+        Change::Requeue(payload) => {
+            if !matches!(place, Place::Delayed | Place::Dead) {
+                return Ok(0);
+            }
+            let mut call = script::REVIVE.call(&[source, &keys.stats, &keys.ready]);
+            call.arg(kind).arg(u8::from(payload.is_some())).arg(payload.unwrap_or_default());
+            (&script::REVIVE, call)
+        }
+        Change::Discard | Change::Cancel => {
+            let counter = if change == Change::Cancel { "cancelled" } else { "discarded" };
+            let mut call = script::REMOVE.call(&[source, &keys.stats]);
+            let (from, to) = (found.seen[0].nth, last.nth);
+            call.arg(kind).arg(counter).arg(keys.unique_prefix());
+            call.arg(found.first + from).arg(to - from + 1);
+            (&script::REMOVE, call)
+        }
+    };
+    for seen in &found.seen {
+        call.arg(&seen.record);
+    }
+    read_count(script.run::<Value>(link, &call).await?)
+}
+
+/// Takes what runs away from its hosts, and gives them word.
+async fn cancel_running(link: &Link, keys: &QueueKeys, found: &Found) -> Result<u64, StoreError> {
+    let mut by_host: BTreeMap<HostId, Vec<&str>> = BTreeMap::new();
+    for seen in &found.seen {
+        if let Some(host) = seen.row.host.as_deref().and_then(HostId::parse) {
+            by_host.entry(host).or_default().push(&seen.field);
+        }
+    }
+    let mut gone = 0;
+    for (host, fields) in by_host {
+        let mut call = script::CANCEL.call(&[&keys.inflight(&host), &keys.stats, &keys.word(&host)]);
+        call.arg(keys.unique_prefix()).arg(WORD_MS).arg(fields);
+        gone += read_count(script::CANCEL.run::<Value>(link, &call).await?)?;
+    }
+    Ok(gone)
+}
+
+pub(super) fn read_count(reply: Value) -> Result<u64, StoreError> {
+    let mut fields = Fields::new(reply)?;
+    if fields.number()? != 0 {
+        return Err(StoreError::WrongType(fields.text()?));
+    }
+    Ok(fields.number()?)
+}
+
+/// Failures of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// What they have in common.
+    pub fingerprint: Fingerprint,
+    /// How many there are.
+    pub jobs: u64,
+    /// When the first of them died.
+    pub first_ms: u64,
+    /// When the last of them died.
+    pub last_ms: u64,
+    /// The last of them.
+    pub example: Option<JobId>,
+    /// Why the last of them died.
+    pub reason: String,
+}
+
+/// Dead jobs by what their failures have in common, the largest group first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Groups {
+    /// The groups, `GROUPS_MAX` at most.
+    pub list: Vec<Group>,
+    /// Jobs of further groups.
+    pub others: u64,
+}
+
+/// Groups the dead jobs that fit.
+pub async fn groups(
+    link: &Link,
+    queue: &QueueName,
+    filter: &Filter,
+    mut told: impl FnMut(u64, u64),
+) -> Result<Groups, StoreError> {
+    let mut walk = Walk::new(link, queue, Place::Dead, filter, false).await?;
+    let mut groups: BTreeMap<Fingerprint, Group> = BTreeMap::new();
+    let mut others = 0;
+    while let Some(found) = walk.step().await? {
+        for row in found.rows() {
+            let reason = row.reason.as_deref().unwrap_or_default();
+            let fingerprint = Fingerprint::of(reason);
+            let at_ms = row.at_ms.unwrap_or(0);
+            if let Some(group) = groups.get_mut(&fingerprint) {
+                group.add(row, reason, at_ms);
+            } else if groups.len() == GROUPS_MAX {
+                others += 1;
+            } else {
+                let (example, reason) = (row.id.clone(), reason.to_owned());
+                let group = Group {
+                    fingerprint: fingerprint.clone(),
+                    jobs: 1,
+                    first_ms: at_ms,
+                    last_ms: at_ms,
+                    example,
+                    reason,
+                };
+                groups.insert(fingerprint, group);
+            }
+        }
+        let (looked, total) = walk.progress();
+        told(looked, total);
+    }
+    let mut list: Vec<Group> = groups.into_values().collect();
+    list.sort_by_key(|group| (std::cmp::Reverse(group.jobs), std::cmp::Reverse(group.last_ms)));
+    Ok(Groups { list, others })
+}
+
+impl Group {
+    fn add(&mut self, row: &JobRow, reason: &str, at_ms: u64) {
+        self.jobs += 1;
+        self.first_ms = self.first_ms.min(at_ms);
+        if at_ms > self.last_ms {
+            (self.last_ms, self.example) = (at_ms, row.id.clone());
+            reason.clone_into(&mut self.reason);
+        }
+    }
+}
