@@ -1,7 +1,7 @@
 //! Config readers against a real Redis: that they follow what they read, keep the last good answer, run no more
 //! often than they may, and publish whole hashes.
 
-mod guests;
+pub(crate) mod guests;
 mod host;
 
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use sandhog::capability::grant::{Grants, Patterns};
 use sandhog::config::settings::Ceilings;
+use sandhog::plugin::load::Loaded;
 use sandhog::plugin::manifest::Manifest;
 use sandhog::plugin::name::PluginName;
 use sandhog::plugin::reader::ConfigReader;
@@ -62,14 +63,8 @@ impl Running {
         let view = snapshots.view(&BTreeMap::new(), &["site".to_owned()]);
         let status = snapshots.watch(&name);
         let deadline = Duration::from_secs(5);
-        let reader = ConfigReader::new(
-            name.clone(),
-            version,
-            &manifest,
-            &redis.address(),
-            deadline,
-            snapshots.clone(),
-        );
+        let loaded = Loaded { name: name.clone(), manifest: Arc::new(manifest), version, user: None };
+        let reader = ConfigReader::new(&loaded, &redis.address(), deadline, snapshots.clone());
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(reader.unwrap().run(stopped));
         let mut running = Self { redis, plain, name, snapshots, view, status, stop, task };

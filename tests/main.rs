@@ -46,6 +46,8 @@ mod priority;
 mod queue;
 // What became of each kind of run.
 mod sandbox;
+// Scripts beside the program: what they say where something is missing.
+mod scripts;
 // Stopping a host in every way.
 mod shutdown;
 // Hosts, Redis and faults for the ledger.

@@ -227,10 +227,11 @@ impl Parts {
         if !handed_back {
             tracing::warn!("left before every job could be handed back; they come back when the lease ends");
         }
+        // Before their users are deleted: a reader that lost its connection would make its user anew.
+        let _ = tokio::time::timeout(FAREWELL_MAX, self.served.end_readers()).await;
         self.stop.send_replace(true);
         let goodbye = async {
             while roles.join_next().await.is_some() {}
-            self.served.end_readers().await;
             if handed_back {
                 let _ = self.reaper().leave().await;
             }

@@ -2,9 +2,12 @@
 //! serves. It is logged at the start and when it changes, so that nobody learns it from an attack. Pure, but for the
 //! look at the machine.
 
+use std::collections::BTreeMap;
+
 use crate::capability::limits::CALL_NAMES_BYTES;
 use crate::capability::overlay::HELD_BYTES_MAX;
 use crate::config::settings::Ceilings;
+use crate::job::name::QueueName;
 use crate::plugin::manifest::{EffectsMode, Kind, Manifest};
 use crate::sandbox::engine::{IDLE_BYTES, RUN_OVERHEAD_BYTES};
 use crate::worker::feeder::{CLAIM_BYTES_MAX, EFFECTS_BYTES_MAX, held_bytes_max};
@@ -29,6 +32,9 @@ const ENDS_BYTES: u64 = 16 << 20;
 pub(super) struct Figure {
     /// Runs at once.
     pub(super) runs: u64,
+    /// Runs that all `concurrency` together ask for, and how many there can be (`limits.instances`).
+    pub(super) asked: u64,
+    pub(super) places: u64,
     /// Memories, tables, stacks of these runs, and the engine's records of them.
     pub(super) sandboxes: u64,
     /// What these runs hand over, at most one call each.
@@ -88,6 +94,7 @@ impl Figure {
         // The largest first: where all do not fit, these may be the ones that run.
         wanted.sort_by_key(|(per_run, _)| std::cmp::Reverse(per_run.sum()));
         let mut places = u64::from(ceilings.instances);
+        (figure.asked, figure.places) = (asked(manifests), places);
         for (per_run, runs) in wanted {
             let runs = runs.min(places);
             places -= runs;
@@ -128,7 +135,7 @@ impl Figure {
 
     /// Logs it, and what to do where the machine has less.
     pub(super) fn tell(&self, machine_bytes: Option<u64>) {
-        let Self { runs, sandboxes, copies, replies, effects, jobs, rest } = *self;
+        let Self { runs, asked, places, sandboxes, copies, replies, effects, jobs, rest } = *self;
         let [sandboxes, copies, replies, effects, jobs, rest] =
             [sandboxes, copies, replies, effects, jobs, rest].map(mib);
         let total = mib(self.total());
@@ -143,6 +150,14 @@ impl Figure {
             rest,
             "guests can make this host use so much memory at the most"
         );
+        if asked > places {
+            tracing::warn!(
+                asked,
+                places,
+                "all `concurrency` together is above `limits.instances`: plugins whose jobs hang can hold every sandbox \
+                 until they time out, while others wait; raise the one or lower the others"
+            );
+        }
         if let Some(machine) = machine_bytes.filter(|machine| *machine < self.total()) {
             let machine = mib(machine);
             tracing::warn!(
@@ -153,6 +168,16 @@ impl Figure {
             );
         }
     }
+}
+
+/// Runs that these plugins ask for at once. A version on trial shares the queues of the one it is to replace.
+fn asked(manifests: &[&Manifest]) -> u64 {
+    let mut of_queue: BTreeMap<&QueueName, u32> = BTreeMap::new();
+    for consume in manifests.iter().flat_map(|manifest| &manifest.consume) {
+        let most = of_queue.entry(&consume.queue).or_default();
+        *most = consume.concurrency.max(*most);
+    }
+    of_queue.into_values().map(u64::from).sum()
 }
 
 fn mib(bytes: u64) -> String {
@@ -222,6 +247,8 @@ mod tests {
         assert_eq!(figure.sandboxes, (8 * 100 + 2) * MIB + 10 * RUN_OVERHEAD_BYTES);
         let reader = manifest("kind = \"config-reader\"\n[limits]\nmemory = \"1MiB\"");
         let more = Figure::of(&ceilings(10), &[&small, &large, &reader]);
+        assert_eq!((more.asked, more.places), (16, 10), "a reader has a place of its own");
+        assert_eq!(Figure::of(&ceilings(10), &[&small, &of("s", "2MiB")]).asked, 8, "one is on trial");
         assert_eq!((more.runs, more.sandboxes - figure.sandboxes), (11, MIB + RUN_OVERHEAD_BYTES));
     }
 

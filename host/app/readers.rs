@@ -65,16 +65,13 @@ impl Readers {
     pub(super) fn open(&mut self, loaded: &Loaded) {
         let name = loaded.name.clone();
         let snapshots = self.snapshots.clone();
-        let version = loaded.version.clone();
-        let (address, deadline) = (&self.address, self.deadline);
-        let reader =
-            match ConfigReader::new(name.clone(), version, &loaded.manifest, address, deadline, snapshots) {
-                Ok(reader) => reader,
-                Err(error) => {
-                    tracing::error!(plugin = name.as_str(), %error, "the config reader cannot connect");
-                    return;
-                }
-            };
+        let reader = match ConfigReader::new(loaded, &self.address, self.deadline, snapshots) {
+            Ok(reader) => reader,
+            Err(error) => {
+                tracing::error!(plugin = name.as_str(), %error, "the config reader cannot connect");
+                return;
+            }
+        };
         let stop = watch::Sender::new(false);
         let stopped = stop.subscribe();
         let former = self.open.remove(&name);
@@ -137,8 +134,11 @@ impl Open {
 impl Trial {
     /// Asks a config reader for its settings once, on the guests' threads; fails with why there are none.
     pub(super) async fn run(&self, loaded: &Loaded, executor: &ExecutorHandle) -> Result<(), String> {
-        let link = Link::new(&self.address, "config", self.deadline, Tracking::Off);
-        let link = link.map_err(|error| error.to_string())?;
+        let link = match &loaded.user {
+            Some(user) => user.link().clone(),
+            None => Link::new(&self.address, "config", self.deadline, Tracking::Off)
+                .map_err(|error| error.to_string())?,
+        };
         let (version, timeout) = (loaded.version.clone(), loaded.manifest.read_timeout);
         let context = RunContext { link, settings: Arc::default(), timeout, plan: Plan::Immediate };
         let share = executor.share(loaded.name.as_str(), 1);

@@ -54,12 +54,11 @@ impl Users {
 
     /// Gives a plugin its user. One that cannot have one is not served.
     pub(super) async fn admit(&self, loaded: Loaded) -> Result<Loaded, Unavailable> {
-        // A reader writes nothing, and what it reads is watched on connections of the host.
-        if loaded.manifest.kind == Kind::ConfigReader {
-            return Ok(loaded);
-        }
         let (grants, database) = (&loaded.manifest.grants, self.address.database());
-        let rules = acl::rules(grants, loaded.manifest.is_atomic(), database);
+        let rules = match loaded.manifest.kind {
+            Kind::Worker => acl::rules(grants, loaded.manifest.is_atomic(), database),
+            Kind::ConfigReader => acl::reader_rules(grants, database),
+        };
         let digest = Digest::of(rules.join("\n").as_bytes());
         let name = format!("{}{}:{}", self.prefix, loaded.name, &digest.as_str()[..DIGEST_DIGITS]);
         let mut made = self.made.lock().await;

@@ -22,6 +22,8 @@ const WRITE: &str = "+set +mset +unlink +del +incrby +pexpire +persist +exists +
 const PUSH: &str = "+rpush +lpush +llen +lrange +exists +evalsha_ro";
 const PUSH_JOB: &str = "+type +set +rpush +lpush +zadd +llen +exists +evalsha";
 const POP: &str = "+lpop +rpop +lindex +llen +lrange +exists +evalsha +evalsha_ro";
+/// What a config reader's connection asks besides: to be told of changes, and whether Redis still answers.
+const WATCH: [&str; 2] = ["+client|tracking", "+ping"];
 /// What runs in the atomic mode ask in addition, to look at what they decide on or have popped.
 const ATOMIC_READ: &str = " +pexpiretime";
 const ATOMIC_WRITE: &str = " +getrange +pttl +pexpiretime +evalsha_ro";
@@ -53,6 +55,13 @@ pub fn rules(grants: &Grants, atomic: bool, database: i64) -> Vec<String> {
         selector(&with(POP, ATOMIC_POP), "%RW~", &plain(&grants.queue_pop)),
     ];
     rules.extend(selectors.into_iter().flatten());
+    rules
+}
+
+/// The rules of a config reader's user, whose connection is told when a key it has read changes.
+pub fn reader_rules(grants: &Grants, database: i64) -> Vec<String> {
+    let mut rules = rules(grants, false, database);
+    rules.splice(ALWAYS.len()..ALWAYS.len(), WATCH.map(str::to_owned));
     rules
 }
 
@@ -155,6 +164,7 @@ mod tests {
     fn nothing_granted_is_nothing_allowed() {
         assert_eq!(rules(&Grants::default(), true, 0), ALWAYS);
         assert_eq!(notes(&Grants::default()), [""; 0]);
+        assert_eq!(reader_rules(&Grants::default(), 0), [&ALWAYS[..], &WATCH[..]].concat());
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use sandhog::capability::acl::{line, notes, rules};
+use sandhog::capability::acl::{line, notes, reader_rules, rules};
 use sandhog::plugin::manifest::Kind;
 use sandhog::plugin::scan::Pair;
 use sandhog::storage::user::USER_PREFIX;
 use serde_json::json;
 
 use crate::cli::context::{self, Context};
-use crate::cli::error::{Failure, Outcome};
+use crate::cli::error::Outcome;
 use crate::cli::text;
 
 /// Longest note in characters.
@@ -39,11 +39,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let refused = |problems| context::refusal("the plugin would be refused", &problems);
     let pair = Pair::of(&component, args.manifest.as_deref()).map_err(refused)?;
     let manifest = pair.manifest(&settings.ceilings).map_err(refused)?;
-    if manifest.kind == Kind::ConfigReader {
-        return Err(Failure::refused(format!("`{}` is a config reader; only workers have users", pair.name)));
-    }
     let user = format!("{USER_PREFIX}{}", pair.name);
-    let rules = rules(&manifest.grants, manifest.is_atomic(), settings.redis.address.database());
+    let database = settings.redis.address.database();
+    let rules = match manifest.kind {
+        Kind::Worker => rules(&manifest.grants, manifest.is_atomic(), database),
+        Kind::ConfigReader => reader_rules(&manifest.grants, database),
+    };
     let (line, notes) = (line(&user, &rules), notes(&manifest.grants));
     if context.out.is_json() {
         let document = json!({ "user": user, "rules": rules, "line": line, "notes": notes });

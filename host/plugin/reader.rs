@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::listing::{Extended, Listing};
-use super::manifest::Manifest;
+use super::load::Loaded;
 use super::name::PluginName;
 use super::snapshot::{Settings, Snapshots};
 use crate::capability::plan::Plan;
@@ -22,6 +22,7 @@ use crate::storage::address::{Address, AddressError};
 use crate::storage::fault::Fault;
 use crate::storage::link::{Link, Tracking};
 use crate::storage::script::Script;
+use crate::storage::user::PluginUser;
 use crate::storage::wake::Wake;
 
 /// Least time from the start of one run to the start of the next: at most 20 a second.
@@ -41,6 +42,10 @@ pub struct ConfigReader {
     name: PluginName,
     version: Arc<Version>,
     publish: Option<String>,
+    /// The host's connection for the hash, where the guest's reads travel as another user.
+    publisher: Link,
+    /// Its own Redis user, held as long as it reads.
+    _user: Option<Arc<PluginUser>>,
     snapshots: Arc<Snapshots>,
     context: RunContext,
     /// Given when anything it read may have changed.
@@ -54,21 +59,32 @@ pub struct ConfigReader {
 }
 
 impl ConfigReader {
-    /// Prepares the task; it connects when it runs. `deadline` bounds each answer of Redis.
+    /// Prepares the task; it connects when it runs. `deadline` bounds each answer of Redis. With a user of its own what
+    /// the guest reads travels as that user; what the host does for it (the hash, being told of changes below a listed
+    /// prefix) goes on as the host.
     pub fn new(
-        name: PluginName,
-        version: Arc<Version>,
-        manifest: &Manifest,
+        loaded: &Loaded,
         address: &Address,
         deadline: Duration,
         snapshots: Arc<Snapshots>,
     ) -> Result<Self, AddressError> {
+        let Loaded { name, manifest, version, user } = loaded.clone();
         let signal = Arc::new(Notify::new());
         let wake = Arc::new(Wake::default());
         // Only this reader reads on this connection, so whatever Redis tells on it counts. Watching each key
         // once it is known would leave a gap between the read and the watch.
         wake.watch_prefix("", &signal);
-        let link = Link::new(address, "config", deadline, Tracking::Keys(wake))?;
+        let tracking = Tracking::Keys(wake);
+        let (link, publisher) = match &user {
+            Some(user) => {
+                let publisher = Link::new(address, "config-publish", deadline, Tracking::Off)?;
+                (user.watch(address, "config", deadline, tracking)?, publisher)
+            }
+            None => {
+                let link = Link::new(address, "config", deadline, tracking)?;
+                (link.clone(), link)
+            }
+        };
         snapshots.enter(&name);
         let generations = link.generations();
         let context = RunContext {
@@ -81,6 +97,8 @@ impl ConfigReader {
             name,
             version,
             publish: manifest.publish.clone(),
+            publisher,
+            _user: user,
             snapshots,
             context,
             listing: Listing::new(address, deadline, &signal),
@@ -171,7 +189,7 @@ impl ConfigReader {
         if !changed && self.published && self.is_there(key).await {
             return true;
         }
-        let problem = match publish(&self.context.link, key, &settings).await {
+        let problem = match publish(&self.publisher, key, &settings).await {
             Ok(true) => None,
             Ok(false) => Some(format!("`{}` holds another type than a hash", key.escape_debug())),
             Err(fault) => Some(fault.to_string()),
@@ -201,7 +219,7 @@ impl ConfigReader {
         if status.is_none_or(|settings| settings.is_empty()) {
             return true;
         }
-        self.context.link.query::<bool>(cmd("EXISTS").arg(key)).await.unwrap_or(true)
+        self.publisher.query::<bool>(cmd("EXISTS").arg(key)).await.unwrap_or(true)
     }
 }
 

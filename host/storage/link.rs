@@ -80,9 +80,10 @@ impl Link {
         address: &Address,
         role: &'static str,
         deadline: Duration,
+        tracking: Tracking,
     ) -> Result<Self, AddressError> {
         let address = door.address(address);
-        Self::make(&address, role, deadline, Tracking::Off, Some(door))
+        Self::make(&address, role, deadline, tracking, Some(door))
     }
 
     fn make(

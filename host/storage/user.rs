@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::address::{Address, AddressError};
 use super::fault::Fault;
-use super::link::Link;
+use super::link::{Link, Tracking};
 
 /// What the names of all users made by hosts begin with.
 pub const USER_PREFIX: &str = "sandhog:";
@@ -86,7 +86,7 @@ impl PluginUser {
         let door = Door { admin: admin.clone(), name, rules, password: hex(&password) };
         door.make_user().await?;
         let form = |error: AddressError| Fault::Unexpected(error.to_string());
-        let link = Link::through(door.clone(), address, "guests", deadline).map_err(form)?;
+        let link = Link::through(door.clone(), address, "guests", deadline, Tracking::Off).map_err(form)?;
         link.connect().await?;
         Ok(Self { door, link })
     }
@@ -99,6 +99,17 @@ impl PluginUser {
     /// The connection of its guests' calls.
     pub fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// One more connection of this user, which is told of changes.
+    pub fn watch(
+        &self,
+        address: &Address,
+        role: &'static str,
+        deadline: Duration,
+        tracking: Tracking,
+    ) -> Result<Link, AddressError> {
+        Link::through(self.door.clone(), address, role, deadline, tracking)
     }
 
     /// Of these questions, whether Redis would say no.

@@ -3,7 +3,7 @@
 use crate::support::guest;
 
 /// Answers `title` from `config:title`; an absent key is the error `no title`, an error of `kv` is its text.
-pub(super) fn title() -> Vec<u8> {
+pub(crate) fn title() -> Vec<u8> {
     let imports = r#"(import "sandhog:worker/kv@0.1.0" "get" (func $get (param i32 i32 i32)))"#;
     let items = r#"
         (data (i32.const 1024) "config:title")
@@ -33,7 +33,7 @@ pub(super) fn title() -> Vec<u8> {
 }
 
 /// Answers each key under `config:` as a setting whose value is its name. Lists all pages.
-pub(super) fn listing() -> Vec<u8> {
+pub(crate) fn listing() -> Vec<u8> {
     let imports = r#"
         (import "sandhog:worker/kv@0.1.0" "list-keys" (func $list (param i32 i32 i32 i32 i32 i32)))"#;
     let items = r#"(data (i32.const 1024) "config:")"#;
@@ -65,7 +65,7 @@ pub(super) fn listing() -> Vec<u8> {
 }
 
 /// A worker that pushes the setting `site.title` to the queue `seen`, and `none` when there is none.
-pub(super) fn teller() -> Vec<u8> {
+pub(crate) fn teller() -> Vec<u8> {
     let imports = r#"
         (import "wasi:config/store@0.2.0-rc.1" "get" (func $get (param i32 i32 i32)))
         (import "sandhog:worker/queue@0.1.0" "push" (func $push (param i32 i32 i32 i32 i32)))"#;

@@ -102,3 +102,25 @@ async fn a_host_whose_guests_could_use_more_than_there_is_says_what_to_lower() {
     until("it is a warning", async || host.log().contains("lower `concurrency`, `limits.memory` or")).await;
     assert!(mib(&host.log(), "total") > 64 << 12, "{}", host.log());
 }
+
+#[tokio::test]
+async fn a_host_whose_plugins_ask_for_more_sandboxes_than_there_are_says_so() {
+    const TOLD: &str = "all `concurrency` together is above `limits.instances`";
+    let redis = TestRedis::start();
+    let mut plain = redis.plain().await;
+    let good = worker("", "", "i32.const 0");
+    let plugins = Plugins::new().with("a", &good, MANIFEST);
+    let other = |runs: u32| {
+        MANIFEST.replace("\"q\"", "\"r\"").replace("concurrency = 2", &format!("concurrency = {runs}"))
+    };
+    plugins.put("b", &good, &other(2));
+    let host = HostProcess::start_with(&plugins, &redis.url(), "h", &mut plain, SETTINGS).await;
+    until("the memory is told", async || host.log().contains("so much memory at the most")).await;
+    assert!(!host.log().contains(TOLD), "all four can run at once: {}", host.log());
+    plugins.put("b", &good, &other(3));
+    host.signal(rustix::process::Signal::HUP);
+    until("it is told", async || host.log().contains(TOLD)).await;
+    let log = host.log();
+    let line = log.lines().find(|line| line.contains(TOLD)).unwrap();
+    assert!(line.contains("WARN") && line.contains("asked=5") && line.contains("places=4"), "{line}");
+}

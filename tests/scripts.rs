@@ -1,0 +1,51 @@
+//! The scripts behind `make`, where a tool is missing: each says which, and what to do.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// What the scripts take for granted.
+const BASICS: [&str; 7] = ["bash", "env", "dirname", "realpath", "mkdir", "cut", "sha256sum"];
+
+/// A folder with the basics and these stand-ins for tools, to be the whole of `PATH`.
+fn path(tools: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::Builder::new().prefix("path-").tempdir().unwrap();
+    for name in BASICS {
+        let found = std::env::split_paths(env!("PATH")).map(|dir| dir.join(name)).find(|file| file.exists());
+        let found = found.unwrap_or_else(|| panic!("there is no `{name}` on this machine"));
+        std::os::unix::fs::symlink(found, folder.path().join(name)).unwrap();
+    }
+    for (name, body) in tools {
+        let file = folder.path().join(name);
+        std::fs::write(&file, format!("#!/usr/bin/env bash\n{body}\n")).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    folder
+}
+
+/// Runs `scripts/fuzz.sh` with nothing but this to be found; its exit code and what it said.
+fn fuzz(tools: &[(&str, &str)]) -> (Option<i32>, String) {
+    let path = path(tools);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fuzz.sh");
+    let mut command = Command::new(script);
+    command.arg(env!("CARGO_BIN_EXE_sandhog")).arg("1").env_clear().env("PATH", path.path());
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn fuzzing_without_its_tools_says_what_to_install() {
+    const STABLE: (&str, &str) = ("cargo", "exit 101");
+    const NIGHTLY: (&str, &str) = ("cargo", "[ \"$1\" = +nightly ]");
+    let nightly = |hint: &str| (Some(1), format!("fuzzing needs nightly Rust\nhint: {hint}\n"));
+    for (tools, said) in [
+        (&[][..], nightly("install rustup (https://rustup.rs)")),
+        (&[STABLE][..], nightly("install rustup (https://rustup.rs)")),
+        (&[STABLE, ("rustup", "exit 1")][..], nightly("rustup toolchain install nightly")),
+        (&[NIGHTLY][..], (Some(1), "fuzzing needs cargo-fuzz\nhint: cargo install cargo-fuzz\n".to_owned())),
+    ] {
+        assert_eq!(fuzz(tools), said, "with {tools:?}");
+    }
+}
