@@ -27,6 +27,7 @@ mod queues;
 mod rollback;
 mod rollout;
 mod run;
+mod schedule;
 mod serve;
 mod sign;
 mod table;
@@ -64,6 +65,7 @@ enum Command {
     Push(push::Args),
     Queues(queues::Args),
     Jobs(jobs::Args),
+    Schedule(Box<schedule::Args>),
     Plugins(plugins::Args),
     Hosts(hosts::Args),
     Componentize(componentize::Args),
@@ -108,6 +110,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Push(args) => wait_for(push::run(args, &context)),
         Command::Queues(args) => wait_for(queues::run(args, &context)),
         Command::Jobs(args) => wait_for(jobs::run(args, &context)),
+        Command::Schedule(args) => wait_for(schedule::run(*args, &context)),
         Command::Plugins(args) => wait_for(plugins::run(args, &context)),
         Command::Hosts(args) => wait_for(hosts::run(args, &context)),
         Command::Componentize(args) => componentize::run(&args, &context),

@@ -16,6 +16,7 @@ pub mod name;
 pub mod push;
 mod reply;
 pub mod report;
+pub mod schedule;
 mod script;
 pub mod settle;
 pub mod store;

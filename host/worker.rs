@@ -17,5 +17,6 @@ pub mod poll;
 pub mod precedence;
 pub mod reaper;
 mod runner;
+pub mod scheduler;
 mod wall;
 mod window;

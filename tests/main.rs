@@ -10,6 +10,8 @@ mod access;
 mod acl;
 // The connection cut at every command in turn.
 mod anomaly;
+// The pages in `docs/`, whose commands are run.
+mod docs;
 // Effects that take place with their job's completion.
 mod effects;
 // Hosts, connections and Redis itself killed under load.
@@ -48,6 +50,8 @@ mod queue;
 mod sandbox;
 // Scripts beside the program: what they say where something is missing.
 mod scripts;
+// Jobs pushed at certain times, by any number of hosts.
+mod schedule;
 // Stopping a host in every way.
 mod shutdown;
 // Hosts, Redis and faults for the ledger.

@@ -3,7 +3,7 @@
 //! 1. stop claiming: nothing new comes in;
 //! 2. let jobs finish until the drain deadline, or a second word to leave: what ends in time is settled;
 //! 3. hand back the rest, attempt not counted: feeders end when nothing is left in their hands;
-//! 4. stop reaper, safety poll and config readers: nobody needs them any more;
+//! 4. stop reaper, scheduler, safety poll and config readers: nobody needs them any more;
 //! 5. forget the host in the registry: nothing is left to be reaped, but for what a failover has brought back;
 //! 6. stop the lease thread last: until here the jobs had to stay ours.
 
@@ -32,6 +32,7 @@ use crate::worker::feeder::{FeederParts, Phase};
 use crate::worker::membership::{LeaseThread, Membership};
 use crate::worker::poll;
 use crate::worker::reaper::Reaper;
+use crate::worker::scheduler::Scheduler;
 
 /// What the holder of the host may order.
 pub(super) struct Orders {
@@ -79,6 +80,7 @@ struct Parts {
     told: Vec<PluginReport>,
     membership: Arc<Membership>,
     claims: Link,
+    wake: Arc<Wake>,
     stop: watch::Sender<bool>,
     lease: LeaseThread,
     lease_stop: watch::Sender<bool>,
@@ -117,7 +119,8 @@ impl Parts {
         let membership = Arc::new(membership);
 
         let (stop, lease_stop) = (watch::Sender::new(false), watch::Sender::new(false));
-        let feeders = FeederParts { membership: membership.clone(), link: claims.clone(), wake, phase };
+        let feeders =
+            FeederParts { membership: membership.clone(), link: claims.clone(), wake: wake.clone(), phase };
         // Before it is read: a change in between is a change.
         let folder = FolderWatch::start(&settings.plugins_dir, &settings.plugins)?;
         let users = Users::new(&settings, seat.number)?;
@@ -136,6 +139,7 @@ impl Parts {
             told,
             membership,
             claims,
+            wake,
             stop,
             lease,
             lease_stop,
@@ -152,6 +156,7 @@ impl Parts {
             tracing::warn!(%error, "jobs of this host's former life come back when its lease ends");
         }
         roles.spawn(reaper.run(self.stop.subscribe()));
+        roles.spawn(self.scheduler().run(self.stop.subscribe()));
         roles.spawn(poll::run(self.claims.clone(), self.served.lanes(), self.stop.subscribe()));
         if let Some(users) = &self.users {
             roles.spawn(users.clone().run(self.stop.subscribe()));
@@ -240,6 +245,15 @@ impl Parts {
         self.lease_stop.send_replace(true);
         drop(self.lease);
         tracing::info!("stopped");
+    }
+
+    fn scheduler(&self) -> Scheduler {
+        Scheduler {
+            membership: self.membership.clone(),
+            link: self.claims.clone(),
+            wake: self.wake.clone(),
+            schedules: self.settings.schedules.clone(),
+        }
     }
 
     fn reaper(&self) -> Reaper {

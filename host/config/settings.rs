@@ -2,6 +2,7 @@
 //! defaults. The file's fields are read in `file`.
 
 mod file;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use super::env;
 use super::problem::{Problem, Problems};
 use super::public_key::PublicKey;
+use crate::job::schedule::Schedule;
 use crate::storage::address::Address;
 
 /// The settings file that is read if it is there and no other was named.
@@ -37,6 +39,8 @@ pub struct Settings {
     pub compile: CompileSettings,
     /// What is logged.
     pub log: LogSettings,
+    /// Schedules by their names.
+    pub schedules: Vec<(String, Schedule)>,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
     /// What is allowed but unwise, each as a sentence.

@@ -20,6 +20,17 @@ pub fn host_info(host: &str) -> String {
 /// List of swaps on all hosts, in JSON, the latest first.
 pub const SWAPS: &str = "sandhog:swaps";
 
+/// Sorted set of schedules: name by the Redis time, in milliseconds, at which it fires next.
+pub const SCHEDULES: &str = "sandhog:schedules";
+
+/// Hash of the schedules that hosts' settings hold: a host's seat by the time it told, and names, one a line.
+pub const SCHEDULE_FILES: &str = "sandhog:schedules:files";
+
+/// Hash of one schedule: `definition` (JSON), `timing`, `slot`, `origin`, `paused`, `last`.
+pub fn schedule(name: &str) -> String {
+    format!("sandhog:schedule:{name}")
+}
+
 /// Hash of what the fleet is to run: plugin by the wanted release, in JSON.
 pub const PLUGINS: &str = "sandhog:plugins";
 

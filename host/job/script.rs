@@ -1,6 +1,6 @@
 //! The scripts that change a job's place, each one file in `script/` that begins with its contract. The parts
 //! they share stand before them. What calls them is in `store`, `settle`, `commit`, `take`, `lease`, `push`,
-//! `inspect`, `edit`.
+//! `inspect`, `edit`, `schedule`.
 
 use std::sync::LazyLock;
 
@@ -167,3 +167,11 @@ script!(
 script!(
     /// Without the flag: what is added is refused at the memory limit, before anything is written.
     IMPORT, "", "part/wrong_type", "part/count", "import");
+script!(SCHEDULE_DUE, " flags=no-writes,allow-oom", "part/now", "part/wrong_type", "schedule_due");
+script!(
+    /// Without the flag: a firing is a push, which waits at the memory limit.
+    SCHEDULE_FIRE, "", "part/now", "part/wrong_type", "part/schedule", "schedule_fire");
+script!(SCHEDULE_PUT, "", "part/wrong_type", "part/schedule", "schedule_put");
+script!(SCHEDULE_DECLARE, "", "part/now", "part/wrong_type", "part/schedule", "schedule_declare");
+script!(SCHEDULE_EDIT, " flags=allow-oom", "part/now", "part/wrong_type", "part/schedule", "schedule_edit");
+script!(SCHEDULE_LIST, " flags=no-writes,allow-oom", "part/wrong_type", "schedule_list");

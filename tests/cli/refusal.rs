@@ -27,6 +27,7 @@ fn help_lists_the_commands() {
       push          Pushes jobs to a queue
       queues        Shows how many jobs each queue holds, and where; holds and resumes queues
       jobs          Shows and moves single jobs
+      schedule      Pushes jobs at certain times: cron expressions or fixed periods
       plugins       Shows the plugins of the folder and the hosts that serve them
       hosts         Shows the hosts, what they serve, and how long their leases last
       componentize  Makes a component of a core module with embedded WIT, which is what most compilers

@@ -76,6 +76,7 @@ pub(super) fn resolve(
     let ceilings = ceilings(root.table("limits"));
     let compile = compile(root.table("compile"));
     let log = log(root.table("log"), &over, &document, &mut outside);
+    let schedules = super::schedule::read(&mut root);
     root.finish();
 
     let mut warnings = Vec::new();
@@ -98,6 +99,7 @@ pub(super) fn resolve(
         ceilings,
         compile,
         log,
+        schedules,
         file,
         warnings,
     })

@@ -1,0 +1,285 @@
+//! Schedules in Redis: written down by operators and by hosts that have them in their files, fired by whichever host
+//! is first. Each function is one script, but for the look at Redis' time before it.
+
+use redis::Value;
+
+use super::plan::{Firing, Plan, Step};
+use super::{SCHEDULES_MAX, Schedule, ScheduleError};
+use crate::job::envelope::Header;
+use crate::job::key::{QueueKeys, SCHEDULE_FILES, SCHEDULES, schedule};
+use crate::job::name::JobId;
+use crate::job::push::notes;
+use crate::job::reply::Fields;
+use crate::job::script;
+use crate::job::store::StoreError;
+use crate::storage::fault::Fault;
+use crate::storage::link::Link;
+
+/// Schedules told at once.
+const PAGE: usize = 100;
+/// A score from which on a schedule does not fire; as in `part/schedule.lua`.
+const PAUSED_MS: u64 = 8_640_000_000_000_000;
+/// How long a host is believed that tells nothing of its file any more: a day.
+const BELIEVED_MS: u64 = 24 * 3_600_000;
+
+/// Why a schedule was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum BookError {
+    /// Redis could not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It cannot be one.
+    #[error(transparent)]
+    Wrong(#[from] ScheduleError),
+    /// There is none of this name.
+    #[error("there is no schedule `{0}`")]
+    Unknown(String),
+    /// It is in the settings of hosts.
+    #[error("the schedule `{0}` is in the settings files of hosts; it can be paused here, and changed there")]
+    OfFiles(String),
+    /// No more can be taken.
+    #[error("there are {SCHEDULES_MAX} schedules already, which is the most a fleet has")]
+    TooMany,
+    /// Somebody else changed it at the same time.
+    #[error("the schedule `{0}` was changed at the same time; look at it and try again")]
+    Changed(String),
+}
+
+impl From<Fault> for BookError {
+    fn from(fault: Fault) -> Self {
+        Self::Store(fault.into())
+    }
+}
+
+/// What became of schedules that were written down: what (`added`, `changed`, …), and the name.
+pub type Told = Vec<(String, String)>;
+
+/// A schedule whose time has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Its name.
+    pub name: String,
+    /// What is to be fired.
+    pub firing: Firing,
+    /// As Redis holds it.
+    pub definition: String,
+}
+
+/// What a host has to know to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Redis time.
+    pub now: u64,
+    /// Whether Redis knows what this host's file holds.
+    pub declared: bool,
+    /// When the next one is due that is not due now.
+    pub next: Option<u64>,
+    /// Those that are due, some of them.
+    pub due: Vec<Due>,
+}
+
+/// What operators see of a schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// When it fires next; none while it is paused.
+    pub next: Option<Firing>,
+    /// What it is; none where this program cannot read it.
+    pub schedule: Option<Schedule>,
+    /// Whether hosts have it in their files.
+    pub of_files: bool,
+    /// Since when it is paused.
+    pub paused_ms: Option<u64>,
+    /// When it was fired last.
+    pub last_ms: Option<u64>,
+}
+
+/// Redis time in milliseconds.
+async fn now(link: &Link) -> Result<u64, Fault> {
+    let (seconds, micros): (u64, u64) = link.query(&redis::cmd("TIME")).await?;
+    Ok(seconds * 1000 + micros / 1000)
+}
+
+fn json(schedule: &Schedule) -> String {
+    serde_json::to_string(schedule).expect("strings and numbers always make JSON")
+}
+
+/// Writes down what an operator has given; answers `added`, `changed` or `unchanged`, and when it fires first if it
+/// is new.
+pub async fn put(link: &Link, name: &str, given: &Schedule) -> Result<String, BookError> {
+    super::check_name(name)?;
+    let plan = given.plan()?;
+    let first = plan.first(name, given.jitter_ms, now(link).await?).ok_or_else(never)?;
+    let mut call = script::SCHEDULE_PUT.call(&[SCHEDULES, &schedule(name)]);
+    call.arg(name).arg(json(given)).arg(given.timing()).arg(first.slot).arg(first.at).arg(SCHEDULES_MAX);
+    let mut fields = Fields::new(script::SCHEDULE_PUT.run::<Value>(link, &call).await?)?;
+    match fields.number()? {
+        0 => Ok(fields.text()?),
+        1 => Err(StoreError::WrongType(fields.text()?).into()),
+        2 => Err(BookError::OfFiles(name.to_owned())),
+        _ => Err(BookError::TooMany),
+    }
+}
+
+/// Tells what the file of the host on `seat` holds: `all` of it, or what is `missing` only.
+pub async fn declare(
+    link: &Link,
+    seat: &str,
+    all: bool,
+    schedules: &[(String, Schedule)],
+) -> Result<Told, BookError> {
+    let now = now(link).await?;
+    let mut call = script::SCHEDULE_DECLARE.call(&[SCHEDULES, SCHEDULE_FILES]);
+    call.arg(seat)
+        .arg(if all { "all" } else { "missing" })
+        .arg(schedule(""))
+        .arg(BELIEVED_MS)
+        .arg(SCHEDULES_MAX);
+    for (name, given) in schedules {
+        let first = given.plan()?.first(name, given.jitter_ms, now).ok_or_else(never)?;
+        call.arg(name).arg(json(given)).arg(given.timing()).arg(first.slot).arg(first.at);
+    }
+    let mut fields = Fields::new(script::SCHEDULE_DECLARE.run::<Value>(link, &call).await?)?;
+    match fields.number()? {
+        0 => {}
+        1 => return Err(StoreError::WrongType(fields.text()?).into()),
+        _ => return Err(BookError::TooMany),
+    }
+    let mut told = Vec::new();
+    while let what @ Value::BulkString(_) = fields.next() {
+        told.push((super::super::reply::text(what)?, fields.text()?));
+    }
+    Ok(told)
+}
+
+/// What is due, without the first `skip`.
+pub async fn due(link: &Link, seat: &str, skip: usize) -> Result<Look, StoreError> {
+    let mut call = script::SCHEDULE_DUE.call(&[SCHEDULES, SCHEDULE_FILES]);
+    call.arg(seat).arg(schedule("")).arg(skip).arg(PAGE);
+    let mut fields = Fields::new(script::SCHEDULE_DUE.run::<Value>(link, &call).await?)?;
+    if fields.number()? != 0 {
+        return Err(StoreError::WrongType(fields.text()?));
+    }
+    let (now, declared) = (fields.number()?, fields.number()? == 1);
+    // Less than nothing stands for none, and is read as zero.
+    let next = Some(fields.number()?).filter(|next| *next > 0 && *next < PAUSED_MS);
+    let mut due = Vec::new();
+    while let name @ Value::BulkString(_) = fields.next() {
+        let (name, at) = (super::super::reply::text(name)?, fields.number()?);
+        // Where somebody has spoiled it by hand, the fence of the firing says so.
+        let slot = fields.text()?.parse().unwrap_or(0);
+        due.push(Due { name, firing: Firing { slot, at }, definition: fields.text()? });
+    }
+    Ok(Look { now, declared, next, due })
+}
+
+/// Does what is to be done about a schedule that is due; false: it is another one by now, or somebody was faster.
+pub async fn fire(link: &Link, due: &Due, schedule: &Schedule, step: &Step) -> Result<bool, BookError> {
+    let keys = QueueKeys::new(&schedule.queue_name()?);
+    let mut call = script::SCHEDULE_FIRE.call(&[SCHEDULES, &self::schedule(&due.name), &keys.ready]);
+    call.arg(&due.name).arg(due.firing.slot).arg(&due.definition);
+    match step.next {
+        Some(next) => call.arg(next.slot).arg(next.at),
+        None => call.arg("").arg(""),
+    };
+    match step.fire {
+        Some(slot) => {
+            let id = job_id(&due.name, slot);
+            let header =
+                Header { id, attempts: 0, crashes: 0, first_seen_ms: 0, notes: schedule.headers.clone() };
+            call.arg(header.id.as_str()).arg(notes(&header)).arg(&schedule.payload)
+        }
+        None => call.arg("").arg("").arg(""),
+    };
+    let mut fields = Fields::new(script::SCHEDULE_FIRE.run::<Value>(link, &call).await?)?;
+    match fields.number()? {
+        0 => Ok(true),
+        1 => Err(StoreError::WrongType(fields.text()?).into()),
+        _ => Ok(false),
+    }
+}
+
+/// The id of the job of a firing: the same, whoever fires it.
+pub fn job_id(name: &str, slot: u64) -> JobId {
+    JobId::new(format!("schedule-{name}-{slot}")).expect("a name is visible ASCII and short")
+}
+
+/// All schedules, by the time they fire next.
+pub async fn list(link: &Link) -> Result<Vec<Row>, StoreError> {
+    let mut rows = Vec::new();
+    loop {
+        let mut call = script::SCHEDULE_LIST.call(&[SCHEDULES]);
+        call.arg(schedule("")).arg(rows.len()).arg(PAGE);
+        let mut fields = Fields::new(script::SCHEDULE_LIST.run::<Value>(link, &call).await?)?;
+        if fields.number()? != 0 {
+            return Err(StoreError::WrongType(fields.text()?));
+        }
+        let before = rows.len();
+        while let name @ Value::BulkString(_) = fields.next() {
+            let (name, at) = (super::super::reply::text(name)?, fields.number()?);
+            let slot = fields.text()?.parse().unwrap_or(at);
+            rows.push(Row {
+                name,
+                next: (at < PAUSED_MS).then_some(Firing { slot, at }),
+                schedule: serde_json::from_str(&fields.text()?).ok(),
+                of_files: fields.text()? == "file",
+                paused_ms: fields.text()?.parse().ok(),
+                last_ms: fields.text()?.parse().ok(),
+            });
+        }
+        if rows.len() - before < PAGE || rows.len() >= SCHEDULES_MAX {
+            return Ok(rows);
+        }
+    }
+}
+
+/// Removes a schedule.
+pub async fn remove(link: &Link, name: &str) -> Result<(), BookError> {
+    let mut call = script::SCHEDULE_EDIT.call(&[SCHEDULES, &schedule(name)]);
+    call.arg(name).arg("remove");
+    edited(link, name, &call).await
+}
+
+/// Lets a schedule fire no more, until it is resumed.
+pub async fn pause(link: &Link, name: &str) -> Result<(), BookError> {
+    let mut call = script::SCHEDULE_EDIT.call(&[SCHEDULES, &schedule(name)]);
+    call.arg(name).arg("pause");
+    edited(link, name, &call).await
+}
+
+/// Lets a schedule fire again, from the next of its times: what it was paused for is not made up for.
+pub async fn resume(link: &Link, name: &str) -> Result<(), BookError> {
+    let definition: Option<String> =
+        link.query(redis::cmd("HGET").arg(schedule(name)).arg("definition")).await?;
+    let definition = definition.ok_or_else(|| BookError::Unknown(name.to_owned()))?;
+    let (given, plan) = read(&definition)?;
+    let first = plan.first(name, given.jitter_ms, now(link).await?).ok_or_else(never)?;
+    let mut call = script::SCHEDULE_EDIT.call(&[SCHEDULES, &schedule(name)]);
+    call.arg(name).arg("resume").arg(&definition).arg(first.slot).arg(first.at);
+    edited(link, name, &call).await
+}
+
+/// A definition as Redis holds it.
+pub fn read(definition: &str) -> Result<(Schedule, Plan), ScheduleError> {
+    let unreadable =
+        |error| ScheduleError::new("definition", format!("cannot be read by this version: {error}"));
+    let schedule: Schedule = serde_json::from_str(definition).map_err(unreadable)?;
+    let plan = schedule.plan()?;
+    Ok((schedule, plan))
+}
+
+async fn edited(link: &Link, name: &str, call: &redis::Cmd) -> Result<(), BookError> {
+    let mut fields = Fields::new(script::SCHEDULE_EDIT.run::<Value>(link, call).await?)?;
+    match fields.number()? {
+        0 => Ok(()),
+        1 => Err(StoreError::WrongType(fields.text()?).into()),
+        2 => Err(BookError::Unknown(name.to_owned())),
+        3 => Err(BookError::OfFiles(name.to_owned())),
+        _ => Err(BookError::Changed(name.to_owned())),
+    }
+}
+
+fn never() -> ScheduleError {
+    ScheduleError::new("cron", "never comes")
+}
