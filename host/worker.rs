@@ -3,6 +3,7 @@
 //!
 //! It runs sandboxes but does not know how they work; it changes jobs' places only through `job::store`.
 
+mod brake;
 mod commit;
 pub mod counters;
 mod desk;
@@ -11,6 +12,7 @@ mod exchange;
 pub mod executor;
 pub mod fate;
 pub mod feeder;
+mod hear;
 pub mod lane;
 pub mod membership;
 pub mod poll;

@@ -18,6 +18,8 @@ mod effects;
 mod faults;
 // Hostile guests and producers, one test per attack, each through a whole host.
 mod hostile;
+// Jobs that are cancelled, wherever they are.
+mod cancel;
 // The program from outside: texts, exit codes, signals.
 mod cli;
 // Components that are costly to compile; what is kept of compiling.

@@ -243,6 +243,14 @@ impl JobStore {
         Ok(slots)
     }
 
+    /// The last word that jobs of `host` were taken away, if it is recent. Redis reports the next one to a connection
+    /// that tracks keys.
+    pub async fn word(&self, host: &HostId) -> Result<Option<String>, StoreError> {
+        let key = self.keys.word(host);
+        let word: Result<Option<String>, Fault> = self.link.query(redis::cmd("GET").arg(&key)).await;
+        word.map_err(|fault| wrong_type(fault, &key))
+    }
+
     /// The jobs in these slots, whose claim was not answered; slots that hold nothing are left out.
     pub async fn fetch(&self, host: &HostId, slots: &[Slot]) -> Result<Vec<Claimed>, StoreError> {
         let key = self.keys.inflight(host);

@@ -15,6 +15,8 @@ pub struct Counters {
     pub buried: AtomicU64,
     /// Jobs dropped at their handler's word.
     pub discarded: AtomicU64,
+    /// Jobs taken away by an operator after they were claimed.
+    pub cancelled: AtomicU64,
     /// Jobs handed back without a counted attempt.
     pub released: AtomicU64,
     /// Ends that came too late: the job was no longer ours.

@@ -1,13 +1,14 @@
 //! What lies between a lane's feeder and its runners: jobs to start, and ends to report. One lock, taken once per
 //! job by the runner (hand in one, take the next) and once per batch by the feeder.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use super::brake::{Brake, Brakes, RunKey};
 use super::edition::Edition;
 use super::membership::Tenure;
 use crate::job::change::Taken;
@@ -136,6 +137,7 @@ struct State {
     runners: usize,
     alone: bool,
     low_water: usize,
+    brakes: Brakes,
 }
 
 impl Desk {
@@ -166,7 +168,7 @@ impl Desk {
     }
 
     /// For a runner: hands in the end of its last job and takes the next one. None means: leave.
-    pub(super) fn next(&self, ended: Option<Ended>) -> Option<Job> {
+    pub(super) fn next(&self, ended: Option<Ended>, brake: &Brake) -> Option<Job> {
         let mut state = self.lock();
         let handed_in = ended.is_some();
         if let Some(ended) = ended {
@@ -177,6 +179,8 @@ impl Desk {
             Some(job) => {
                 state.alone = job.alone;
                 state.running += 1;
+                // Before the lock is let go: a job is either among those that wait, or can be stopped.
+                brake.begin((job.tenure.number, job.claimed.slot));
             }
             None => state.runners -= 1,
         }
@@ -187,6 +191,18 @@ impl Desk {
             self.changed.notify_one();
         }
         job
+    }
+
+    /// For a new runner: what stops its runs.
+    pub(super) fn fit_brake(&self) -> Arc<Brake> {
+        self.lock().brakes.fit()
+    }
+
+    /// For the feeder: drops these jobs if they wait, and stops them if they run.
+    pub(super) fn stop(&self, runs: &HashSet<RunKey>) {
+        let mut state = self.lock();
+        state.waiting.retain(|job| !runs.contains(&(job.tenure.number, job.claimed.slot)));
+        state.brakes.pull(runs);
     }
 
     /// For a runner about to pause: hands in without taking.
@@ -292,13 +308,13 @@ mod tests {
         let desk = Desk::new();
         desk.add([job(0, false), job(1, true), job(2, false)].into_iter(), 0);
         assert_eq!(desk.engage(4), 3);
-        let first = desk.next(None).unwrap();
-        assert!(desk.next(None).is_none(), "the suspect waits for the first job");
-        let suspect = desk.next(end(&first)).unwrap();
+        let first = desk.next(None, &Brake::default()).unwrap();
+        assert!(desk.next(None, &Brake::default()).is_none(), "the suspect waits for the first job");
+        let suspect = desk.next(end(&first), &Brake::default()).unwrap();
         assert!(suspect.alone);
-        assert!(desk.next(None).is_none(), "nothing starts beside it");
+        assert!(desk.next(None, &Brake::default()).is_none(), "nothing starts beside it");
         assert_eq!(desk.engage(4), 0);
-        assert_eq!(desk.next(end(&suspect)).unwrap().claimed.slot.seq, 2);
+        assert_eq!(desk.next(end(&suspect), &Brake::default()).unwrap().claimed.slot.seq, 2);
     }
 
     #[test]
@@ -306,9 +322,9 @@ mod tests {
         let desk = Desk::new();
         desk.add((0..3).map(|n| job(n, false)), 0);
         desk.engage(1);
-        let first = desk.next(None).unwrap();
+        let first = desk.next(None, &Brake::default()).unwrap();
         let weights = [desk.weigh(EFFECTS_BYTES_MAX - 1), desk.weigh(1)];
-        assert!(desk.next(end(&first)).is_none());
+        assert!(desk.next(end(&first), &Brake::default()).is_none());
         assert_eq!(desk.engage(4), 0);
         drop(weights);
         assert_eq!(desk.engage(4), 2);
@@ -319,10 +335,26 @@ mod tests {
         let desk = Desk::new();
         desk.add([job(0, false)].into_iter(), 0);
         desk.engage(1);
-        let held = desk.next(None).unwrap();
+        let held = desk.next(None, &Brake::default()).unwrap();
         desk.abandon(end(&held));
         let mut batch = Vec::new();
         assert_eq!(desk.collect(&mut batch), Load { waiting: 0, running: 0, runners: 0 });
         assert_eq!(batch.len(), 1);
+    }
+
+    #[test]
+    fn what_is_to_be_stopped_neither_waits_nor_runs() {
+        use futures_util::FutureExt as _;
+
+        let desk = Desk::new();
+        desk.add((0..3).map(|n| job(n, false)), 0);
+        let brake = desk.fit_brake();
+        let run = |job: &Job| (job.tenure.number, job.claimed.slot);
+        let running = desk.next(None, &brake).unwrap();
+        desk.stop(&[run(&running), run(&job(1, false))].into());
+        assert!(brake.pulled().now_or_never().is_some());
+        let next = desk.next(end(&running), &brake).unwrap();
+        assert_eq!(next.claimed.slot.seq, 2);
+        assert!(brake.pulled().now_or_never().is_none());
     }
 }

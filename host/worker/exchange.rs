@@ -227,6 +227,7 @@ impl Feeder {
         if let Err(error) = self.lane.store.trim().await {
             tracing::debug!(queue = self.lane.queue.as_str(), %error, "dead jobs were not trimmed");
         }
+        self.listen().await?;
         self.sweep_former().await
     }
 

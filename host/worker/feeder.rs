@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 pub use super::desk::EFFECTS_BYTES_MAX;
 use super::desk::{BATCH, Ended, Load};
+use super::hear::Ear;
 use super::lane::Lane;
 use super::membership::{Membership, Tenure};
 use super::precedence::Standing;
@@ -101,6 +102,7 @@ pub struct Feeder {
     estranged: bool,
     pub(super) audit_at: Instant,
     pub(super) audit_gap: Duration,
+    pub(super) ear: Ear,
 }
 
 /// Why a wait ended.
@@ -109,6 +111,8 @@ enum Call {
     Look,
     /// The queue may have something.
     Wake,
+    /// Jobs were perhaps taken away.
+    Word,
 }
 
 impl Feeder {
@@ -142,6 +146,7 @@ impl Feeder {
             estranged: false,
             audit_at: now + AUDIT_MAX,
             audit_gap: AUDIT_MAX,
+            ear: Ear::default(),
             lane,
             parts,
             retired,
@@ -151,6 +156,7 @@ impl Feeder {
     /// Feeds until it is told to leave and nothing is left in its hands. False: something may be left, as far as
     /// Redis knows; it comes back when the lease ends.
     pub async fn run(mut self) -> bool {
+        self.hear().await;
         let is_empty_handed = loop {
             let phase = self.phase();
             let load = self.tidy(phase);
@@ -163,6 +169,10 @@ impl Feeder {
             // No claim before: it could be given the sequence numbers of one whose reply was lost.
             if estranged && phase != Phase::Leaving {
                 self.audit().await;
+                continue;
+            }
+            if self.is_called() {
+                self.hear().await;
                 continue;
             }
             let claim = self.appetite(load, phase);
@@ -179,10 +189,12 @@ impl Feeder {
                 match self.wait().await {
                     Call::Look => {}
                     Call::Wake => self.hungry = true,
+                    Call::Word => self.hear().await,
                 }
             }
         };
         self.parts.wake.forget(&self.lane.wake);
+        self.parts.wake.forget(&self.ear.signal);
         is_empty_handed && self.former.is_empty()
     }
 
@@ -278,6 +290,7 @@ impl Feeder {
         tokio::select! {
             () = self.lane.desk.changed.notified() => Call::Look,
             () = self.lane.wake.notified() => Call::Wake,
+            () = self.ear.signal.notified() => Call::Word,
             () = tokio::time::sleep_until(until) => {
                 if self.due.is_some_and(|due| due <= Instant::now()) {
                     self.due = None;

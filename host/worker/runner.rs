@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::brake::Brake;
 use super::desk::{Commitment, End, Ended, Job};
 use super::edition::Edition;
 use super::fate::{self, Ran};
@@ -32,11 +33,13 @@ pub(super) async fn run(lane: Arc<Lane>) {
     let edition = lane.current();
     let (link, settings, timeout) = (lane.guests.clone(), edition.settings.current(), edition.policy.timeout);
     let context = RunContext { link, settings, timeout, plan: Plan::Immediate };
-    let mut seat = Seat { lane: &lane, context, takings: Arc::default(), held: None, left: false };
+    let brake = lane.desk.fit_brake();
+    let takings = Arc::default();
+    let mut seat = Seat { lane: &lane, context, takings, brake: brake.clone(), held: None, left: false };
     let mut ended = None;
     let mut runs = 0;
     let mut sandbox = lane.sandboxes.acquire().await;
-    while let Some(job) = lane.desk.next(ended.take()) {
+    while let Some(job) = lane.desk.next(ended.take(), &brake) {
         let end = seat.run(job).await;
         runs += 1;
         if runs % RUNS_PER_TURN == 0 {
@@ -60,6 +63,8 @@ struct Seat<'a> {
     context: RunContext,
     /// What the present run has popped.
     takings: Arc<Takings>,
+    /// What stops the present run from outside.
+    brake: Arc<Brake>,
     held: Option<Job>,
     left: bool,
 }
@@ -74,9 +79,6 @@ impl Seat<'_> {
         let edition = lane.next_edition();
         self.adapt(&edition, &job.tenure);
         let job = &*self.held.insert(job);
-        if job.conflicts > 1 {
-            tokio::time::sleep(patience(job.conflicts)).await;
-        }
         let Claimed { header, payload, .. } = &job.claimed;
         let headers: Vec<(&str, &str)> =
             header.producer_headers().map(|(key, value)| (key.as_str(), value.as_str())).collect();
@@ -89,7 +91,18 @@ impl Seat<'_> {
             first_seen_ms: header.first_seen_ms,
             headers: &headers,
         };
-        let report = edition.version.run_job(call, &self.context).await;
+        let patience = (job.conflicts > 1).then(|| patience(job.conflicts));
+        let run = async {
+            if let Some(patience) = patience {
+                tokio::time::sleep(patience).await;
+            }
+            edition.version.run_job(call, &self.context).await
+        };
+        let report = tokio::select! {
+            biased;
+            () = self.brake.pulled() => return self.stopped(),
+            report = run => report,
+        };
         edition.tally.count(&report.outcome);
         // In whole steps: charging takes the scheduler's lock.
         let moved_kib = u32::try_from(report.usage.moved_bytes >> 10).unwrap_or(u32::MAX);
@@ -98,6 +111,13 @@ impl Seat<'_> {
         }
         let job = self.held.take().expect("nobody else takes what this runner holds");
         self.end(job, report, edition)
+    }
+
+    /// The end of a run whose job was taken away: there is nothing to say, but what it popped goes back.
+    fn stopped(&mut self) -> Ended {
+        let job = self.held.take().expect("nobody else takes what this runner holds");
+        let Drained { sure, unsure } = self.takings.drain();
+        Ended { put_back: [sure, unsure].concat(), ..Ended::of(&job, End::Gone) }
     }
 
     /// What is to be said to Redis about a run.

@@ -41,7 +41,12 @@ async fn differences(scene: &mut Scene, before: &std::collections::BTreeMap<Stri
     let after = scene.dump().await;
     let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let changed = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
-    changed.map(|key| format!("{key} {}", after.get(key).map_or("gone", String::as_str))).collect()
+    let told = |key: &String| match after.get(key) {
+        None => format!("{key} gone"),
+        Some(_) if key.starts_with(":word:") => format!("{key} is there"),
+        Some(value) => format!("{key} {value}"),
+    };
+    changed.map(told).collect()
 }
 
 /// What is done where, to how many, and what differs afterwards.
@@ -126,7 +131,7 @@ async fn exactly_what_fits_is_thrown_away() {
                 ":ready list 1 e 0 0 5\\nq, 1 f 0 0 5 !unique=k\\n",
                 ":stats hash cancelled=4, dead_bytes=26",
                 ":unique:k gone",
-                ":word:HOST string T",
+                ":word:HOST is there",
             ],
         ),
         (

@@ -1,0 +1,88 @@
+//! What a feeder does when it hears that jobs of this host were taken away: it compares what it runs with what it still
+//! owns, and stops the rest. The word itself says nothing, so one that is lost, late or given twice does no harm: a run
+//! that goes on unheard ends without effect, because its record is gone.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use tokio::sync::Notify;
+
+use super::brake::RunKey;
+use super::counters::Counters;
+use super::feeder::Feeder;
+use crate::job::store::{Delivery, StoreError};
+
+/// What a feeder knows of words.
+#[derive(Debug, Default)]
+pub(super) struct Ear {
+    /// Given when there may be a word.
+    pub(super) signal: Arc<Notify>,
+    /// The key that is listened to, of the present tenure.
+    key: String,
+    /// The last word.
+    heard: Option<String>,
+}
+
+impl Feeder {
+    /// Whether there may be a word.
+    pub(super) fn is_called(&self) -> bool {
+        self.ear.signal.notified().now_or_never().is_some()
+    }
+
+    /// Hears whether there is a word, and does what it calls for. Reading it makes Redis report the next one.
+    pub(super) async fn hear(&mut self) {
+        if let Err(error) = self.listen().await {
+            // After a reconnect, and once a minute, it is listened again.
+            tracing::debug!(queue = self.lane.queue.as_str(), %error, "a word was perhaps not heard");
+        }
+    }
+
+    /// The same, with what went wrong.
+    pub(super) async fn listen(&mut self) -> Result<(), StoreError> {
+        if self.lane.delivery == Delivery::AtMostOnce {
+            // What it runs is recorded nowhere, so nobody can take it away.
+            return Ok(());
+        }
+        let host = &self.tenure.host;
+        let key = self.lane.store.keys().word(host);
+        if key != self.ear.key {
+            self.parts.wake.forget(&self.ear.signal);
+            self.parts.wake.watch_key(&key, &self.ear.signal);
+            (self.ear.key, self.ear.heard) = (key, None);
+        }
+        let word = self.lane.store.word(host).await?;
+        if word.is_some() && word != self.ear.heard {
+            self.stop_what_is_gone().await?;
+        }
+        self.ear.heard = word;
+        Ok(())
+    }
+
+    async fn stop_what_is_gone(&mut self) -> Result<(), StoreError> {
+        let number = self.tenure.number;
+        let recorded = self.lane.store.inflight(&self.tenure.host).await?;
+        let recorded: HashSet<RunKey> = recorded.into_iter().map(|slot| (number, slot)).collect();
+        // What has ended is about to be told, and Redis will say that it comes too late.
+        self.lane.desk.collect(&mut self.batch);
+        let ended: HashSet<RunKey> = self.batch.iter().map(|end| (end.tenure.number, end.slot)).collect();
+        let is_gone = |run: &&RunKey| run.0 == number && !recorded.contains(*run) && !ended.contains(*run);
+        let gone: HashSet<RunKey> = self.held.keys().filter(is_gone).copied().collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        for run in &gone {
+            self.held_bytes -= self.held.remove(run).unwrap_or(0);
+        }
+        self.lane.desk.stop(&gone);
+        self.hungry |= self.limited;
+        Counters::add(&self.lane.counters.cancelled, gone.len());
+        tracing::info!(
+            plugin = self.lane.plugin,
+            queue = self.lane.queue.as_str(),
+            jobs = gone.len(),
+            "jobs were cancelled; their runs are stopped"
+        );
+        Ok(())
+    }
+}
