@@ -28,6 +28,7 @@ mod rollback;
 mod rollout;
 mod run;
 mod schedule;
+mod scripts;
 mod serve;
 mod sign;
 mod table;
@@ -66,6 +67,7 @@ enum Command {
     Queues(queues::Args),
     Jobs(jobs::Args),
     Schedule(Box<schedule::Args>),
+    Scripts(scripts::Args),
     Plugins(plugins::Args),
     Hosts(hosts::Args),
     Componentize(componentize::Args),
@@ -111,6 +113,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Queues(args) => wait_for(queues::run(args, &context)),
         Command::Jobs(args) => wait_for(jobs::run(args, &context)),
         Command::Schedule(args) => wait_for(schedule::run(*args, &context)),
+        Command::Scripts(args) => scripts::run(&args, &context),
         Command::Plugins(args) => wait_for(plugins::run(args, &context)),
         Command::Hosts(args) => wait_for(hosts::run(args, &context)),
         Command::Componentize(args) => componentize::run(&args, &context),

@@ -13,6 +13,7 @@ pub mod key;
 pub mod lease;
 pub mod limit;
 pub mod name;
+pub mod producer;
 pub mod push;
 mod reply;
 pub mod report;

@@ -22,6 +22,7 @@ struct Page {
 
 const PAGES: &[Page] = &[
     Page { file: "limits.md", plugins: &[], jobs: &[] },
+    Page { file: "producers.md", plugins: &[], jobs: &[] },
     Page { file: "schedules.md", plugins: &[], jobs: &[] },
 ];
 

@@ -46,6 +46,8 @@ mod load;
 mod plain_client;
 // Queues of one host beside each other.
 mod priority;
+// Producers with options: the program, guests, and clients that only know Redis.
+mod producer;
 // `queue` against a real Redis.
 mod queue;
 // What became of each kind of run.

@@ -54,6 +54,17 @@ async fn a_plain_client_produces_and_consumes() {
 }
 
 #[tokio::test]
+async fn a_plain_client_pushes_with_options() {
+    let redis = TestRedis::start();
+    let (_plugins, host) = serve(&redis).await;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plain_client/producer.py");
+    let text = Command::new(env!("CARGO_BIN_EXE_sandhog")).args(["scripts", "push"]).output().await.unwrap();
+    let text = String::from_utf8(text.stdout).unwrap();
+    run(Command::new(python()).arg(script).arg(redis.socket()).arg(text)).await;
+    stop(host).await;
+}
+
+#[tokio::test]
 async fn the_snippets_of_the_readme_do_what_they_say() {
     let redis = TestRedis::start();
     let (_plugins, host) = serve(&redis).await;

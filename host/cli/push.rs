@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures_util::{TryStreamExt as _, stream};
 use indicatif::ProgressBar;
-use sandhog::job::name::QueueName;
+use sandhog::job::name::{JobId, QueueName};
 use sandhog::job::push::{self, PushOptions, Pushed};
 use sandhog::storage::link::Link;
 use serde_json::json;
@@ -28,8 +28,16 @@ const PUSHES_UNDER_WAY: usize = 64;
 /// How long a unique key is held when the flag does not say it.
 const UNIQUE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
+const EXAMPLES: &str = "\
+Examples:
+  sandhog push orders '{\"id\":1}'
+  sandhog push orders '{\"id\":2}' --delay 10m --header traceparent=00-4bf9-00f0-01
+  sandhog push orders '{\"id\":3}' --unique order-3:1h
+  sandhog push orders --file orders.jsonl";
+
 /// Pushes jobs to a queue.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The queue: the key of a Redis list.
     #[arg(value_parser = argument::queue)]
@@ -46,6 +54,9 @@ pub(crate) struct Args {
     /// Refuses the job while another with the same key is alive; the key is free after TTL (24h) in any case.
     #[arg(long, value_name = "KEY[:TTL]", value_parser = unique, conflicts_with = "file")]
     unique: Option<(String, Duration)>,
+    /// The job's name instead of one that is made up; other jobs may have the same.
+    #[arg(long, value_name = "ID", value_parser = argument::job_id, conflicts_with = "file")]
+    id: Option<JobId>,
     /// Attaches a header that the handler sees; may be repeated.
     #[arg(long = "header", value_name = "KEY=VALUE", value_parser = argument::header)]
     headers: Vec<(String, String)>,
@@ -56,8 +67,13 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    let options =
-        PushOptions { delay: args.delay, unique: args.unique, headers: args.headers, front: args.front };
+    let options = PushOptions {
+        delay: args.delay,
+        unique: args.unique,
+        headers: args.headers,
+        id: args.id,
+        front: args.front,
+    };
     match (args.payload, args.file) {
         (_, Some(file)) => push_lines(context, &args.queue, &file, &options).await,
         (Some(payload), None) => {

@@ -31,8 +31,17 @@ pub struct PushOptions {
     pub unique: Option<(String, Duration)>,
     /// For the guest: names and values. A name that begins with `!` is the host's own.
     pub headers: Vec<(String, String)>,
+    /// The job's name, instead of one that is made up. It keeps no other from having the same.
+    pub id: Option<JobId>,
     /// To be the next one taken, by a queue that takes the oldest first.
     pub front: bool,
+}
+
+impl PushOptions {
+    /// Whether any client could push it as well, to either end.
+    fn is_plain(&self) -> bool {
+        self.delay.is_none() && self.unique.is_none() && self.headers.is_empty() && self.id.is_none()
+    }
 }
 
 /// What became of a push.
@@ -55,12 +64,12 @@ pub async fn push(
 ) -> Result<Pushed, StoreError> {
     let keys = QueueKeys::new(queue);
     let end = if options.front { "LPUSH" } else { "RPUSH" };
-    if options.delay.is_none() && options.unique.is_none() && options.headers.is_empty() {
+    if options.is_plain() {
         let length = link.query(redis::cmd(end).arg(&keys.list).arg(payload)).await;
         return length.map(Pushed::Waiting).map_err(|fault| wrong_type(fault, &keys.list));
     }
-    let mut header =
-        Header { id: new_id(), attempts: 0, crashes: 0, first_seen_ms: 0, notes: options.headers.clone() };
+    let id = options.id.clone().unwrap_or_else(new_id);
+    let mut header = Header { id, attempts: 0, crashes: 0, first_seen_ms: 0, notes: options.headers.clone() };
     let mut at = vec![keys.ready.clone(), keys.delayed.clone()];
     if let Some((key, _)) = &options.unique {
         header.set_note("!unique", key);

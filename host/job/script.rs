@@ -111,7 +111,7 @@ script!(
 );
 script!(
     /// Without the flag: what producers add is refused at the memory limit, before anything is written.
-    PUSH, "", "part/now", "part/wrong_type", "push");
+    PUSH, "", "part/now", "part/wrong_type", "part/put_job", "push");
 script!(REGISTER, " flags=allow-oom", "part/now", "part/wrong_type", "register");
 script!(RENEW, " flags=allow-oom", "part/now", "renew");
 script!(DESCRIBE, " flags=allow-oom", "part/wrong_type", "describe");
@@ -175,3 +175,6 @@ script!(SCHEDULE_PUT, "", "part/wrong_type", "part/schedule", "schedule_put");
 script!(SCHEDULE_DECLARE, "", "part/now", "part/wrong_type", "part/schedule", "schedule_declare");
 script!(SCHEDULE_EDIT, " flags=allow-oom", "part/now", "part/wrong_type", "part/schedule", "schedule_edit");
 script!(SCHEDULE_LIST, " flags=no-writes,allow-oom", "part/wrong_type", "schedule_list");
+script!(
+    /// For producers without our library: `producer` tells of it.
+    PRODUCER_PUSH, "", "part/now", "part/wrong_type", "part/put_job", "producer/push");

@@ -25,6 +25,11 @@ impl Script {
         Self { source, sha: redis::Script::new(source).get_hash().to_owned(), command }
     }
 
+    /// The text that the server is given.
+    pub fn source(&self) -> &'static str {
+        self.source
+    }
+
     /// The call with its keys; the caller adds the arguments.
     pub fn call<K: AsRef<str>>(&self, keys: &[K]) -> Cmd {
         let mut cmd = redis::cmd(self.command);

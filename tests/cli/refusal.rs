@@ -28,6 +28,8 @@ fn help_lists_the_commands() {
       queues        Shows how many jobs each queue holds, and where; holds and resumes queues
       jobs          Shows and moves single jobs
       schedule      Pushes jobs at certain times: cron expressions or fixed periods
+      scripts       Prints the Redis scripts that any client can call with EVALSHA, for producers in any
+                    language
       plugins       Shows the plugins of the folder and the hosts that serve them
       hosts         Shows the hosts, what they serve, and how long their leases last
       componentize  Makes a component of a core module with embedded WIT, which is what most compilers

@@ -8,8 +8,5 @@
 -- nothing -> ready, or delayed until Redis time plus the delay; the unique key holds the job's id
 local wrong = wrong_type(KEYS[1], 'list', KEYS[2], 'zset')
 if wrong then return {3, wrong} end
-if KEYS[3] and not redis.call('SET', KEYS[3], ARGV[1], 'NX', 'PX', ARGV[6]) then return {2} end
-local envelope = string.format('1 %s 0 0 %d', ARGV[1], now) .. ARGV[2] .. '\n' .. ARGV[3]
-if ARGV[4] == '' then return {0, redis.call(ARGV[5], KEYS[1], envelope)} end
-redis.call('ZADD', KEYS[2], now + ARGV[4], envelope)
-return {1}
+local outcome, length = put_job(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], KEYS[3], ARGV[6])
+return {outcome, length}

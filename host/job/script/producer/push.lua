@@ -1,0 +1,117 @@
+-- Sandhog: pushes a job with options, for producers in any language. Nothing is written where it answers an error.
+--
+-- KEYS   1 the queue
+-- ARGV   1 payload, and any of these after it, in any order:
+--        delay MS             not to be run before this has passed
+--        unique KEY MS        refused while a job with the same key lives, but no longer than this
+--        header NAME VALUE    for the handler, UTF-8; may be repeated; together up to 16 KiB
+--        id ID                the job's name, 1 to 128 visible ASCII characters; others may have the same
+--        front                to be the next one taken
+-- Reply  {'waiting', id, how many wait}, {'delayed', id, Redis time in ms at which it is due} or
+--        {'duplicate', id of the job that has the unique key}. Without options it is a plain RPUSH, and the id is ''.
+local QUEUE_BYTES_MAX, ID_BYTES_MAX, UNIQUE_BYTES_MAX = 1024, 128, 1024
+local HEADER_BYTES_MAX, WAIT_MS_MAX = 16384, 3155760000000
+
+local refusal
+local function refuse(text) refusal = refusal or 'SANDHOG ' .. text end
+
+-- Whether these bytes are text that every host can read.
+local function is_utf8(text)
+  local at = 1
+  while at <= #text do
+    local first, second = string.byte(text, at, at + 1)
+    local more
+    if first < 0x80 then more = 0
+    elseif first < 0xc2 then return false
+    elseif first < 0xe0 then more = 1
+    elseif first < 0xf0 then more = 2
+    elseif first < 0xf5 then more = 3
+    else return false end
+    if more > 0 then
+      second = second or 0
+      -- Overlong forms, surrogates, and what lies behind the last plane.
+      if first == 0xe0 and second < 0xa0 or first == 0xed and second > 0x9f then return false end
+      if first == 0xf0 and second < 0x90 or first == 0xf4 and second > 0x8f then return false end
+      if not string.find(text, '^' .. string.rep('[\128-\191]', more), at + 1) then return false end
+    end
+    at = at + more + 1
+  end
+  return true
+end
+
+local function escape(text)
+  return (string.gsub(text, '[^!-$&-<>-~]', function(c) return string.format('%%%02x', string.byte(c)) end))
+end
+
+local function milliseconds(text, least, what)
+  local ms = text and string.find(text, '^%d+$') and tonumber(text)
+  if not ms or ms < least then return refuse('`' .. what .. '` needs a whole number of milliseconds after it') end
+  return string.format('%d', math.min(ms, WAIT_MS_MAX))
+end
+
+local queue, payload = KEYS[1], ARGV[1]
+if #KEYS ~= 1 or not payload then refuse('one key, the queue, and at least one argument, the payload, are needed') end
+queue, payload = queue or '', payload or ''
+if queue == '' or #queue > QUEUE_BYTES_MAX then refuse('the name of the queue must have 1 to 1,024 bytes') end
+if string.find(queue, ':sandhog:', 1, true) or string.sub(queue, 1, 8) == 'sandhog:' then
+  refuse("names with `:sandhog:` in them, or `sandhog:` before them, are the host's own")
+end
+
+local id, delay, does, unique, kept, notes = nil, '', 'RPUSH', nil, '0', ''
+local at = 2
+while at <= #ARGV and not refusal do
+  local word, first, second = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  if word == 'front' then
+    does, at = 'LPUSH', at + 1
+  elseif word == 'delay' then
+    delay, at = milliseconds(first, 0, 'delay'), at + 2
+  elseif word == 'unique' then
+    unique, kept, at = first or '', milliseconds(second, 1, 'unique KEY'), at + 3
+    if unique == '' or #unique > UNIQUE_BYTES_MAX or not is_utf8(unique) then
+      refuse('a unique key must have 1 to 1,024 bytes of UTF-8')
+    end
+  elseif word == 'header' then
+    if not first or not second or first == '' or string.sub(first, 1, 1) == '!' then
+      refuse('`header` needs a name, which does not begin with `!`, and a value after it')
+    elseif #first + #second > HEADER_BYTES_MAX or #notes > HEADER_BYTES_MAX then
+      refuse('the headers of the job are longer than 16,384 bytes')
+    elseif not is_utf8(first) or not is_utf8(second) then
+      refuse('the names and values of headers must be UTF-8')
+    else
+      notes = notes .. ' ' .. escape(first) .. '=' .. escape(second)
+    end
+    at = at + 3
+  elseif word == 'id' then
+    id, at = first or '', at + 2
+    if #id > ID_BYTES_MAX or not string.find(id, '^[!-~]+$') then
+      refuse('an id must have 1 to 128 visible ASCII characters')
+    end
+  else
+    refuse('`' .. string.sub(word, 1, 60) .. '` is no option; known are delay, unique, header, id, front')
+  end
+end
+if unique then notes = notes .. ' !unique=' .. escape(unique) end
+-- What stands before the notes, an id and numbers, takes less than the rest.
+if #notes + ID_BYTES_MAX + 32 > HEADER_BYTES_MAX then refuse('the headers of the job are longer than 16,384 bytes') end
+if refusal then return redis.error_reply(refusal) end
+
+-- Companion keys share the slot of the queue: its own hash tag, or the whole name as one.
+local tagged = string.find(queue, '{[^}]+}')
+if string.find(queue, '{', 1, true) ~= tagged then tagged = nil end
+local prefix = (tagged and queue or '{' .. queue .. '}') .. ':sandhog:'
+local ready, delayed = prefix .. 'ready', prefix .. 'delayed'
+local wrong = wrong_type(queue, 'list', ready, 'list', delayed, 'zset')
+if wrong then return redis.error_reply('SANDHOG the key `' .. wrong .. '` holds another type than Sandhog keeps there') end
+
+if not id and delay == '' and notes == '' then return {'waiting', '', redis.call(does, queue, payload)} end
+if not id then
+  -- No two calls begin in the same microsecond with the same arguments.
+  id = 'push-' .. string.sub(redis.sha1hex(time[1] .. ' ' .. time[2] .. ' ' .. queue .. notes .. '\n' .. payload), 1, 32)
+end
+local holder = unique and prefix .. 'unique:' .. unique
+local outcome, number = put_job(ready, delayed, id, notes, payload, delay, does, holder, kept)
+if outcome == 2 then
+  local living = redis.pcall('GET', holder)
+  return {'duplicate', type(living) == 'string' and living or ''}
+end
+return {outcome == 0 and 'waiting' or 'delayed', id, number}
