@@ -20,6 +20,7 @@ pub mod report;
 pub mod schedule;
 mod script;
 pub mod settle;
+pub mod status;
 pub mod store;
 pub mod take;
 pub mod transfer;

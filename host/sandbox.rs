@@ -26,4 +26,5 @@ pub use crate::capability::contention::{Contention, Turn};
 pub use crate::capability::foresight::Foresight;
 pub use crate::capability::overlay::Pending;
 pub use crate::capability::plan::{Atomic, Isolation, Plan, Pops, Take};
+pub use crate::capability::status::Board;
 pub use crate::capability::takings::{Drained, Takings};

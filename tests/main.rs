@@ -50,6 +50,8 @@ mod priority;
 mod producer;
 // `queue` against a real Redis.
 mod queue;
+// What jobs leave for who pushed them.
+mod results;
 // What became of each kind of run.
 mod sandbox;
 // Scripts beside the program: what they say where something is missing.

@@ -8,6 +8,7 @@ use crate::capability::limits::CALL_NAMES_BYTES;
 use crate::capability::overlay::HELD_BYTES_MAX;
 use crate::config::settings::Ceilings;
 use crate::job::name::QueueName;
+use crate::job::status::RESULT_BYTES_MAX;
 use crate::plugin::manifest::{EffectsMode, Kind, Manifest};
 use crate::sandbox::engine::{IDLE_BYTES, RUN_OVERHEAD_BYTES};
 use crate::worker::feeder::{CLAIM_BYTES_MAX, EFFECTS_BYTES_MAX, held_bytes_max};
@@ -66,7 +67,7 @@ impl PerRun {
             sandbox: limits.memory_bytes.saturating_add(RUN_OVERHEAD_BYTES),
             copies: limits.value_bytes.saturating_mul(COPIES).saturating_add(2 * CALL_NAMES_BYTES),
             replies: limits.value_bytes.saturating_mul(REPLIES).saturating_add(PAGE_BYTES),
-            effects: if is_atomic { HELD_BYTES_MAX * COPIES } else { 0 },
+            effects: if is_atomic { HELD_BYTES_MAX * COPIES } else { 0 } + RESULT_BYTES_MAX as u64 * COPIES,
         }
     }
 
@@ -207,6 +208,7 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
+    const RESULTS: u64 = COPIES * RESULT_BYTES_MAX as u64;
 
     fn manifest(text: &str) -> Manifest {
         Manifest::parse("t.toml", text, &Ceilings::default()).unwrap()
@@ -226,7 +228,7 @@ mod tests {
         assert_eq!(figure.sandboxes, 10 * (64 * MIB + RUN_OVERHEAD_BYTES));
         assert_eq!(figure.copies, 10 * (3 * 8 + 4) * MIB);
         assert_eq!(figure.replies, 10 * (2 * 8 + 1) * MIB);
-        assert_eq!(figure.effects, (10 * 3 * 8 + 3 * 8) * MIB);
+        assert_eq!(figure.effects, (10 * 3 * 8 + 3 * 8) * MIB + 10 * RESULTS);
         // Ten that run, one claim, one job too many; the claim's answer three times; the ends.
         assert_eq!(figure.jobs, (10 * 8 + 8 + 8 + 3 * (8 + 8) + 16) * MIB);
         assert_eq!(figure.rest, BASE_BYTES + IDLE_BYTES);
@@ -253,10 +255,10 @@ mod tests {
     }
 
     #[test]
-    fn immediate_effects_are_not_held() {
+    fn of_immediate_effects_only_the_result_is_held() {
         let immediate =
             manifest("kind = \"worker\"\neffects.mode = \"immediate\"\n[[consume]]\nqueue = \"q\"");
-        assert_eq!(Figure::of(&ceilings(10), &[&immediate]).effects, 0);
+        assert_eq!(Figure::of(&ceilings(10), &[&immediate]).effects, 10 * RESULTS);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::glob::{is_blank, of_pattern};
 use super::grant::Grants;
 use crate::job::change::Write;
 use crate::job::key::{QueueKeys, companions};
+use crate::job::name::is_reserved;
 use crate::storage::user::Ask;
 
 /// What the user may do whatever is granted: give its connection a name and bring the host's scripts, whose commands
@@ -114,6 +115,8 @@ pub fn asks(write: &Write) -> Vec<Ask> {
         Write::Add { key, .. } => vec![ask("INCRBY", key, &["0"])],
         Write::Expire { key, .. } => vec![ask("PEXPIRE", key, &["0"])],
         Write::Pop { key, .. } => vec![ask("LPOP", key, &[])],
+        // The host's own word: no guest may touch such a key.
+        Write::Push { key, .. } if is_reserved(key) => Vec::new(),
         Write::Push { key, .. } => vec![ask("RPUSH", key, &["0"])],
         Write::PushJob { queue, delay_ms, unique, .. } => {
             let keys = QueueKeys::new(queue);

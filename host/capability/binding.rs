@@ -10,6 +10,7 @@ wasmtime::component::bindgen!({
         world offered {
             import sandhog:worker/kv@0.1.0;
             import sandhog:worker/queue@0.1.0;
+            import sandhog:worker/status@0.1.0;
             import wasi:config/store@0.2.0-rc.1;
             import wasi:logging/logging@0.1.0-draft;
         }

@@ -46,7 +46,7 @@ pub(super) struct Overlay {
 }
 
 /// What a run that ended well leaves to be committed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pending {
     /// The changes.
     pub changes: Changes,

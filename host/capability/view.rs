@@ -12,6 +12,7 @@ use super::log::{GuestLog, escape};
 use super::overlay::Pending;
 use super::plan::Plan;
 use super::refusal::Refusal;
+use super::status::Told;
 use super::voice::Voice;
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
@@ -71,6 +72,7 @@ pub struct View {
     pub(super) effects: Effects,
     pub(super) settings: Arc<BTreeMap<String, String>>,
     pub(super) log: Option<GuestLog>,
+    pub(super) told: Option<Box<Told>>,
     reads: Option<Box<ReadSet>>,
     usage: Usage,
 }
@@ -86,7 +88,7 @@ impl View {
     ) -> Self {
         let effects = Effects::new(link, scope.limits.value_bytes, scope.voice.clone(), plan);
         let reads = scope.read_only.then(Box::default);
-        Self { scope, effects, settings, log, reads, usage: Usage::default() }
+        Self { scope, effects, settings, log, told: None, reads, usage: Usage::default() }
     }
 
     /// What the run has used so far.

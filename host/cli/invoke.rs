@@ -159,6 +159,7 @@ async fn attempt(args: &Args, loaded: &Loaded, link: &Link) -> Outcome<(Run, Opt
         settings: Arc::new(args.setting.iter().cloned().collect::<BTreeMap<_, _>>()),
         timeout: consume.map_or(loaded.manifest.read_timeout, |consume| consume.timeout),
         plan: plan(&loaded.manifest),
+        board: None,
     };
     let started = Instant::now();
     let Some(consume) = consume else {
@@ -188,7 +189,9 @@ async fn attempt(args: &Args, loaded: &Loaded, link: &Link) -> Outcome<(Run, Opt
         ..Cost::default()
     };
     let changes = answer.pending.map(|pending| pending.changes);
-    Ok((Run::of_worker(loaded, answer.outcome, cost), changes))
+    let mut run = Run::of_worker(loaded, answer.outcome, cost);
+    run.result = answer.result;
+    Ok((run, changes))
 }
 
 /// Effects wait, and nothing is taken off a queue meanwhile.

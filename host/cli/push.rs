@@ -73,6 +73,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         headers: args.headers,
         id: args.id,
         front: args.front,
+        result_kept: None,
     };
     match (args.payload, args.file) {
         (_, Some(file)) => push_lines(context, &args.queue, &file, &options).await,

@@ -124,6 +124,16 @@ impl QueueKeys {
         format!("{}unique:{unique_key}", self.prefix)
     }
 
+    /// String that tells how far a job is: `<done> <total> <words>`.
+    pub fn progress(&self, job: &str) -> String {
+        format!("{}progress:{job}", self.prefix)
+    }
+
+    /// List with the result of a job as its one entry.
+    pub fn result(&self, job: &str) -> String {
+        format!("{}result:{job}", self.prefix)
+    }
+
     /// What every unique key starts with; the scripts append to it.
     pub fn unique_prefix(&self) -> String {
         format!("{}unique:", self.prefix)

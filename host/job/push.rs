@@ -10,6 +10,7 @@ use super::key::QueueKeys;
 use super::name::{JobId, QueueName};
 use super::reply::Fields;
 use super::script;
+use super::status::{RESULT_KEPT_MAX, RESULT_NOTE};
 use super::store::{StoreError, wrong_type};
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
@@ -33,6 +34,8 @@ pub struct PushOptions {
     pub headers: Vec<(String, String)>,
     /// The job's name, instead of one that is made up. It keeps no other from having the same.
     pub id: Option<JobId>,
+    /// Whether the job's result is wanted, and how long it is kept.
+    pub result_kept: Option<Duration>,
     /// To be the next one taken, by a queue that takes the oldest first.
     pub front: bool,
 }
@@ -40,7 +43,11 @@ pub struct PushOptions {
 impl PushOptions {
     /// Whether any client could push it as well, to either end.
     fn is_plain(&self) -> bool {
-        self.delay.is_none() && self.unique.is_none() && self.headers.is_empty() && self.id.is_none()
+        self.delay.is_none()
+            && self.unique.is_none()
+            && self.headers.is_empty()
+            && self.id.is_none()
+            && self.result_kept.is_none()
     }
 }
 
@@ -70,6 +77,10 @@ pub async fn push(
     }
     let id = options.id.clone().unwrap_or_else(new_id);
     let mut header = Header { id, attempts: 0, crashes: 0, first_seen_ms: 0, notes: options.headers.clone() };
+    if let Some(kept) = options.result_kept {
+        let kept = kept.clamp(Duration::from_millis(1), RESULT_KEPT_MAX);
+        header.set_note(RESULT_NOTE, milliseconds(kept).to_string());
+    }
     let mut at = vec![keys.ready.clone(), keys.delayed.clone()];
     if let Some((key, _)) = &options.unique {
         header.set_note("!unique", key);

@@ -25,6 +25,7 @@ script!(
     "part/envelope",
     "part/unique",
     "part/place",
+    "part/result",
     "part/dead",
     "part/unlimited",
     "turn"
@@ -39,6 +40,7 @@ script!(
     "part/fields",
     "part/unique",
     "part/place",
+    "part/result",
     "part/dead",
     "part/limits",
     "turn"
@@ -50,6 +52,7 @@ script!(
     "part/count",
     "part/place",
     "part/fence",
+    "part/result",
     "complete"
 );
 script!(
@@ -80,6 +83,7 @@ script!(
     "part/place",
     "part/fence",
     "part/envelope",
+    "part/result",
     "part/dead",
     "bury"
 );
@@ -106,6 +110,7 @@ script!(
     "part/envelope",
     "part/unique",
     "part/place",
+    "part/result",
     "part/dead",
     "reap"
 );
@@ -138,6 +143,7 @@ script!(
     "part/envelope",
     "part/unique",
     "part/place",
+    "part/result",
     "part/dead",
     "discard"
 );

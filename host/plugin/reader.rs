@@ -92,6 +92,7 @@ impl ConfigReader {
             settings: Arc::new(BTreeMap::new()),
             timeout: manifest.read_timeout,
             plan: Plan::Immediate,
+            board: None,
         };
         Ok(Self {
             name,

@@ -99,6 +99,7 @@ impl Sandbox {
         let readers = reader_linker(&engine).map_err(link)?;
         let mut workers = readers.clone();
         offered::queue::add_to_linker::<_, HasView>(&mut workers, |state| &mut state.view).map_err(link)?;
+        offered::status::add_to_linker::<_, HasView>(&mut workers, |state| &mut state.view).map_err(link)?;
         let ticker = Ticker::start(&engine)?;
         let compiler = Compiler::new(&engine, compiling);
         let memory_bytes_max = pool.memory_bytes_max;
@@ -159,7 +160,7 @@ pub(super) fn code_config() -> Config {
     config
 }
 
-/// Everything but `queue`, which config readers do not have.
+/// Everything but `queue` and `status`, which config readers do not have.
 fn reader_linker(engine: &Engine) -> wasmtime::Result<Linker<RunState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;

@@ -65,6 +65,8 @@ pub struct Version {
     pub(super) entry: Entry,
     /// Its runs need a log.
     pub(super) logs: bool,
+    /// Its runs tell about their jobs.
+    pub(super) tells: bool,
     digest: String,
 }
 
@@ -92,6 +94,7 @@ impl Sandbox {
         if !problems.is_empty() {
             return Err(LoadError { problems, hint: None });
         }
+        let tells = offer::tells(&self.core.engine, &compiled);
         let entry = self.link(&compiled, terms.kind).map_err(|error| problem(shape(&error)))?;
         let voice = self.voice(&terms.plugin);
         let scope = Scope {
@@ -104,7 +107,7 @@ impl Sandbox {
             voice,
         };
         let core = self.core.clone();
-        let version = Version { core, scope: Arc::new(scope), entry, logs, digest };
+        let version = Version { core, scope: Arc::new(scope), entry, logs, tells, digest };
         version.start_once()?;
         Ok(version)
     }

@@ -14,6 +14,7 @@ pub(super) const CONFIG_SOURCE: &str = "sandhog:worker/config-source@0.1.0";
 const BATCH_HANDLER: &str = "sandhog:worker/batch-handler@0.1.0";
 /// What only workers are offered.
 const QUEUE: &str = "sandhog:worker/queue@0.1.0";
+const STATUS: &str = "sandhog:worker/status@0.1.0";
 /// What every kind is offered. Versions with a `-` match to the letter only.
 const OFFERED: &[&str] = &[
     "sandhog:worker/types@0.1.0",
@@ -70,6 +71,11 @@ pub(super) fn examine(
     logs
 }
 
+/// Whether its runs tell about their jobs.
+pub(super) fn tells(engine: &Engine, component: &Component) -> bool {
+    component.component_type().imports(engine).any(|(name, _)| matches(name, STATUS))
+}
+
 fn examine_exports(engine: &Engine, ty: &ComponentType, kind: Kind, problems: &mut Vec<String>) {
     let exports: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
     let has = |wanted: &str| exports.iter().any(|name| matches(name, wanted));
@@ -102,7 +108,7 @@ fn examine_exports(engine: &Engine, ty: &ComponentType, kind: Kind, problems: &m
 
 /// What is wrong with the import `name`, if anything.
 fn import_problem(name: &str, kind: Kind) -> Option<String> {
-    if matches(name, QUEUE) {
+    if matches(name, QUEUE) || matches(name, STATUS) {
         let reader = kind == Kind::ConfigReader;
         return reader.then(|| format!("imports `{name}`, which config readers are not offered"));
     }
@@ -111,7 +117,7 @@ fn import_problem(name: &str, kind: Kind) -> Option<String> {
         let fits = version.starts_with("0.2.") && !version.contains('-');
         return (!fits).then(|| format!("imports `{name}`, but this host offers version 0.2 of it"));
     }
-    let same = OFFERED.iter().chain([&QUEUE]).find(|offered| split(offered).0 == interface);
+    let same = OFFERED.iter().chain([&QUEUE, &STATUS]).find(|offered| split(offered).0 == interface);
     match same {
         Some(offered) if matches(name, offered) => None,
         Some(offered) => Some(format!("imports `{name}`, but this host offers `{offered}`")),

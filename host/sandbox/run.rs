@@ -15,6 +15,7 @@ use super::store::RunState;
 use crate::capability::log::GuestLog;
 use crate::capability::overlay::Pending;
 use crate::capability::plan::Plan;
+use crate::capability::status::Board;
 use crate::capability::view::{ReadSet, Usage, View};
 use crate::storage::link::Link;
 
@@ -55,6 +56,8 @@ pub struct RunContext {
     pub timeout: Duration,
     /// When effects take place.
     pub plan: Plan,
+    /// Where it is shown how far runs are; nowhere outside a host.
+    pub board: Option<Arc<Board>>,
 }
 
 /// What became of a run, and what it used.
@@ -65,6 +68,8 @@ pub struct RunReport {
     /// What is to be committed with the job's completion. None: the run did not end well, so nothing is, or
     /// its effects took place at once.
     pub pending: Option<Pending>,
+    /// The job's result, if it completed and the run has set one.
+    pub result: Option<Vec<u8>>,
     /// Calls, effects, denials.
     pub usage: Usage,
     /// Most memory the guest had.
@@ -92,6 +97,9 @@ impl Version {
         };
         let _running = self.core.ticker.enter();
         let mut store = self.store(Some((context.link.clone(), &context.plan)), &context.settings, job.id);
+        if self.tells {
+            store.data_mut().view.let_tell(job.id, context.board.clone());
+        }
         let param = Job {
             id: job.id,
             queue: job.queue,
@@ -113,7 +121,8 @@ impl Version {
             Err(_) => Outcome::TimedOut,
         };
         let pending = if outcome == Outcome::Done { store.data_mut().view.finish() } else { None };
-        RunReport::new(outcome, pending, store)
+        let result = if outcome == Outcome::Done { store.data_mut().view.take_result() } else { None };
+        RunReport { result, ..RunReport::new(outcome, pending, store) }
     }
 
     /// Asks a config reader for its settings.
@@ -175,6 +184,7 @@ impl RunReport {
         Self {
             outcome: Outcome::HostFault(cause.to_owned()),
             pending: None,
+            result: None,
             usage: Usage::default(),
             memory_peak_bytes: 0,
             log_dropped_bytes: 0,
@@ -188,7 +198,7 @@ impl RunReport {
         // Unfinished lines are logged when the store goes.
         drop(store);
         let log_dropped_bytes = log.map_or(0, |log| log.finish());
-        Self { outcome, pending, usage, memory_peak_bytes, log_dropped_bytes }
+        Self { outcome, pending, result: None, usage, memory_peak_bytes, log_dropped_bytes }
     }
 }
 

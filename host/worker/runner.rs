@@ -12,10 +12,11 @@ use super::lane::Lane;
 use super::membership::Tenure;
 use crate::job::envelope::Header;
 use crate::job::settle::Fate;
+use crate::job::status;
 use crate::job::store::{Claimed, Delivery};
 use crate::sandbox::outcome::Outcome;
 use crate::sandbox::run::{JobCall, RunContext, RunReport};
-use crate::sandbox::{Atomic, Drained, Isolation, Plan, Pops, Take, Takings};
+use crate::sandbox::{Atomic, Board, Drained, Isolation, Plan, Pops, Take, Takings};
 
 /// Runs after which a runner lets other tasks have the thread, though none of its guests had to wait.
 const RUNS_PER_TURN: u32 = 16;
@@ -32,7 +33,9 @@ const PATIENCE_MAX: Duration = Duration::from_millis(20);
 pub(super) async fn run(lane: Arc<Lane>) {
     let edition = lane.current();
     let (link, settings, timeout) = (lane.guests.clone(), edition.settings.current(), edition.policy.timeout);
-    let context = RunContext { link, settings, timeout, plan: Plan::Immediate };
+    let board = Board { link: lane.guests.clone(), keys: lane.store.keys().clone(), timeout };
+    let board = Some(Arc::new(board));
+    let context = RunContext { link, settings, timeout, plan: Plan::Immediate, board };
     let brake = lane.desk.fit_brake();
     let takings = Arc::default();
     let mut seat = Seat { lane: &lane, context, takings, brake: brake.clone(), held: None, left: false };
@@ -122,11 +125,20 @@ impl Seat<'_> {
 
     /// What is to be said to Redis about a run.
     fn end(&self, job: Job, report: RunReport, edition: Arc<Edition>) -> Ended {
-        let RunReport { outcome, pending, .. } = report;
+        let RunReport { outcome, mut pending, result, .. } = report;
         let Drained { sure, unsure } = self.takings.drain();
         if outcome != Outcome::Done {
             let end = fail(self.lane, &edition, &outcome, job);
             return Ended { put_back: [sure, unsure].concat(), ..end };
+        }
+        if let Some(kept_ms) = result_wanted(&job.claimed.header)
+            && self.lane.delivery == Delivery::AtLeastOnce
+        {
+            let pending = pending.get_or_insert_default();
+            let value = result.unwrap_or_default();
+            pending.bytes += value.len() as u64;
+            let left = status::leave_result(&self.lane.queue, &job.claimed.header.id, &value, kept_ms);
+            pending.changes.writes.push(left);
         }
         let end = match pending {
             Some(mut pending) => {
@@ -180,6 +192,12 @@ impl Seat<'_> {
             };
         }
     }
+}
+
+/// How long the result of a job is to be kept, if its producer wants one.
+fn result_wanted(header: &Header) -> Option<u64> {
+    let kept_ms: u64 = header.note(status::RESULT_NOTE)?.parse().ok()?;
+    Some(kept_ms.clamp(1, u64::try_from(status::RESULT_KEPT_MAX.as_millis()).unwrap_or(u64::MAX)))
 }
 
 impl Drop for Seat<'_> {

@@ -141,6 +141,7 @@ pub fn context(link: Link) -> RunContext {
         settings: Arc::new(BTreeMap::new()),
         timeout: Duration::from_secs(20),
         plan: Plan::Immediate,
+        board: None,
     }
 }
 

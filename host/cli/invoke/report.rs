@@ -15,7 +15,7 @@ use super::{document, effect};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::table::{Column, Table};
-use crate::cli::text;
+use crate::cli::{output, text};
 
 /// What a run cost.
 #[derive(Default)]
@@ -63,6 +63,8 @@ pub(super) struct Run {
     version: String,
     ended: Option<Ended>,
     settings: Option<Result<BTreeMap<String, String>, String>>,
+    /// The job's result, if it set one.
+    pub(super) result: Option<Vec<u8>>,
     /// What it cost.
     pub(super) cost: Cost,
     /// What it would change; none if it did not end well, or is of a config reader.
@@ -87,7 +89,7 @@ impl Run {
     fn new(loaded: &Loaded, cost: Cost) -> Self {
         let plugin = loaded.name.as_str().to_owned();
         let version = loaded.version.digest().to_owned();
-        Self { plugin, version, ended: None, settings: None, cost, effects: None }
+        Self { plugin, version, ended: None, settings: None, result: None, cost, effects: None }
     }
 
     /// One word for how it ended, and the reason if it did not end well.
@@ -144,6 +146,9 @@ fn sheet(run: &Run) -> String {
     }
     let Usage { calls, effects, denied, .. } = cost.usage;
     field("calls", &format!("{calls} calls, {effects} effects, {denied} denied"));
+    if let Some(result) = &run.result {
+        field("result", &format!("\"{}\"", text::visible(result, 2000)));
+    }
     if let Some(fate) = fate(run) {
         field("effects", &fate);
     }
@@ -234,6 +239,7 @@ fn document(run: &Run) -> Value {
         "denied": denied,
         "log_dropped_bytes": run.cost.log_dropped_bytes,
         "settings": run.settings.as_ref().and_then(|settings| settings.as_ref().ok()),
+        "result": run.result.as_ref().map(|result| output::payload(result)),
         "committed": committed,
         "changes": changes,
         "assumptions": assumptions,

@@ -12,6 +12,7 @@ local record = take_record(KEYS[1], KEYS[2], ARGV[1])
 if not record then return 0 end
 if KEYS[4] and redis.pcall('GET', KEYS[4]) == ARGV[3] then redis.call('DEL', KEYS[4]) end
 add_dead(KEYS[3], KEYS[2], now, ARGV[2] .. payload_of(ARGV[1], record))
+tell_result(KEYS[2], ARGV[2], 'dead', reason_of(ARGV[2]))
 count(KEYS[2], 'buried', 1)
 trim_dead(KEYS[3], KEYS[2], now, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
 return 1

@@ -25,6 +25,7 @@ for _, record in ipairs(records) do
     end
     free_unique(ARGV[5], record)
     leave_key(stats, record)
+    if ARGV[1] ~= 'dead' then tell_result(stats, record, 'discarded', '') end
     gone, bytes = gone + 1, bytes + #record
   end
 end

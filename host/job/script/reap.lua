@@ -54,6 +54,7 @@ for i = 1, math.min(#fields, records_max - back) do
   local envelope = string.format('1 %s %s %d %s%s\n', id, attempts, crashes, first_seen, notes) .. payload
   if crashes >= poison then
     add_dead(dead, stats, now, envelope)
+    tell_result(stats, envelope, 'dead', reason_of(envelope))
     buried = buried + 1
   else
     redis.call('RPUSH', ready, envelope)

@@ -176,6 +176,7 @@ local function bury(record, home, seq)
   end
   local header = string.format('1 %s %s %s %s%s\n', id, attempts, crashes, first_seen, notes)
   add_dead(dead, stats, now, header .. payload)
+  tell_result(stats, header, 'dead', why)
   if home == ready then
     free_unique(unique, record)
     leave_key(stats, record)

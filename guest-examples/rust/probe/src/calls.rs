@@ -8,11 +8,12 @@
 //! queue.push Q P | queue.push-with Q P [end=front] [delay=MS] [unique=K] [unique-ttl=MS] | queue.push-many Q P…
 //! queue.pop Q front|back | queue.length Q | queue.peek Q COUNT
 //! config.get NAME | config.get-all | log LEVEL CONTEXT TEXT…
+//! progress DONE TOTAL NOTE… | progress-until K (counts up, and tells, until the key is there) | set-result VALUE
 //! ```
 
 use crate::run::Run;
 use crate::sandhog::worker::types::Error;
-use crate::sandhog::worker::{kv, queue};
+use crate::sandhog::worker::{kv, queue, status};
 use crate::show::Show;
 use crate::wasi::config::store;
 use crate::wasi::logging::logging;
@@ -27,6 +28,12 @@ pub(crate) fn call(run: &mut Run, name: &str, words: &[&str]) -> Option<String> 
     }
     match (name, words) {
         ("config.get", [name]) => Some(store::get(&run.text(name)).show()),
+        ("progress", [done, total, note @ ..]) => {
+            status::progress(number(done), number(total), &note.join(" "));
+            Some("ok".to_owned())
+        }
+        ("progress-until", [key]) => Some(progress_until(&run.text(key))),
+        ("set-result", [value]) => Some(status::set_result(&run.bytes(value)).show()),
         ("config.get-all", []) => Some(store::get_all().show()),
         ("log", [level, context, text @ ..]) => {
             let text: Vec<String> = text.iter().map(|word| run.text(word)).collect();
@@ -35,6 +42,15 @@ pub(crate) fn call(run: &mut Run, name: &str, words: &[&str]) -> Option<String> 
         }
         _ => None,
     }
+}
+
+fn progress_until(key: &str) -> String {
+    let mut done = 0;
+    while let Ok(false) = kv::exists(key) {
+        done += 1;
+        status::progress(done, 0, "looking");
+    }
+    "ok".to_owned()
 }
 
 fn kv_call(run: &mut Run, name: &str, words: &[&str]) -> Option<String> {
