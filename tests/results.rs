@@ -13,6 +13,7 @@ use sandhog::storage::link::{Link, Tracking};
 use crate::support::example;
 use crate::support::host::{PATIENCE, Plugins, stop, until};
 use crate::support::process::HostProcess;
+use crate::support::program::Program;
 use crate::support::redis::TestRedis;
 
 const ATOMIC: &str = "mode = \"atomic\"";
@@ -85,6 +86,24 @@ async fn every_end_of_a_job_is_told_to_who_asked() {
         }
         stop(host).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asked_hears_of_a_job_that_was_cancelled() {
+    let redis = TestRedis::start();
+    let mut plain = redis.plain().await;
+    let waits = ask(&redis, &mut plain, "report none\nnot yet").await;
+    let program = Program::with(&redis);
+    let cancel = |id: &JobId| program.output(&["jobs", "cancel", "jobs", id.as_str()]);
+    assert!(cancel(&waits).status.success());
+    assert_eq!(result(&redis, &waits).await, Some(failed("cancelled", "")));
+    let runs = ask(&redis, &mut plain, "report none\nset-result x\nkv.set begun 1\nwait never").await;
+    let plugins = probe(IMMEDIATE);
+    let host = plugins.serve(&redis.url(), "h").await;
+    until("it runs", async || plain.exists("begun").await.unwrap()).await;
+    assert!(cancel(&runs).status.success());
+    assert_eq!(result(&redis, &runs).await, Some(failed("cancelled", "")));
+    stop(host).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -156,6 +156,7 @@ script!(
     "part/envelope",
     "part/unique",
     "part/place",
+    "part/result",
     "part/dead",
     "remove"
 );
@@ -168,6 +169,7 @@ script!(
     "part/count",
     "part/unique",
     "part/place",
+    "part/result",
     "cancel"
 );
 script!(

@@ -18,6 +18,7 @@ for i = 3, #ARGV do
     if string.byte(ARGV[i]) == 101 then -- 101 is "e".
       free_unique(ARGV[1], record)
       leave_key(stats, record)
+      tell_result(stats, record, 'cancelled', '')
     end
   end
 end

@@ -20,6 +20,7 @@ local function removed(record)
   if kind == 'list' then return end
   free_unique(ARGV[3], record)
   leave_key(stats, record)
+  if kind ~= 'dead' then tell_result(stats, record, ARGV[2], '') end
 end
 
 if not is_list then
