@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::membership::Membership;
 use crate::job::key::{SCHEDULE_FILES, SCHEDULES};
 use crate::job::schedule::Schedule;
 use crate::job::schedule::book::{self, BookError, Due};
+use crate::job::store::StoreError;
 use crate::storage::link::Link;
 use crate::storage::wake::Wake;
 
@@ -19,6 +21,8 @@ const REFRESH: Duration = Duration::from_secs(600);
 const PERIOD_UNTRACKED: Duration = Duration::from_secs(1);
 /// Wait before what has failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// Wait before a file that was refused is told again.
+const REFUSED: Duration = Duration::from_secs(10);
 /// Changes that come close together are looked at together.
 const GATHER: Duration = Duration::from_millis(10);
 /// Hosts do not all begin in the same moment; most are spared the work.
@@ -36,16 +40,24 @@ pub struct Scheduler {
     pub schedules: Vec<(String, Schedule)>,
 }
 
+/// What the fleet was told of this host's file.
+struct Told {
+    /// Whether it was told everything once.
+    all: bool,
+    /// When it is to be told again.
+    again: Instant,
+}
+
 impl Scheduler {
     /// Fires what is due until `stop`.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let signal = Arc::new(Notify::new());
         self.wake.watch_key(SCHEDULES, &signal);
         self.wake.watch_key(SCHEDULE_FILES, &signal);
-        let (mut told, mut refresh) = (false, tokio::time::Instant::now());
+        let mut told = Told { all: false, again: Instant::now() };
         while !*stop.borrow() {
-            let wait = match self.round(&mut told, &mut refresh).await {
-                Ok(wait) => wait,
+            let wait = match self.round(&mut told).await {
+                Ok(wait) => wait.min(told.again.saturating_duration_since(Instant::now())),
                 Err(error) => {
                     tracing::debug!(%error, "schedules will be looked at again");
                     RETRY
@@ -63,37 +75,30 @@ impl Scheduler {
     }
 
     /// Fires everything that is due; answers how long nothing will be.
-    async fn round(
-        &self,
-        told: &mut bool,
-        refresh: &mut tokio::time::Instant,
-    ) -> Result<Duration, BookError> {
+    async fn round(&self, told: &mut Told) -> Result<Duration, BookError> {
         let seat = self.membership.tenure().host.seat().to_owned();
-        if !*told || refresh.elapsed() >= REFRESH {
-            self.declare(&seat, !*told).await?;
-            (*told, *refresh) = (true, tokio::time::Instant::now());
+        if told.again <= Instant::now() {
+            self.declare(&seat, told).await?;
         }
         // Those that stay due, because they cannot be fired now.
         let mut stuck = 0;
         loop {
             let look = book::due(&self.link, &seat, stuck).await?;
-            if !look.declared && !self.schedules.is_empty() {
-                // Redis has lost what it was told.
-                self.declare(&seat, false).await?;
-                continue;
+            if !look.declared && told.all && !self.schedules.is_empty() && told.again > Instant::now() {
+                // Redis has lost what it was told. Should it not take it, it is told again later.
+                self.declare(&seat, told).await?;
             }
             if look.due.is_empty() {
                 return self.pause(stuck > 0, look.next.map(|next| next - look.now)).await;
             }
             for due in &look.due {
-                if let Err(error) = self.fire(due, look.now).await {
-                    if let BookError::Store(crate::job::store::StoreError::Fault(fault)) = &error
-                        && fault.is_lost()
-                    {
-                        return Err(error);
+                match self.fire(due, look.now).await {
+                    Err(error) if is_lost(&error) => return Err(error),
+                    Err(error) => {
+                        tracing::warn!(schedule = due.name, %error, "a schedule cannot be fired; trying again");
+                        stuck += 1;
                     }
-                    tracing::warn!(schedule = due.name, %error, "a schedule cannot be fired; trying again");
-                    stuck += 1;
+                    Ok(()) => {}
                 }
             }
         }
@@ -111,11 +116,23 @@ impl Scheduler {
         Ok(next.map_or(most, |next| next.min(most)))
     }
 
-    async fn declare(&self, seat: &str, all: bool) -> Result<(), BookError> {
-        for (what, name) in book::declare(&self.link, seat, all, &self.schedules).await? {
-            tracing::info!(schedule = name, what, "schedule of a settings file");
+    /// Tells what the file holds. What others have is fired even if nobody wants to hear of it.
+    async fn declare(&self, seat: &str, told: &mut Told) -> Result<(), BookError> {
+        match book::declare(&self.link, seat, !told.all, &self.schedules).await {
+            Ok(changes) => {
+                for (what, name) in changes {
+                    tracing::info!(schedule = name, what, "schedule of a settings file");
+                }
+                *told = Told { all: true, again: Instant::now() + REFRESH };
+                Ok(())
+            }
+            Err(error) if is_lost(&error) => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "the schedules of the settings file are not taken; trying again");
+                told.again = Instant::now() + REFUSED;
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     async fn fire(&self, due: &Due, now: u64) -> Result<(), BookError> {
@@ -130,4 +147,9 @@ impl Scheduler {
         }
         Ok(())
     }
+}
+
+/// Whether there is no connection: nothing else can be done either.
+fn is_lost(error: &BookError) -> bool {
+    matches!(error, BookError::Store(StoreError::Fault(fault)) if fault.is_lost())
 }

@@ -120,3 +120,22 @@ async fn an_entry_takes_the_place_of_one_that_was_added() {
     assert_eq!(names(&mut plain).await, ["a"]);
     stop(one).await;
 }
+
+#[tokio::test]
+async fn a_file_that_is_refused_holds_up_nothing() {
+    let redis = TestRedis::start();
+    let (mut plain, plugins, link) = (redis.plain().await, plugins(), redis.link());
+    book::put(&link, "manual", &rare()).await.unwrap();
+    let mut fill = redis::cmd("ZADD");
+    fill.arg("sandhog:schedules");
+    (1..1000).for_each(|n| {
+        fill.arg(9_000_000_000_000_u64).arg(format!("s{n}"));
+    });
+    let () = fill.query_async(&mut plain).await.unwrap();
+    let one = host(&plugins, &redis, "one", &[("a", rare())]).await;
+    let at = now_ms(&mut plain).await;
+    age(&mut plain, &["manual".to_owned()], at).await;
+    until("the other one was fired", async || slot(&mut plain, "manual").await != at).await;
+    assert!(!plain.exists::<_, bool>("sandhog:schedule:a").await.unwrap());
+    stop(one).await;
+}

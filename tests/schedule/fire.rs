@@ -161,6 +161,27 @@ async fn a_paused_or_removed_one_does_not_fire_and_a_spoiled_one_holds_up_no_oth
 }
 
 #[tokio::test]
+async fn at_the_memory_limit_a_firing_waits() {
+    let redis = TestRedis::start();
+    let (mut plain, link) = (redis.plain().await, redis.link());
+    book::put(&link, "s", &rare()).await.unwrap();
+    let host = plugins().serve(&redis.url(), "h").await;
+    let at = now_ms(&mut plain).await + 300;
+    age(&mut plain, &["s".to_owned()], at).await;
+    let limit = async |bytes: &str, plain: &mut MultiplexedConnection| {
+        let () =
+            redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes).query_async(plain).await.unwrap();
+    };
+    limit("1", &mut plain).await;
+    until("it is due", async || now_ms(&mut plain).await > at + 200).await;
+    assert_eq!((slot(&mut plain, "s").await, fired(&mut plain).await.len()), (at, 0));
+    limit("0", &mut plain).await;
+    until("it was fired", async || slot(&mut plain, "s").await != at).await;
+    assert_eq!(fired(&mut plain).await, [format!("schedule-s-{at}")]);
+    stop(host).await;
+}
+
+#[tokio::test]
 async fn hosts_that_wait_ask_nothing() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
