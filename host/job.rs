@@ -8,6 +8,7 @@ pub mod edit;
 pub mod envelope;
 pub mod filter;
 pub mod fingerprint;
+pub mod hold;
 pub mod inspect;
 pub mod key;
 pub mod lease;

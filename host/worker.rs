@@ -13,6 +13,7 @@ pub mod executor;
 pub mod fate;
 pub mod feeder;
 mod hear;
+pub mod holds;
 pub mod lane;
 pub mod membership;
 pub mod poll;

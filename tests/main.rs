@@ -42,6 +42,8 @@ mod ledger;
 mod limits;
 // What loading refuses, in the exact words.
 mod load;
+// Queues, plugins and hosts that are held.
+mod pause;
 // Plain Redis clients on the same lists and keys.
 mod plain_client;
 // Queues of one host beside each other.

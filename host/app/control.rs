@@ -20,6 +20,7 @@ use super::{Command, Options, StartError, Started};
 use crate::config::problem::Problems;
 use crate::config::seat::Seat;
 use crate::config::settings::{PluginsFrom, Settings};
+use crate::job::hold::{self, Hold, Holds};
 use crate::job::lease::{HostInfo, Leases};
 use crate::job::report::PluginReport;
 use crate::job::store::DeadLimits;
@@ -30,9 +31,9 @@ use crate::storage::wake::Wake;
 use crate::worker::executor::{Executor, ExecutorHandle};
 use crate::worker::feeder::{FeederParts, Phase};
 use crate::worker::membership::{LeaseThread, Membership};
-use crate::worker::poll;
 use crate::worker::reaper::Reaper;
 use crate::worker::scheduler::Scheduler;
+use crate::worker::{holds, poll};
 
 /// What the holder of the host may order.
 pub(super) struct Orders {
@@ -81,6 +82,7 @@ struct Parts {
     membership: Arc<Membership>,
     claims: Link,
     wake: Arc<Wake>,
+    held: watch::Sender<Holds>,
     stop: watch::Sender<bool>,
     lease: LeaseThread,
     lease_stop: watch::Sender<bool>,
@@ -119,8 +121,14 @@ impl Parts {
         let membership = Arc::new(membership);
 
         let (stop, lease_stop) = (watch::Sender::new(false), watch::Sender::new(false));
-        let feeders =
-            FeederParts { membership: membership.clone(), link: claims.clone(), wake: wake.clone(), phase };
+        let held = watch::Sender::new(Holds::default());
+        let feeders = FeederParts {
+            membership: membership.clone(),
+            link: claims.clone(),
+            wake: wake.clone(),
+            phase,
+            holds: held.subscribe(),
+        };
         // Before it is read: a change in between is a change.
         let folder = FolderWatch::start(&settings.plugins_dir, &settings.plugins)?;
         let users = Users::new(&settings, seat.number)?;
@@ -130,6 +138,9 @@ impl Parts {
         // Only a host that can serve joins; a tenure must exist before the first feeder.
         let tenure = membership.join(None).await?;
         tracing::info!(host = tenure.host.as_str(), "joined");
+        // A drained host that is started again serves again; a plugin that is held stays so.
+        hold::let_go(&claims, Hold::Host(tenure.host.seat())).await?;
+        held.send_replace(hold::read(&claims).await?);
         let lease = LeaseThread::start(membership.clone(), lease_stop.subscribe())?;
         let told = served.view();
         Ok(Self {
@@ -140,6 +151,7 @@ impl Parts {
             membership,
             claims,
             wake,
+            held,
             stop,
             lease,
             lease_stop,
@@ -157,6 +169,8 @@ impl Parts {
         }
         roles.spawn(reaper.run(self.stop.subscribe()));
         roles.spawn(self.scheduler().run(self.stop.subscribe()));
+        let (link, wake, held) = (self.claims.clone(), self.wake.clone(), self.held.clone());
+        roles.spawn(holds::run(link, wake, held, self.stop.subscribe()));
         roles.spawn(poll::run(self.claims.clone(), self.served.lanes(), self.stop.subscribe()));
         if let Some(users) = &self.users {
             roles.spawn(users.clone().run(self.stop.subscribe()));

@@ -2,12 +2,14 @@
 //! component would load is the business of `check`, which compiles it.
 
 mod history;
+mod pause;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use sandhog::config::problem::Problems;
 use sandhog::config::settings::{Overrides, Settings};
+use sandhog::job::hold::{self, Hold, Holds};
 use sandhog::job::lease::Leases;
 use sandhog::job::report::{PluginReport, VersionState};
 use sandhog::plugin::load::kind_name;
@@ -25,9 +27,18 @@ use crate::cli::{output, text};
 /// Digits of a digest that tell versions apart for people.
 pub(crate) const VERSION_DIGITS: usize = 12;
 
-/// Shows the plugins of the folder and the hosts that serve them.
+const EXAMPLES: &str = "\
+Examples:
+  sandhog plugins
+  sandhog plugins pause mailer
+  sandhog plugins resume mailer";
+
+/// Shows the plugins of the folder and the hosts that serve them; pauses plugins.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Option<pause::Verb>,
     /// The plugin folder.
     #[arg(long, value_name = "DIR")]
     plugins: Option<PathBuf>,
@@ -43,10 +54,15 @@ struct Row {
     version: Option<String>,
     problems: Vec<String>,
     hosts: Vec<(String, PluginReport)>,
+    /// Whether no host claims for it.
+    paused: bool,
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    if let Some(verb) = args.verb {
+        return pause::run(verb, context).await;
+    }
     if args.history {
         return history::run(context).await;
     }
@@ -54,7 +70,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let settings = context.settings_with(flags)?;
     let (mut rows, others) = look(&settings);
     match hosts(&settings).await {
-        Ok(hosts) => add_hosts(&mut rows, hosts),
+        Ok((hosts, holds)) => {
+            add_hosts(&mut rows, hosts);
+            rows.values_mut().for_each(|row| row.paused = holds.since_ms(Hold::Plugin(&row.name)).is_some());
+        }
         Err(_) => {
             context.note(&format!("hosts were not asked: cannot reach Redis at `{}`", settings.redis.address))
         }
@@ -104,6 +123,7 @@ fn look(settings: &Settings) -> (BTreeMap<String, Row>, Problems) {
             version: None,
             problems: Vec::new(),
             hosts: Vec::new(),
+            paused: false,
         };
         match pair.read(&settings.ceilings, &settings.plugins.trusted_keys) {
             Ok(source) => {
@@ -130,11 +150,13 @@ pub(crate) fn conflicts(sources: &[Source]) -> Vec<(PluginName, String)> {
 }
 
 /// Living hosts, each with what it serves.
-async fn hosts(settings: &Settings) -> Outcome<Vec<(String, Vec<PluginReport>)>> {
+async fn hosts(settings: &Settings) -> Outcome<(Vec<(String, Vec<PluginReport>)>, Holds)> {
     let link = context::connect(settings).await?;
+    let holds = hold::read(&link).await?;
     let rows = Leases::new(link).list().await?;
     let living = rows.into_iter().filter(|row| row.expires_in_ms > 0);
-    Ok(living.map(|row| (row.id.as_str().to_owned(), row.info.plugins)).collect())
+    let hosts = living.map(|row| (row.id.as_str().to_owned(), row.info.plugins)).collect();
+    Ok((hosts, holds))
 }
 
 fn add_hosts(rows: &mut BTreeMap<String, Row>, hosts: Vec<(String, Vec<PluginReport>)>) {
@@ -147,6 +169,7 @@ fn add_hosts(rows: &mut BTreeMap<String, Row>, hosts: Vec<(String, Vec<PluginRep
                 manifest: None,
                 version: None,
                 hosts: Vec::new(),
+                paused: false,
             });
             if let Some(refusal) = &plugin.refusal {
                 row.problems.push(format!("{host}: {refusal}"));
@@ -167,7 +190,9 @@ fn table(rows: &BTreeMap<String, Row>) -> Table {
     ]);
     for row in rows.values() {
         let state = match row.problems.len() as u64 {
+            0 if row.paused => "paused".to_owned(),
             0 => "ok".to_owned(),
+            problems if row.paused => format!("paused, {}", text::counted(problems, "problem", "problems")),
             problems => text::counted(problems, "problem", "problems"),
         };
         table.row([
@@ -244,6 +269,7 @@ fn document(row: &Row) -> Value {
         "hosts": hosts,
         "served": served,
         "problems": row.problems,
+        "paused": row.paused,
     })
 }
 

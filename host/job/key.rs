@@ -31,6 +31,9 @@ pub fn schedule(name: &str) -> String {
     format!("sandhog:schedule:{name}")
 }
 
+/// Hash of what operators hold, `plugin:<name>` or `host:<seat>`, by the Redis time since when.
+pub const HELD: &str = "sandhog:held";
+
 /// Hash of what the fleet is to run: plugin by the wanted release, in JSON.
 pub const PLUGINS: &str = "sandhog:plugins";
 

@@ -2,6 +2,7 @@
 //! Redis does not answer or the lease is gone. An end stays in the batch until Redis has accepted it: saying it
 //! twice is harmless, for the record of the job is the proof.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::commit;
@@ -160,6 +161,7 @@ impl Feeder {
         self.hungry = reply.more && !reply.paused;
         self.limited = reply.limited;
         // The poll would find jobs that must wait, again and again.
+        self.lane.paused.store(reply.paused, Relaxed);
         self.note_idle(!self.hungry && !reply.limited);
         if reply.oversized > 0 {
             Counters::add(&self.lane.counters.buried, usize::try_from(reply.oversized).unwrap_or(0));
@@ -170,6 +172,10 @@ impl Feeder {
         self.due = reply.next_due_ms.map(|due_ms| now + wait(due_ms));
         if reply.limited {
             self.due = Some(self.due.unwrap_or(now + LIMITED_WAIT));
+        }
+        if reply.paused {
+            // Redis says when it no longer is.
+            self.due = None;
         }
         self.lay_out(reply.jobs, now);
     }

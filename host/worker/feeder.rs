@@ -18,6 +18,7 @@ use super::precedence::Standing;
 use super::runner;
 use super::window::Window;
 use crate::job::envelope::Header;
+use crate::job::hold::{Hold, Holds};
 use crate::job::settle::Fate;
 use crate::job::store::{CLAIM_MAX, Delivery, Slot};
 use crate::storage::link::Link;
@@ -45,6 +46,8 @@ pub fn held_bytes_max(concurrency: usize, payload_bytes_max: u64) -> u64 {
 pub enum Phase {
     /// All.
     Serving,
+    /// No more claims until an operator lets go; runs go on, jobs not started go back.
+    Held,
     /// No more claims; runs go on, jobs not started go back.
     Draining,
     /// Runs are stopped and go back, attempt not counted.
@@ -62,6 +65,8 @@ pub struct FeederParts {
     pub wake: Arc<Wake>,
     /// How much the host does.
     pub phase: watch::Receiver<Phase>,
+    /// What operators hold.
+    pub holds: watch::Receiver<Holds>,
 }
 
 /// What has become of a lane that is no longer served: true once it is to be drained.
@@ -160,6 +165,11 @@ impl Feeder {
         let is_empty_handed = loop {
             let phase = self.phase();
             let load = self.tidy(phase);
+            if phase == Phase::Held {
+                // Nobody needs to look at the queue until an operator lets go, and then this feeder does.
+                self.hungry = true;
+                self.note_idle(false);
+            }
             let still = load.running == 0 && load.waiting == 0;
             let estranged = self.is_estranged();
             let done = still && load.runners == 0 && self.batch.is_empty();
@@ -201,7 +211,11 @@ impl Feeder {
     /// How much to do: what the host does, or less if the lane is retired.
     fn phase(&mut self) -> Phase {
         let own = if *self.retired.borrow_and_update() { Phase::Draining } else { Phase::Serving };
-        own.max(*self.parts.phase.borrow_and_update())
+        let holds = self.parts.holds.borrow_and_update();
+        let is_held = holds.since_ms(Hold::Plugin(&self.lane.plugin)).is_some()
+            || holds.since_ms(Hold::Host(self.tenure.host.seat())).is_some();
+        let held = if is_held { Phase::Held } else { Phase::Serving };
+        own.max(held).max(*self.parts.phase.borrow_and_update())
     }
 
     /// Collects ends, starts runners for what waits, and in a shutdown takes back what need not run.
@@ -214,7 +228,7 @@ impl Feeder {
         let edition = self.lane.current();
         let policy = &edition.policy;
         let keeps = self.lane.delivery == Delivery::AtLeastOnce;
-        if phase == Phase::Leaving || (phase == Phase::Draining && keeps) {
+        if phase == Phase::Leaving || (phase != Phase::Serving && keeps) {
             let order = policy.order;
             let back = |job| Ended::settled(job, Fate::GiveBack(order));
             self.batch.extend(self.lane.desk.take_back().into_iter().map(back));
@@ -304,6 +318,7 @@ impl Feeder {
                 Call::Look
             }
             _ = self.parts.phase.changed() => Call::Look,
+            Ok(()) = self.parts.holds.changed() => Call::Look,
             Ok(()) = self.retired.changed() => Call::Look,
         }
     }
@@ -328,6 +343,8 @@ impl Feeder {
         if self.adopt().await {
             self.estranged = false;
             self.audit_gap = (self.audit_gap * 4).min(AUDIT_MAX);
+            // A queue that is held is looked at by nobody else.
+            self.hungry |= self.lane.paused.load(Relaxed);
         }
         self.audit_at = Instant::now() + self.audit_gap;
     }

@@ -64,6 +64,8 @@ pub struct Lane {
     pub(super) wake: Arc<Notify>,
     /// Whether the queue was empty when last looked at.
     pub(super) idle: AtomicBool,
+    /// Whether an operator held the queue when last looked at.
+    pub(super) paused: AtomicBool,
 }
 
 /// The parts of a new lane.
@@ -114,6 +116,7 @@ impl Lane {
             desk: Desk::new(),
             wake: Arc::new(Notify::new()),
             idle: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
         }
     }
 

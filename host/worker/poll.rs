@@ -29,8 +29,9 @@ pub async fn run(link: Link, lanes: watch::Receiver<Vec<Arc<Lane>>>, mut stop: w
                 continue;
             }
         }
-        let idle: Vec<Arc<Lane>> =
-            lanes.borrow().iter().filter(|lane| lane.idle.load(Relaxed)).cloned().collect();
+        // One that is held is not looked at where Redis says when it no longer is.
+        let is_idle = |lane: &&Arc<Lane>| lane.idle.load(Relaxed) && !(tracked && lane.paused.load(Relaxed));
+        let idle: Vec<Arc<Lane>> = lanes.borrow().iter().filter(is_idle).cloned().collect();
         for some in idle.chunks(KEYS_MAX / 2) {
             look(&link, some).await;
         }

@@ -30,8 +30,8 @@ fn help_lists_the_commands() {
       schedule      Pushes jobs at certain times: cron expressions or fixed periods
       scripts       Prints the Redis scripts that any client can call with EVALSHA, for producers in any
                     language
-      plugins       Shows the plugins of the folder and the hosts that serve them
-      hosts         Shows the hosts, what they serve, and how long their leases last
+      plugins       Shows the plugins of the folder and the hosts that serve them; pauses plugins
+      hosts         Shows the hosts, what they serve, and how long their leases last; drains hosts
       componentize  Makes a component of a core module with embedded WIT, which is what most compilers
                     write
       keygen        Makes a key to sign components with

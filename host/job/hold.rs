@@ -1,0 +1,63 @@
+//! What operators hold: plugins in the whole fleet, and hosts. One key, so that every host hears of all with one read;
+//! that of queues stands with each queue, where the claim's script sees it.
+
+use std::collections::BTreeMap;
+
+use super::key::HELD;
+use super::store::{StoreError, wrong_type};
+use crate::storage::fault::Fault;
+use crate::storage::link::Link;
+
+/// What is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold<'a> {
+    /// A plugin, on every host.
+    Plugin(&'a str),
+    /// A host, by its seat: all its lives until it is started again.
+    Host(&'a str),
+}
+
+impl Hold<'_> {
+    fn field(self) -> String {
+        match self {
+            Self::Plugin(name) => format!("plugin:{name}"),
+            Self::Host(seat) => format!("host:{seat}"),
+        }
+    }
+}
+
+/// Everything that is held, with the Redis time since when, in milliseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holds {
+    fields: BTreeMap<String, u64>,
+}
+
+impl Holds {
+    /// Since when this is held; none: it is not.
+    pub fn since_ms(&self, hold: Hold<'_>) -> Option<u64> {
+        self.fields.get(&hold.field()).copied()
+    }
+}
+
+/// Reads what is held. A connection that tracks keys is told of the next change.
+pub async fn read(link: &Link) -> Result<Holds, StoreError> {
+    let fields: Result<Vec<(String, String)>, Fault> = link.query(redis::cmd("HGETALL").arg(HELD)).await;
+    let fields = fields.map_err(|fault| wrong_type(fault, HELD))?;
+    // A time that was spoiled by hand holds all the same.
+    let fields = fields.into_iter().map(|(field, since)| (field, since.parse().unwrap_or(0)));
+    Ok(Holds { fields: fields.collect() })
+}
+
+/// Holds it from now on; false if it was held already.
+pub async fn hold(link: &Link, hold: Hold<'_>, now_ms: u64) -> Result<bool, StoreError> {
+    let mut set = redis::cmd("HSETNX");
+    set.arg(HELD).arg(hold.field()).arg(now_ms);
+    let set: Result<bool, Fault> = link.query(&set).await;
+    set.map_err(|fault| wrong_type(fault, HELD))
+}
+
+/// Lets go of it; false if nobody held it.
+pub async fn let_go(link: &Link, hold: Hold<'_>) -> Result<bool, StoreError> {
+    let gone: Result<bool, Fault> = link.query(redis::cmd("HDEL").arg(HELD).arg(hold.field())).await;
+    gone.map_err(|fault| wrong_type(fault, HELD))
+}
