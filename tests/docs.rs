@@ -24,6 +24,9 @@ const PAGES: &[Page] = &[
     Page { file: "limits.md", plugins: &[], jobs: &[] },
     Page { file: "producers.md", plugins: &[], jobs: &[] },
     Page { file: "schedules.md", plugins: &[], jobs: &[] },
+    Page { file: "dead-jobs.md", plugins: &[], jobs: &[] },
+    Page { file: "cancel-and-pause.md", plugins: &["orders", "site-settings"], jobs: &[] },
+    Page { file: "inspection.md", plugins: &["orders", "site-settings"], jobs: &[("orders", "{}")] },
 ];
 
 fn docs() -> PathBuf {

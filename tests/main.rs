@@ -28,6 +28,8 @@ mod compile;
 mod dead;
 // Every change of a job's place: exact structures in Redis before and after.
 mod jobs;
+// Looking at queues, which disturbs nobody.
+mod inspect;
 // A job's whole way: push, run, end.
 mod lifecycle;
 // Config readers: following, last good answers, publication.

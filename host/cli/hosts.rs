@@ -70,13 +70,12 @@ async fn change(context: &Context, names: &[String], drained: bool) -> Outcome {
         }
         hosts.extend(found);
     }
-    let now_ms = context.redis_now_ms(&link).await?;
     let mut lines = Vec::new();
     let mut documents = Vec::new();
     for host in hosts {
         let held = Hold::Host(host.id.seat());
         let changed =
-            if drained { hold::hold(&link, held, now_ms).await? } else { hold::let_go(&link, held).await? };
+            if drained { hold::hold(&link, held).await? } else { hold::let_go(&link, held).await? };
         let what = match (drained, changed) {
             (true, true) => "claims no more; what it runs goes on",
             (true, false) => "was drained already",

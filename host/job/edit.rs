@@ -47,9 +47,7 @@ pub async fn discard(
 
 /// Holds `queue`: no host claims from it until it is resumed. What runs goes on.
 pub async fn pause(link: &Link, queue: &QueueName) -> Result<(), StoreError> {
-    let mut set = redis::cmd("SET");
-    set.arg(&QueueKeys::new(queue).paused).arg(1);
-    Ok(link.query(&set).await?)
+    super::hold::pause(link, &QueueKeys::new(queue).paused).await.map(drop)
 }
 
 /// Lets hosts claim from `queue` again; false when nobody held it.

@@ -3,7 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use redis::Value;
+
 use super::key::HELD;
+use super::reply::{number, text};
+use super::script;
 use super::store::{StoreError, wrong_type};
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
@@ -49,11 +53,23 @@ pub async fn read(link: &Link) -> Result<Holds, StoreError> {
 }
 
 /// Holds it from now on; false if it was held already.
-pub async fn hold(link: &Link, hold: Hold<'_>, now_ms: u64) -> Result<bool, StoreError> {
-    let mut set = redis::cmd("HSETNX");
-    set.arg(HELD).arg(hold.field()).arg(now_ms);
-    let set: Result<bool, Fault> = link.query(&set).await;
-    set.map_err(|fault| wrong_type(fault, HELD))
+pub async fn hold(link: &Link, hold: Hold<'_>) -> Result<bool, StoreError> {
+    write(link, HELD, &hold.field()).await
+}
+
+/// Holds a queue by its key `paused`; false if it was held already. By a script, because a plain command is refused at
+/// Redis' memory limit, when it is most wanted.
+pub(super) async fn pause(link: &Link, paused: &str) -> Result<bool, StoreError> {
+    write(link, paused, "").await
+}
+
+async fn write(link: &Link, key: &str, field: &str) -> Result<bool, StoreError> {
+    let mut call = script::HOLD.call(&[key]);
+    call.arg(field);
+    match script::HOLD.run::<Value>(link, &call).await? {
+        held @ Value::Int(_) => Ok(number(&held)? != 0),
+        key => Err(StoreError::WrongType(text(key)?)),
+    }
 }
 
 /// Lets go of it; false if nobody held it.

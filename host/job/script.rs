@@ -186,3 +186,4 @@ script!(SCHEDULE_LIST, " flags=no-writes,allow-oom", "part/wrong_type", "schedul
 script!(
     /// For producers without our library: `producer` tells of it.
     PRODUCER_PUSH, "", "part/now", "part/wrong_type", "part/put_job", "producer/push");
+script!(HOLD, " flags=allow-oom", "part/now", "part/wrong_type", "hold");

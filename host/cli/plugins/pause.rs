@@ -36,12 +36,10 @@ pub(super) async fn run(verb: Verb, context: &Context) -> Outcome {
         let mut plugins = rows.iter().filter(|row| row.expires_in_ms > 0).flat_map(|row| &row.info.plugins);
         plugins.any(|plugin| plugin.name == name.as_str())
     };
-    let now_ms = context.redis_now_ms(&link).await?;
     let mut documents = Vec::new();
     for name in &names {
         let held = Hold::Plugin(name.as_str());
-        let changed =
-            if paused { hold::hold(&link, held, now_ms).await? } else { hold::let_go(&link, held).await? };
+        let changed = if paused { hold::hold(&link, held).await? } else { hold::let_go(&link, held).await? };
         let what = match (paused, changed) {
             (true, true) => "is paused on all hosts; what runs goes on",
             (true, false) => "was paused already",
