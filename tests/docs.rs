@@ -23,6 +23,7 @@ struct Page {
 const PAGES: &[Page] = &[
     Page { file: "limits.md", plugins: &[], jobs: &[] },
     Page { file: "producers.md", plugins: &[], jobs: &[] },
+    Page { file: "results.md", plugins: &["orders", "site-settings"], jobs: &[] },
     Page { file: "schedules.md", plugins: &[], jobs: &[] },
     Page { file: "dead-jobs.md", plugins: &[], jobs: &[] },
     Page { file: "cancel-and-pause.md", plugins: &["orders", "site-settings"], jobs: &[] },

@@ -16,6 +16,7 @@ use sandhog::job::push::{PushOptions, push};
 use crate::support::example;
 use crate::support::host::{Plugins, count, stop, until};
 use crate::support::process::HostProcess;
+use crate::support::program::Program;
 use crate::support::receipts;
 use crate::support::redis::TestRedis;
 
@@ -164,8 +165,22 @@ async fn a_full_key_holds_up_no_other_one() {
     assert_eq!(parked, 99, "one of the slow ones runs");
     let counts = inspect::counts(&redis.link(), &QueueName::new("jobs").unwrap()).await.unwrap();
     assert_eq!((counts.parked, counts.inflight), (99, 1));
+    // Parked jobs are seen, found and cancelled as others are.
+    let program = Program::with(&redis);
+    let listed = program.json(&["jobs", "list", "jobs", "--place", "parked", "--limit", "30"]);
+    assert_eq!((listed["jobs"].as_array().unwrap().len(), &listed["next"]["parked"]), (30, &"30".into()));
+    let id = listed["jobs"][7]["id"].as_str().unwrap();
+    assert_eq!(program.json(&["jobs", "show", "jobs", id])["place"], "parked");
+    assert_eq!(program.json(&["jobs", "cancel", "jobs", id])["cancelled"], 1);
+    let cancelled = program.json(&["jobs", "cancel", "jobs", "--place", "parked", "--text", "slow", "--yes"]);
+    assert_eq!(cancelled["cancelled"], 98);
+    let counts = inspect::counts(&redis.link(), &QueueName::new("jobs").unwrap()).await.unwrap();
+    assert_eq!((counts.parked, counts.inflight), (0, 1));
+    push_of(&redis, "slow", "report none\nqueue.push seen slow").await;
+    until("the next one is parked", async || plain.hexists("{jobs}:sandhog:parked", "slow").await.unwrap())
+        .await;
     let _: () = plain.set("go", "1").await.unwrap();
-    until("the slow ones are done", async || length(&mut plain, "seen").await == 120).await;
+    until("the slow ones are done", async || length(&mut plain, "seen").await == 22).await;
     stop(host).await;
 }
 

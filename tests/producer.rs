@@ -133,7 +133,7 @@ async fn what_hosts_could_not_read_is_refused_in_words() {
         (&["id", ""], "an id must have 1 to 128 visible ASCII characters"),
         (&["id", "a b"], "an id must have 1 to 128 visible ASCII characters"),
         (&["id", &long], "an id must have 1 to 128 visible ASCII characters"),
-        (&["fronts"], "`fronts` is no option; known are delay, unique, header, id, front"),
+        (&["fronts"], "`fronts` is no option; known are delay, unique, header, id, result, front"),
     ] {
         let error = push(&mut plain, &[&["pay"], words].concat()).await.unwrap_err().to_string();
         assert!(error.contains("SANDHOG") && error.contains(expected), "{words:?}: {error}");

@@ -107,6 +107,40 @@ async fn who_asked_hears_of_a_job_that_was_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn push_waits_prints_the_result_and_tells_failures_apart() {
+    let redis = TestRedis::start();
+    let program = Program::with(&redis);
+    let plugins = probe(ATOMIC);
+    let host = plugins.serve(&redis.url(), "h").await;
+    let wait = |script: &str, more: &[&str]| {
+        program.output(&[&["push", "jobs", script, "--wait", "--timeout", "20s"], more].concat())
+    };
+    let done = wait("report none\nset-result hex:00ff0a", &[]);
+    assert_eq!((done.status.code(), done.stdout.as_slice()), (Some(0), &b"\x00\xff\n"[..]));
+    let failed = wait("report none\nbury no", &[]);
+    assert_eq!(failed.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(said.contains("of `jobs` is dead: no"), "{said}");
+    let late = program.output(&["push", "jobs", "report none\nwait never", "--wait", "--timeout", "100ms"]);
+    assert_eq!(late.status.code(), Some(3));
+    let json = wait("report none\nset-result text", &["--json", "--id", "mine"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(
+        (&json["outcome"], &json["id"], &json["result"]),
+        (&"done".into(), &"mine".into(), &"text".into())
+    );
+    // The same name again: the former result is not this job's.
+    let again = wait("report none\nset-result other", &["--id", "mine"]);
+    assert_eq!(again.stdout, b"other");
+    // It was said nothing about waiting: the result is there for whoever asks by the name.
+    let later = program.json(&["push", "jobs", "report none\nset-result kept", "--result-ttl", "10m"]);
+    let id = JobId::new(later["id"].as_str().unwrap()).unwrap();
+    assert_eq!(result(&redis, &id).await, Some(Ending::Done(b"kept".to_vec())));
+    host.leave();
+    host.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_result_is_bounded_and_nobody_gets_one_who_did_not_ask() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
@@ -176,6 +210,8 @@ async fn progress_is_seen_while_the_job_runs_in_both_modes() {
         .await;
         // Thousands of calls, one word a second.
         assert!(seen[1] > seen[0] + 50, "{seen:?}");
+        let shown = Program::with(&redis).json(&["jobs", "list", "jobs"]);
+        assert_eq!(shown["jobs"][0]["progress"]["note"], "looking");
         let kept_ms: i64 = plain.pttl(format!("{{jobs}}:sandhog:progress:{id}")).await.unwrap();
         assert!((60_000..=90_000).contains(&kept_ms), "it goes by itself, after {kept_ms} ms");
         let _: () = plain.set("go", 1).await.unwrap();

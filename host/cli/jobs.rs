@@ -97,6 +97,7 @@ enum Places {
     Ready,
     Inflight,
     Delayed,
+    Parked,
     Dead,
 }
 
@@ -194,11 +195,14 @@ async fn run_show(show: Show, context: &Context) -> Outcome {
 
 fn places(places: Places) -> &'static [Place] {
     match places {
-        Places::All => &[Place::Inflight, Place::Ready, Place::Waiting, Place::Delayed, Place::Dead],
+        Places::All => {
+            &[Place::Inflight, Place::Ready, Place::Waiting, Place::Delayed, Place::Parked, Place::Dead]
+        }
         Places::Waiting => &[Place::Waiting],
         Places::Ready => &[Place::Ready],
         Places::Inflight => &[Place::Inflight],
         Places::Delayed => &[Place::Delayed],
+        Places::Parked => &[Place::Parked],
         Places::Dead => &[Place::Dead],
     }
 }

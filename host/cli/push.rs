@@ -1,4 +1,7 @@
-//! `sandhog push`: a producer with options. A job without options is a plain `RPUSH`, as any Redis client does it.
+//! `sandhog push`: a producer with options. A job without options is a plain `RPUSH`, as any Redis client does it. Waiting for
+//! its result is in `push/wait`.
+
+mod wait;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
@@ -10,6 +13,7 @@ use futures_util::{TryStreamExt as _, stream};
 use indicatif::ProgressBar;
 use sandhog::job::name::{JobId, QueueName};
 use sandhog::job::push::{self, PushOptions, Pushed};
+use sandhog::job::status;
 use sandhog::storage::link::Link;
 use serde_json::json;
 
@@ -27,12 +31,15 @@ const PAYLOAD_BYTES_MAX: u64 = 512 * 1024 * 1024;
 const PUSHES_UNDER_WAY: usize = 64;
 /// How long a unique key is held when the flag does not say it.
 const UNIQUE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a result is kept that `--wait` asks for: long enough to look at it again.
+const RESULT_TTL: Duration = Duration::from_secs(60 * 60);
 
 const EXAMPLES: &str = "\
 Examples:
   sandhog push orders '{\"id\":1}'
   sandhog push orders '{\"id\":2}' --delay 10m --header traceparent=00-4bf9-00f0-01
   sandhog push orders '{\"id\":3}' --unique order-3:1h
+  sandhog push orders '{\"id\":4}' --wait --timeout 30s
   sandhog push orders --file orders.jsonl";
 
 /// Pushes jobs to a queue.
@@ -63,36 +70,71 @@ pub(crate) struct Args {
     /// Pushes to the front: the next job to be claimed.
     #[arg(long)]
     front: bool,
+    /// Waits until the job has ended and prints its result; exit code 1 if it did not complete.
+    #[arg(long, conflicts_with = "file")]
+    wait: bool,
+    /// With `--wait`: no longer than this; then the exit code is 3, and the job goes on.
+    #[arg(long, value_name = "TIME", value_parser = argument::duration, requires = "wait")]
+    timeout: Option<Duration>,
+    /// Asks for the job's result and keeps it for so long; 1h where `--wait` asks for it.
+    #[arg(long, value_name = "TIME", value_parser = argument::duration, conflicts_with = "file")]
+    result_ttl: Option<Duration>,
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let result_kept = args.result_ttl.or(args.wait.then_some(RESULT_TTL));
+    // Who asks for a result needs the name it is under.
+    let id = args.id.or_else(|| result_kept.map(|_| push::new_id()));
+    let wait = if args.wait { Some(args.timeout) } else { None };
     let options = PushOptions {
         delay: args.delay,
         unique: args.unique,
         headers: args.headers,
-        id: args.id,
+        id,
         front: args.front,
-        result_kept: None,
+        result_kept,
     };
     match (args.payload, args.file) {
         (_, Some(file)) => push_lines(context, &args.queue, &file, &options).await,
         (Some(payload), None) => {
             let payload = if payload == "-" { from_stdin()? } else { payload.into_bytes() };
-            push_one(context, &args.queue, &payload, &options).await
+            push_one(context, &args.queue, &payload, &options, wait).await
         }
         (None, None) => Err(Failure::refused("there is nothing to push")),
     }
 }
 
-async fn push_one(context: &Context, queue: &QueueName, payload: &[u8], options: &PushOptions) -> Outcome {
+/// `wait`: whether to wait for the result, and how long.
+async fn push_one(
+    context: &Context,
+    queue: &QueueName,
+    payload: &[u8],
+    options: &PushOptions,
+    wait: Option<Option<Duration>>,
+) -> Outcome {
     let link = context.link().await?;
+    if let (Some(id), Some(_)) = (&options.id, options.result_kept) {
+        // The result of a former job with this name is not this one's.
+        status::forget_result(&link, queue, id).await?;
+    }
     let pushed = push::push(&link, queue, payload, options).await?;
+    if let (Some(longest), Some(id)) = (wait, &options.id)
+        && pushed != Pushed::Duplicate
+    {
+        return wait::print_result(context, queue, id, longest).await;
+    }
     let name = text::visible(queue.as_str().as_bytes(), 80);
+    if wait.is_some() {
+        let name = text::visible(queue.as_str().as_bytes(), 80);
+        return Err(Failure::failed(format!("not pushed to `{name}`: a job with this unique key is alive")));
+    }
+    let id = options.id.as_ref().map(JobId::as_str);
+    let named = id.map_or(String::new(), |id| format!(" as `{id}`"));
     let (document, line) = match pushed {
         Pushed::Waiting(waiting) => (
-            json!({ "outcome": "waiting", "queue": queue.as_str(), "waiting": waiting }),
-            format!("pushed to `{name}`, {} waiting", text::count(waiting)),
+            json!({ "outcome": "waiting", "queue": queue.as_str(), "waiting": waiting, "id": id }),
+            format!("pushed to `{name}`{named}, {} waiting", text::count(waiting)),
         ),
         Pushed::Delayed(id) => (
             json!({ "outcome": "delayed", "queue": queue.as_str(), "id": id.as_str() }),

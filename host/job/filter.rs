@@ -96,6 +96,7 @@ mod tests {
             payload_bytes: 5,
             preview: b"a\xff\xffbc".to_vec(),
             notes: vec![note("!plugin", "mailer"), note("!version", "abcdef")],
+            progress: None,
         }
     }
 

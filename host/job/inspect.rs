@@ -11,6 +11,7 @@ use super::key::{HOSTS, QueueKeys};
 use super::name::{HostId, JobId, QueueName, first_seen_ms};
 use super::reply::{Fields, bytes, list as elements, text};
 use super::script;
+use super::status::{self, Progress};
 use super::store::{Slot, StoreError};
 use crate::storage::link::Link;
 
@@ -56,6 +57,8 @@ pub enum Place {
     Inflight,
     /// Due later.
     Delayed,
+    /// Waits for a place among those with its key.
+    Parked,
     /// Buried.
     Dead,
 }
@@ -85,6 +88,8 @@ pub struct JobRow {
     pub preview: Vec<u8>,
     /// The producer's headers and the host's notes.
     pub notes: Vec<(String, String)>,
+    /// How far its run is, if it has told.
+    pub progress: Option<Progress>,
 }
 
 /// All queues that hosts ever served, in alphabetical order.
@@ -137,7 +142,20 @@ pub async fn list(
     let look = count.clamp(1, PAGE_MAX);
     let wanted = Wanted { skip, look, payload_bytes: PREVIEW_BYTES_MAX, ids: &[], newest: true };
     let page = page(link, queue, place, &wanted).await?;
-    Ok((page.seen.into_iter().map(|seen| seen.row).collect(), page.next.map(|next| next.to_string())))
+    let mut rows: Vec<JobRow> = page.seen.into_iter().map(|seen| seen.row).collect();
+    add_progress(link, queue, &mut rows).await?;
+    Ok((rows, page.next.map(|next| next.to_string())))
+}
+
+/// Asks how far those are that run.
+async fn add_progress(link: &Link, queue: &QueueName, rows: &mut [JobRow]) -> Result<(), StoreError> {
+    let running: Vec<&mut JobRow> = rows.iter_mut().filter(|row| row.place == Place::Inflight).collect();
+    let ids: Vec<JobId> = running.iter().filter_map(|row| row.id.clone()).collect();
+    let told = status::progress(link, queue, &ids).await?;
+    for (row, progress) in running.into_iter().filter(|row| row.id.is_some()).zip(told) {
+        row.progress = progress;
+    }
+    Ok(())
 }
 
 /// As many jobs of one place as were asked for of those that fit, in the order of `list`, and where to go on.
@@ -179,7 +197,7 @@ pub async fn show(
     queue: &QueueName,
     id: &JobId,
 ) -> Result<Option<(JobRow, Vec<u8>)>, StoreError> {
-    for place in [Place::Inflight, Place::Ready, Place::Delayed, Place::Dead] {
+    for place in [Place::Inflight, Place::Ready, Place::Delayed, Place::Parked, Place::Dead] {
         let mut skip = Some(0);
         while let Some(from) = skip {
             let ids = std::slice::from_ref(id);
@@ -189,6 +207,7 @@ pub async fn show(
             if let Some(Seen { mut row, .. }) = page.seen.pop() {
                 let payload = row.preview.clone();
                 row.preview.truncate(PREVIEW_BYTES_MAX as usize);
+                add_progress(link, queue, std::slice::from_mut(&mut row)).await?;
                 return Ok(Some((row, payload)));
             }
             skip = page.next;
@@ -243,6 +262,7 @@ pub(super) async fn page(
         Place::Ready => (keys.ready.as_str(), "list"),
         Place::Delayed => (keys.delayed.as_str(), "oldest"),
         Place::Dead => (keys.dead.as_str(), if wanted.newest { "newest" } else { "oldest" }),
+        Place::Parked => (keys.parked.as_str(), "parked"),
         Place::Inflight => (HOSTS, "inflight"),
     };
     let mut call = script::PAGE.call(&[key]);
@@ -279,6 +299,7 @@ fn read_row(place: Place, row: Value) -> Result<Seen, StoreError> {
         payload_bytes: record_bytes,
         preview: Vec::new(),
         notes: Vec::new(),
+        progress: None,
     };
     let slot = field.parse::<Slot>().ok();
     let enveloped = place != Place::Waiting && slot.is_none_or(|slot| slot.enveloped);

@@ -3,6 +3,7 @@
 //! A queue's companion keys share its cluster slot: `{orders}:sandhog:dead`; where the name already holds a
 //! valid hash tag, the tag stands: `eu{7}orders:sandhog:dead`.
 
+use super::envelope::escape_into;
 use super::name::{HostId, QueueName};
 
 /// Sorted set of living hosts: host id by lease expiry in Redis milliseconds.
@@ -135,6 +136,13 @@ impl QueueKeys {
     /// List with the result of a job as its one entry.
     pub fn result(&self, job: &str) -> String {
         format!("{}result:{job}", self.prefix)
+    }
+
+    /// List of the jobs that wait for a place among those with this key.
+    pub fn parked_of(&self, key: &str) -> String {
+        let mut list = format!("{}:", self.parked);
+        escape_into(&mut list, key);
+        list
     }
 
     /// What every unique key starts with; the scripts append to it.

@@ -89,6 +89,12 @@ pub fn leave_result(queue: &QueueName, job: &JobId, value: &[u8], kept_ms: u64) 
     Write::Push { key, replaces: true, front: Vec::new(), back: vec![entry], expiry: Expiry::In(kept_ms) }
 }
 
+/// Forgets the result of a job, if there is one.
+pub async fn forget_result(link: &Link, queue: &QueueName, job: &JobId) -> Result<(), StoreError> {
+    let key = QueueKeys::new(queue).result(job.as_str());
+    Ok(link.query::<()>(redis::cmd("DEL").arg(&key)).await?)
+}
+
 /// Waits up to `longest` for the result of a job, and leaves it there; none: it is not there yet.
 ///
 /// `link` waits for answers longer than that, and has nothing else to do.

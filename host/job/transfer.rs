@@ -68,7 +68,7 @@ pub fn line(row: &JobRow) -> Option<String> {
         Place::Dead => "dead",
         Place::Delayed => "delayed",
         Place::Ready => "ready",
-        Place::Waiting | Place::Inflight => return None,
+        Place::Waiting | Place::Inflight | Place::Parked => return None,
     };
     let text = std::str::from_utf8(&row.preview).ok();
     let line = Line {
@@ -210,6 +210,7 @@ mod tests {
             payload_bytes: payload.len() as u64,
             preview: payload.to_vec(),
             notes: vec![("k\n".to_owned(), "v=1".to_owned()), ("!reason".to_owned(), "no luck".to_owned())],
+            progress: None,
         }
     }
 

@@ -75,6 +75,7 @@ impl<'a> Walk<'a> {
             Place::Ready => counts.ready,
             Place::Inflight => counts.inflight,
             Place::Delayed => counts.delayed,
+            Place::Parked => counts.parked,
             Place::Dead => counts.dead,
         };
         let whole = whole || filter.text.is_some();
@@ -189,6 +190,7 @@ async fn apply(
         Place::Ready => (&keys.ready, "ready"),
         Place::Delayed => (&keys.delayed, "delayed"),
         Place::Dead => (&keys.dead, "dead"),
+        Place::Parked => return remove_parked(link, &keys, found, change).await,
         Place::Inflight if change == Change::Cancel => return cancel_running(link, &keys, found).await,
         Place::Inflight => return Ok(if change == Change::Count { found.seen.len() as u64 } else { 0 }),
     };
@@ -215,6 +217,34 @@ async fn apply(
         call.arg(&seen.record);
     }
     read_count(script.run::<Value>(link, &call).await?)
+}
+
+/// Takes parked jobs away, those of each key together.
+async fn remove_parked(
+    link: &Link,
+    keys: &QueueKeys,
+    found: &Found,
+    change: Change<'_>,
+) -> Result<u64, StoreError> {
+    let counter = match change {
+        Change::Count => return Ok(found.seen.len() as u64),
+        Change::Requeue(_) => return Ok(0),
+        Change::Discard => "discarded",
+        Change::Cancel => "cancelled",
+    };
+    let mut by_key: BTreeMap<&str, Vec<&[u8]>> = BTreeMap::new();
+    for seen in &found.seen {
+        let key = seen.row.notes.iter().find(|(name, _)| name == "!key");
+        by_key.entry(key.map_or("", |(_, key)| key)).or_default().push(&seen.record);
+    }
+    let mut gone = 0;
+    for (key, records) in by_key {
+        let mut call = script::REMOVE.call(&[&keys.parked_of(key), &keys.stats]);
+        // Where in its list each of them stands is not known: it is looked for from the head.
+        call.arg("parked").arg(counter).arg(keys.unique_prefix()).arg(0).arg(records.len()).arg(records);
+        gone += read_count(script::REMOVE.run::<Value>(link, &call).await?)?;
+    }
+    Ok(gone)
 }
 
 /// Takes what runs away from its hosts, and gives them word.

@@ -127,7 +127,7 @@ fn wrong_command_lines_are_refused_in_one_line() {
 
     $ sandhog jobs list orders --place nowhere
     --- stderr
-    sandhog: invalid value `nowhere` for `--place <PLACE>` [possible values: all, waiting, ready, inflight, delayed, dead]
+    sandhog: invalid value `nowhere` for `--place <PLACE>` [possible values: all, waiting, ready, inflight, delayed, parked, dead]
     --- exit code 2
 
     $ sandhog jobs list orders --limit 0

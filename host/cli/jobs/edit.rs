@@ -116,6 +116,7 @@ enum CancelPlace {
     Ready,
     Inflight,
     Delayed,
+    Parked,
     Dead,
 }
 
@@ -170,7 +171,7 @@ pub(super) async fn discard(args: Discard, context: &Context) -> Outcome {
     let places = if edit.ids.is_empty() {
         vec![place.place()]
     } else {
-        vec![Place::Ready, Place::Delayed, Place::Dead]
+        vec![Place::Ready, Place::Delayed, Place::Parked, Place::Dead]
     };
     edit.ask(context, &link, &verb, &places, yes).await?;
     if edit.is_plain() {
@@ -187,13 +188,16 @@ pub(super) async fn cancel(args: Cancel, context: &Context) -> Outcome {
     let link = context.link().await?;
     let places = match place {
         // Who is named is most likely running, and then it is urgent.
-        None if !edit.ids.is_empty() => vec![Place::Inflight, Place::Ready, Place::Delayed, Place::Dead],
+        None if !edit.ids.is_empty() => {
+            vec![Place::Inflight, Place::Ready, Place::Delayed, Place::Parked, Place::Dead]
+        }
         // In the order in which jobs move.
-        None => vec![Place::Waiting, Place::Delayed, Place::Ready, Place::Inflight],
+        None => vec![Place::Waiting, Place::Delayed, Place::Parked, Place::Ready, Place::Inflight],
         Some(CancelPlace::Waiting) => vec![Place::Waiting],
         Some(CancelPlace::Ready) => vec![Place::Ready],
         Some(CancelPlace::Inflight) => vec![Place::Inflight],
         Some(CancelPlace::Delayed) => vec![Place::Delayed],
+        Some(CancelPlace::Parked) => vec![Place::Parked],
         Some(CancelPlace::Dead) => vec![Place::Dead],
     };
     edit.ask(context, &link, &verb, &places, yes).await?;

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use sandhog::job::inspect::{JobRow, Place};
+use sandhog::job::status::Progress;
 use serde_json::{Value, json};
 
 use crate::cli::output;
@@ -24,6 +25,7 @@ pub(super) fn place_name(place: Place) -> &'static str {
         Place::Ready => "ready",
         Place::Inflight => "inflight",
         Place::Delayed => "delayed",
+        Place::Parked => "parked",
         Place::Dead => "dead",
     }
 }
@@ -49,7 +51,10 @@ pub(super) fn table(rows: &[JobRow], now_ms: u64) -> Table {
             when(row, now_ms),
             text::size(row.payload_bytes),
             text::visible(&row.preview, PREVIEW_CHARS),
-            text::visible(row.reason.as_deref().unwrap_or_default().as_bytes(), REASON_CHARS),
+            match &row.progress {
+                Some(progress) => text::visible(far(progress).as_bytes(), REASON_CHARS),
+                None => text::visible(row.reason.as_deref().unwrap_or_default().as_bytes(), REASON_CHARS),
+            },
         ]);
     }
     table
@@ -83,6 +88,9 @@ pub(super) fn sheet(row: &JobRow, payload: &[u8], now_ms: u64) -> String {
     if let Some(seen_ms) = row.first_seen_ms {
         field("first seen", &text::when(seen_ms.min(now_ms), now_ms));
     }
+    if let Some(progress) = &row.progress {
+        field("progress", &text::visible(far(progress).as_bytes(), 400));
+    }
     if let Some(reason) = &row.reason {
         field("reason", &text::visible(reason.as_bytes(), 2000));
     }
@@ -101,7 +109,7 @@ pub(super) fn sheet(row: &JobRow, payload: &[u8], now_ms: u64) -> String {
 pub(super) fn document(row: &JobRow) -> Value {
     let notes: Vec<Value> =
         row.notes.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
-    json!({
+    let mut document = json!({
         "place": place_name(row.place),
         "id": row.id.as_ref().map(|id| id.as_str()),
         "attempts": row.attempts,
@@ -113,5 +121,20 @@ pub(super) fn document(row: &JobRow) -> Value {
         "payload_bytes": row.payload_bytes,
         "preview": output::payload(&row.preview),
         "headers": notes,
-    })
+    });
+    if let Some(Progress { done, total, note }) = &row.progress {
+        document["progress"] = json!({ "done": done, "total": total, "note": note });
+    }
+    document
+}
+
+/// How far a run is: `3 of 10: pages`.
+fn far(progress: &Progress) -> String {
+    let Progress { done, total, note } = progress;
+    let of = if *total > 0 {
+        format!("{} of {}", text::count(*done), text::count(*total))
+    } else {
+        text::count(*done)
+    };
+    if note.is_empty() { of } else { format!("{of}: {note}") }
 }

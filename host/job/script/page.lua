@@ -1,15 +1,16 @@
 -- Page: shows some jobs of one place. Changes nothing. Payloads are cut here, so that a page stays small; and it ends
 -- early when it has read many bytes, so that Redis is soon there for others.
 --
--- KEYS   1 the list, ready, delayed or dead; hosts for what is in flight
--- ARGV   1 list, oldest or newest (sorted sets), inflight  2 jobs to skip  3 jobs to look at  4 bytes of each
+-- KEYS   1 the list, ready, delayed, dead or parked; hosts for what is in flight
+-- ARGV   1 list, oldest or newest (sorted sets), inflight, parked  2 jobs to skip  3 jobs to look at  4 bytes of each
 --        payload  5 prefix of the keys in flight  6… job ids to look for; none for all
 -- Reply  {0, jobs to skip for the next page or false, {{host, field, score, bytes, header and payload, how many of
 --        the page come before it}, …}}
 --        {1, key} of a wrong type
 local READ_BYTES_MAX = 4194304
+local KEYS_MAX = 1000 -- Keys with parked jobs that are looked at.
 local kind, skip, most, cut = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local wrong = wrong_type(KEYS[1], kind == 'list' and 'list' or 'zset')
+local wrong = wrong_type(KEYS[1], kind == 'list' and 'list' or kind == 'parked' and 'hash' or 'zset')
 if wrong then return {1, wrong} end
 local wanted = {}
 for i = 6, #ARGV do wanted[ARGV[i]] = true end
@@ -40,6 +41,29 @@ local function ended(length)
   return {0, next_skip < length and next_skip, rows}
 end
 
+if kind == 'parked' then
+  local before, keys, cursor = 0, 0, '0'
+  repeat
+    local found = redis.call('HSCAN', KEYS[1], cursor, 'COUNT', 100)
+    cursor = found[1]
+    for i = 1, #found[2], 2 do
+      local list = KEYS[1] .. ':' .. found[2][i]
+      -- A blank stands for all of them.
+      if found[2][i] ~= ' ' and not wrong_type(list, 'list') then
+        keys = keys + 1
+        local length = redis.call('LLEN', list)
+        while looked < most and bytes < READ_BYTES_MAX and skip + looked < before + length do
+          local from = skip + looked - before
+          for _, record in ipairs(redis.call('LRANGE', list, from, from + portion() - 1)) do
+            add('', '', '', record)
+          end
+        end
+        before = before + length
+      end
+    end
+  until cursor == '0' or keys >= KEYS_MAX
+  return ended(before)
+end
 if kind ~= 'inflight' then
   while looked < most and bytes < READ_BYTES_MAX do
     local ask, from, records = portion(), skip + looked, nil

@@ -6,11 +6,14 @@
 --        unique KEY MS        refused while a job with the same key lives, but no longer than this
 --        header NAME VALUE    for the handler, UTF-8; may be repeated; together up to 16 KiB
 --        id ID                the job's name, 1 to 128 visible ASCII characters; others may have the same
+--        result MS            its result is wanted, and kept for so long: the list `{queue}:sandhog:result:ID` gets one
+--                             entry when the job has ended, `done`, `dead`, `discarded` or `cancelled`, a line feed,
+--                             and the result or the reason
 --        front                to be the next one taken
 -- Reply  {'waiting', id, how many wait}, {'delayed', id, Redis time in ms at which it is due} or
 --        {'duplicate', id of the job that has the unique key}. Without options it is a plain RPUSH, and the id is ''.
 local QUEUE_BYTES_MAX, ID_BYTES_MAX, UNIQUE_BYTES_MAX = 1024, 128, 1024
-local HEADER_BYTES_MAX, WAIT_MS_MAX = 16384, 3155760000000
+local HEADER_BYTES_MAX, WAIT_MS_MAX, RESULT_MS_MAX = 16384, 3155760000000, 2592000000
 
 local refusal
 local function refuse(text) refusal = refusal or 'SANDHOG ' .. text end
@@ -65,6 +68,10 @@ while at <= #ARGV and not refusal do
     does, at = 'LPUSH', at + 1
   elseif word == 'delay' then
     delay, at = milliseconds(first, 0, 'delay'), at + 2
+  elseif word == 'result' then
+    local kept_ms = milliseconds(first, 1, 'result')
+    if kept_ms then notes = notes .. ' !result=' .. string.format('%d', math.min(kept_ms, RESULT_MS_MAX)) end
+    at = at + 2
   elseif word == 'unique' then
     unique, kept, at = first or '', milliseconds(second, 1, 'unique KEY'), at + 3
     if unique == '' or #unique > UNIQUE_BYTES_MAX or not is_utf8(unique) then
@@ -87,7 +94,7 @@ while at <= #ARGV and not refusal do
       refuse('an id must have 1 to 128 visible ASCII characters')
     end
   else
-    refuse('`' .. string.sub(word, 1, 60) .. '` is no option; known are delay, unique, header, id, front')
+    refuse('`' .. string.sub(word, 1, 60) .. '` is no option; known are delay, unique, header, id, result, front')
   end
 end
 if unique then notes = notes .. ' !unique=' .. escape(unique) end
