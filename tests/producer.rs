@@ -1,6 +1,8 @@
 //! Producers with options. The program, guests' `push-with` and the script for clients without a library leave the
 //! same in Redis, and the script refuses in words what hosts could not read.
 
+mod wait;
+
 use std::collections::BTreeMap;
 
 use insta::assert_snapshot;
@@ -75,6 +77,8 @@ async fn the_program_and_any_client_leave_the_same() {
         (&["--header", "trace id=a=b é%\n"], &["header", "trace id", "a=b é%\n"]),
         (&["--header", "empty=", "--front"], &["front", "header", "empty", ""]),
         (&["--id", "my-job.1"], &["id", "my-job.1"]),
+        (&["--result-ttl", "1h"], &["result", "3600000"]),
+        (&["--result-ttl", "100d", "--unique", "k:1m"], &["result", "8640000000", "unique", "k", "60000"]),
         (
             &["--delay", "1h", "--unique", "k:1d", "--header", "a=1", "--header", "b=2", "--id", "x"],
             &[
@@ -244,12 +248,13 @@ fn scripts_are_texts_to_the_byte() {
     $ sandhog scripts
     script  sha1                                      does
     push    [SHA1]  pushes a job with options
+    result  [SHA1]  tells what became of a job whose result was asked for
     --- exit code 0
 
     $ sandhog scripts pull
     --- stderr
     sandhog: there is no script `pull`
-    hint: there are: `push`
+    hint: there are: `push`, `result`
     --- exit code 2
     "#)
     });

@@ -118,7 +118,7 @@ async fn push_waits_prints_the_result_and_tells_failures_apart() {
     let done = wait("report none\nset-result hex:00ff0a", &[]);
     assert_eq!((done.status.code(), done.stdout.as_slice()), (Some(0), &b"\x00\xff\n"[..]));
     let failed = wait("report none\nbury no", &[]);
-    assert_eq!(failed.status.code(), Some(1));
+    assert_eq!(failed.status.code(), Some(4));
     let said = String::from_utf8_lossy(&failed.stderr).into_owned();
     assert!(said.contains("of `jobs` is dead: no"), "{said}");
     let late = program.output(&["push", "jobs", "report none\nwait never", "--wait", "--timeout", "100ms"]);

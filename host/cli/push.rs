@@ -70,7 +70,7 @@ pub(crate) struct Args {
     /// Pushes to the front: the next job to be claimed.
     #[arg(long)]
     front: bool,
-    /// Waits until the job has ended and prints its result; exit code 1 if it did not complete.
+    /// Waits until the job has ended and prints its result; exit code 4 if it did not complete.
     #[arg(long, conflicts_with = "file")]
     wait: bool,
     /// With `--wait`: no longer than this; then the exit code is 3, and the job goes on.

@@ -19,7 +19,10 @@ pub struct Shipped {
 
 /// All of them.
 pub fn scripts() -> Vec<Shipped> {
-    vec![shipped("push", "pushes a job with options", &script::PRODUCER_PUSH)]
+    vec![
+        shipped("push", "pushes a job with options", &script::PRODUCER_PUSH),
+        shipped("result", "tells what became of a job whose result was asked for", &script::PRODUCER_RESULT),
+    ]
 }
 
 fn shipped(name: &'static str, about: &'static str, script: &'static Script) -> Shipped {

@@ -185,5 +185,12 @@ script!(SCHEDULE_EDIT, " flags=allow-oom", "part/now", "part/wrong_type", "part/
 script!(SCHEDULE_LIST, " flags=no-writes,allow-oom", "part/wrong_type", "schedule_list");
 script!(
     /// For producers without our library: `producer` tells of it.
-    PRODUCER_PUSH, "", "part/now", "part/wrong_type", "part/put_job", "producer/push");
+    PRODUCER_PUSH, "", "part/now", "part/wrong_type", "part/put_job", "part/companions", "producer/push");
+script!(
+    PRODUCER_RESULT,
+    " flags=no-writes,allow-oom",
+    "part/wrong_type",
+    "part/companions",
+    "producer/result"
+);
 script!(HOLD, " flags=allow-oom", "part/now", "part/wrong_type", "hold");

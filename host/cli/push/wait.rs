@@ -18,6 +18,8 @@ const ASK: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(200);
 /// Exit code when the job has not ended in time.
 const NOT_YET: u8 = 3;
+/// Exit code when the job has ended without being completed: what this program fails at itself has another.
+const NOT_COMPLETED: u8 = 4;
 
 /// Waits for the end of a job, for so long at the most, and prints its result.
 pub(super) async fn print_result(
@@ -53,7 +55,8 @@ pub(super) async fn print_result(
             Err(Failure::failed(format!(
                 "job `{id}` of `{name}` is {}{why}",
                 text::visible(word.as_bytes(), 20)
-            )))
+            ))
+            .with_code(NOT_COMPLETED))
         }
         None => {
             let waited = text::elapsed(longest.unwrap_or_default());

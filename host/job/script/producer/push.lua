@@ -61,6 +61,7 @@ if string.find(queue, ':sandhog:', 1, true) or string.sub(queue, 1, 8) == 'sandh
 end
 
 local id, delay, does, unique, kept, notes = nil, '', 'RPUSH', nil, '0', ''
+local wants_result = false
 local at = 2
 while at <= #ARGV and not refusal do
   local word, first, second = ARGV[at], ARGV[at + 1], ARGV[at + 2]
@@ -70,6 +71,7 @@ while at <= #ARGV and not refusal do
     delay, at = milliseconds(first, 0, 'delay'), at + 2
   elseif word == 'result' then
     local kept_ms = milliseconds(first, 1, 'result')
+    wants_result = true
     if kept_ms then notes = notes .. ' !result=' .. string.format('%d', math.min(kept_ms, RESULT_MS_MAX)) end
     at = at + 2
   elseif word == 'unique' then
@@ -102,10 +104,7 @@ if unique then notes = notes .. ' !unique=' .. escape(unique) end
 if #notes + ID_BYTES_MAX + 32 > HEADER_BYTES_MAX then refuse('the headers of the job are longer than 16,384 bytes') end
 if refusal then return redis.error_reply(refusal) end
 
--- Companion keys share the slot of the queue: its own hash tag, or the whole name as one.
-local tagged = string.find(queue, '{[^}]+}')
-if string.find(queue, '{', 1, true) ~= tagged then tagged = nil end
-local prefix = (tagged and queue or '{' .. queue .. '}') .. ':sandhog:'
+local prefix = companions(queue)
 local ready, delayed = prefix .. 'ready', prefix .. 'delayed'
 local wrong = wrong_type(queue, 'list', ready, 'list', delayed, 'zset')
 if wrong then return redis.error_reply('SANDHOG the key `' .. wrong .. '` holds another type than Sandhog keeps there') end
@@ -121,4 +120,6 @@ if outcome == 2 then
   local living = redis.pcall('GET', holder)
   return {'duplicate', type(living) == 'string' and living or ''}
 end
+-- What a former job of the same name has left is not this one's.
+if wants_result then redis.call('UNLINK', prefix .. 'result:' .. id) end
 return {outcome == 0 and 'waiting' or 'delayed', id, number}
