@@ -154,6 +154,7 @@ async fn no_command_walks_over_everything() {
         "hdel",
         "hello",
         "hget",
+        "hscan",
         "hgetall",
         "hincrby",
         "hkeys",
