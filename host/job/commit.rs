@@ -20,6 +20,9 @@ use crate::storage::script::Script;
 /// Most jobs in one call, and about most bytes (a larger job goes alone), so that Redis serves others in between.
 const CALL_JOBS_MAX: usize = 128;
 const CALL_BYTES_MAX: usize = 1 << 20;
+/// About most arguments in one call, and in calls that are sent at once: Redis carries out all that has arrived before
+/// it turns to another connection. A job of a thousand pushes has a few thousand, which take it a millisecond.
+const ARGS_MAX: usize = 4096;
 
 /// The end of one run that completed.
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +122,8 @@ struct Call {
     cmd: Cmd,
     /// Which commits are in it, in its order.
     jobs: Vec<usize>,
+    /// Its arguments.
+    args: usize,
 }
 
 /// A call that still takes jobs.
@@ -131,7 +136,8 @@ struct Open {
 impl Open {
     fn has_room(&self, job: &Encoded<'_>) -> bool {
         let jobs = self.call.as_ref().map_or(0, |call| call.jobs.len());
-        jobs == 0 || jobs < CALL_JOBS_MAX && self.bytes + job.bytes <= CALL_BYTES_MAX
+        let args = self.call.as_ref().map_or(0, |call| call.args) + job.args.len();
+        jobs == 0 || jobs < CALL_JOBS_MAX && self.bytes + job.bytes <= CALL_BYTES_MAX && args <= ARGS_MAX
     }
 
     fn add(&mut self, index: usize, job: Encoded<'_>, keys: &[String], prefix: &str) {
@@ -139,12 +145,13 @@ impl Open {
             let script: &Script = if job.grows { &script::COMMIT } else { &script::COMMIT_FREEING };
             let mut cmd = script.call(keys);
             cmd.arg(prefix);
-            Call { script, cmd, jobs: Vec::new() }
+            Call { script, cmd, jobs: Vec::new(), args: 0 }
         });
         for arg in &job.args {
             call.cmd.arg(&**arg);
         }
         call.jobs.push(index);
+        call.args += job.args.len();
         self.bytes += job.bytes;
     }
 
@@ -153,7 +160,7 @@ impl Open {
     }
 }
 
-/// Makes all the calls, as one write.
+/// Makes all the calls, in their order; small ones as one write.
 async fn send(link: &Link, calls: Vec<Call>, count: usize) -> Result<Vec<Verdict>, StoreError> {
     let mut verdicts = vec![Verdict::Done; count];
     let mut pending = calls;
@@ -162,19 +169,23 @@ async fn send(link: &Link, calls: Vec<Call>, count: usize) -> Result<Vec<Verdict
         if pending.is_empty() {
             break;
         }
-        let mut pipe = redis::Pipeline::with_capacity(pending.len());
-        let (mut called, mut forgotten) = (Vec::with_capacity(pending.len()), Vec::new());
-        for Call { script, cmd, jobs } in pending {
-            pipe.add_command(cmd);
-            called.push((script, jobs));
-        }
-        let answers = link.pipeline(&pipe).await?;
-        for (((script, jobs), answer), cmd) in called.into_iter().zip(answers).zip(pipe.cmd_iter()) {
-            match answer {
-                Err(fault) if round == 0 && fault.is_code("NOSCRIPT") => {
-                    forgotten.push(Call { script, cmd: cmd.clone(), jobs });
+        let mut forgotten = Vec::new();
+        while !pending.is_empty() {
+            let some = at_once(&pending);
+            let (mut pipe, mut called) = (redis::Pipeline::with_capacity(some), Vec::with_capacity(some));
+            for Call { script, cmd, jobs, args } in pending.drain(..some) {
+                pipe.add_command(cmd);
+                called.push((script, jobs, args));
+            }
+            let answers = link.pipeline(&pipe).await?;
+            for (((script, jobs, args), answer), cmd) in called.into_iter().zip(answers).zip(pipe.cmd_iter())
+            {
+                match answer {
+                    Err(fault) if round == 0 && fault.is_code("NOSCRIPT") => {
+                        forgotten.push(Call { script, cmd: cmd.clone(), jobs, args });
+                    }
+                    answer => read(answer, &jobs, &mut verdicts)?,
                 }
-                answer => read(answer, &jobs, &mut verdicts)?,
             }
         }
         for call in &forgotten {
@@ -183,6 +194,16 @@ async fn send(link: &Link, calls: Vec<Call>, count: usize) -> Result<Vec<Verdict
         pending = forgotten;
     }
     Ok(verdicts)
+}
+
+/// How many of these calls are sent together.
+fn at_once(calls: &[Call]) -> usize {
+    let mut args = 0;
+    let fits = |call: &&Call| {
+        args += call.args;
+        args <= ARGS_MAX
+    };
+    calls.iter().take_while(fits).count().max(1)
 }
 
 /// Notes what one call answered.
