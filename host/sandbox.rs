@@ -18,7 +18,7 @@ pub use engine::{EngineError, PoolSettings, Sandbox};
 pub use limits::Limits;
 pub use load::{Kind, LoadError, Terms, Version};
 pub use outcome::Outcome;
-pub use run::{ConfigReport, JobCall, RunContext, RunReport};
+pub use run::{BatchReport, ConfigReport, JobCall, RunContext, RunReport};
 
 /// What the worker has to know of a run's effects.
 pub use crate::capability::acl::asks;

@@ -21,6 +21,7 @@ struct Page {
 }
 
 const PAGES: &[Page] = &[
+    Page { file: "batch.md", plugins: &[], jobs: &[] },
     Page { file: "limits.md", plugins: &[], jobs: &[] },
     Page { file: "producers.md", plugins: &[], jobs: &[] },
     Page { file: "results.md", plugins: &["orders", "site-settings"], jobs: &[] },

@@ -245,7 +245,7 @@ async fn commit(
     let dead = DeadLimits { count: 1, age_ms: 1, bytes: 1 };
     let store = JobStore::new(link.clone(), job_queue(), dead);
     let slot = Slot { seq: 0, enveloped: false };
-    store.commit(&link, &host(), &[Commit { slot, changes }]).await.unwrap().remove(0)
+    store.commit(&link, &host(), &[Commit { slot, others: &[], changes }]).await.unwrap().remove(0)
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod claim_bytes;
 mod commit;
 mod commit_property;
 mod commit_refused;
+mod commit_several;
 mod edit;
 mod inspect;
 mod lease;

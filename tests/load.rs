@@ -71,7 +71,7 @@ fn a_damaged_component_is_refused() {
     let whole = worker("", "", "i32.const 0");
     for length in [8, 9, 20, whole.len() / 2, whole.len() - 1] {
         let text = refusal(&whole[..length]).to_string();
-        assert!(text.starts_with("cannot be compiled: ") || text.starts_with("exports neither"), "{text}");
+        assert!(text.starts_with("cannot be compiled: ") || text.starts_with("exports none of"), "{text}");
     }
     for place in (8..whole.len()).step_by(7) {
         let mut damaged = whole.clone();
@@ -90,20 +90,33 @@ fn exports_must_be_those_of_one_kind() {
         wat::parse_str(format!("(component (instance $i) {exports})")).unwrap()
     };
     let (handler, source) = ("sandhog:worker/handler@0.1.0", "sandhog:worker/config-source@0.1.0");
+    let batch = "sandhog:worker/batch-handler@0.1.0";
     for (terms, bytes, expected) in [
-        (terms(), wat::parse_str(EMPTY).unwrap(), format!("exports neither `{handler}` nor `{source}`")),
+        (
+            terms(),
+            wat::parse_str(EMPTY).unwrap(),
+            format!("exports none of `{handler}`, `{batch}` and `{source}`"),
+        ),
         (
             terms(),
             exporting(&[handler, source]),
             format!(
-                "exports both `{handler}` and `{source}`; a plugin is either a worker or a config reader"
+                "exports both `{handler}` and `{source}`; a plugin is a worker, a batch worker or a config reader"
             ),
         ),
         (
             terms(),
-            exporting(&["sandhog:worker/batch-handler@0.1.0"]),
-            "exports `sandhog:worker/batch-handler@0.1.0`, which this version of the host does not call yet"
-                .into(),
+            exporting(&[batch]),
+            format!(
+                "is a batch worker (it exports `{batch}`), but the manifest has no `batch` in its `[[consume]]` tables"
+            ),
+        ),
+        (
+            Terms { kind: Kind::BatchWorker, ..terms() },
+            worker("", "", "i32.const 0"),
+            format!(
+                "is a worker (it exports `{handler}`), but the manifest has `batch` in its `[[consume]]` tables"
+            ),
         ),
         (
             terms(),
@@ -147,8 +160,9 @@ fn everything_that_is_not_offered_is_listed_at_once() {
         "imports `wasi:clocks/wall-clock@0.3.0`, but this host offers version 0.2 of it",
         "imports `run`, which is not offered",
     ];
-    let neither =
-        "exports neither `sandhog:worker/handler@0.1.0` nor `sandhog:worker/config-source@0.1.0`".to_owned();
+    let neither = "exports none of `sandhog:worker/handler@0.1.0`, `sandhog:worker/batch-handler@0.1.0` and \
+                   `sandhog:worker/config-source@0.1.0`"
+        .to_owned();
     let all = |queue: &[&str]| -> Vec<String> {
         let texts = shared.iter().chain(queue).chain(&rest).map(|text| (*text).to_owned());
         std::iter::once(neither.clone()).chain(texts).collect()

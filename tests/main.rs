@@ -68,6 +68,8 @@ mod shutdown;
 mod storm;
 // Versions that take each other's place while jobs run.
 mod swap;
+// Workers that are given many jobs a call.
+mod batch;
 // What the tests start and look through.
 mod support;
 // The house style: sizes, heads, who imports whom.

@@ -11,6 +11,7 @@ use crate::job::name::QueueName;
 use crate::job::status::RESULT_BYTES_MAX;
 use crate::plugin::manifest::{EffectsMode, Kind, Manifest};
 use crate::sandbox::engine::{IDLE_BYTES, RUN_OVERHEAD_BYTES};
+use crate::sandbox::outcome::REASON_BYTES_MAX;
 use crate::worker::feeder::{CLAIM_BYTES_MAX, EFFECTS_BYTES_MAX, held_bytes_max};
 
 /// The host itself, with nothing to do: code, threads, connections, compiled components.
@@ -62,7 +63,7 @@ struct PerRun {
 impl PerRun {
     fn of(manifest: &Manifest) -> Self {
         let limits = &manifest.limits;
-        let is_atomic = manifest.kind == Kind::Worker && manifest.effects != EffectsMode::Immediate;
+        let is_atomic = manifest.kind != Kind::ConfigReader && manifest.effects != EffectsMode::Immediate;
         Self {
             sandbox: limits.memory_bytes.saturating_add(RUN_OVERHEAD_BYTES),
             copies: limits.value_bytes.saturating_mul(COPIES).saturating_add(2 * CALL_NAMES_BYTES),
@@ -87,7 +88,7 @@ impl Figure {
             let per_run = PerRun::of(manifest);
             // A config reader has a place of its own.
             match manifest.kind {
-                Kind::Worker => wanted.push((per_run, runs)),
+                Kind::Worker | Kind::BatchWorker => wanted.push((per_run, runs)),
                 Kind::ConfigReader => figure.add_runs(per_run, 1),
             }
             figure.add_lanes(ceilings, manifest);
@@ -120,7 +121,10 @@ impl Figure {
             // One job is claimed in any case, and a claim that began may bring it all.
             let claim = CLAIM_BYTES_MAX.saturating_add(value).saturating_mul(CLAIM_COPIES);
             let held = held_bytes_max(runs, value).saturating_add(value);
-            let jobs = claim.saturating_add(held).saturating_add(ENDS_BYTES);
+            // What is said of each job of a batch; of a single one it is among the rest.
+            let together = consume.batch.map_or(0, |batch| u64::from(batch.size) * runs as u64);
+            let ends = ENDS_BYTES.saturating_add(together.saturating_mul(REASON_BYTES_MAX as u64 * 2));
+            let jobs = claim.saturating_add(held).saturating_add(ends);
             self.jobs = self.jobs.saturating_add(jobs);
             if manifest.effects_of(consume) != EffectsMode::Immediate {
                 self.effects = self.effects.saturating_add(EFFECTS_BYTES_MAX * COPIES);
@@ -252,6 +256,16 @@ mod tests {
         assert_eq!((more.asked, more.places), (16, 10), "a reader has a place of its own");
         assert_eq!(Figure::of(&ceilings(10), &[&small, &of("s", "2MiB")]).asked, 8, "one is on trial");
         assert_eq!((more.runs, more.sandboxes - figure.sandboxes), (11, MIB + RUN_OVERHEAD_BYTES));
+    }
+
+    #[test]
+    fn what_is_said_of_many_jobs_counts() {
+        let of = |more: &str| {
+            manifest(&format!("kind = \"worker\"\n[[consume]]\nqueue = \"q\"\nconcurrency = 4\n{more}"))
+        };
+        let figures = ["", "batch = { size = 512 }"].map(|more| Figure::of(&ceilings(10), &[&of(more)]));
+        assert_eq!(figures[1].jobs - figures[0].jobs, 4 * 512 * 2048);
+        assert_eq!(figures[1].copies, figures[0].copies, "a call hands over no more than one job's would");
     }
 
     #[test]

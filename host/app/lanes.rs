@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
@@ -178,6 +179,8 @@ pub(super) fn policy(consume: &Consume, manifest: &Manifest, crashes_max: u32) -
         order: consume.order,
         payload_bytes_max: manifest.limits.value_bytes,
         concurrency: usize::try_from(consume.concurrency).unwrap_or(usize::MAX),
+        batch: consume.batch.map_or(1, |batch| usize::try_from(batch.size).unwrap_or(usize::MAX)),
+        batch_wait: consume.batch.map_or(Duration::ZERO, |batch| batch.wait),
         timeout: consume.timeout,
         rules: Rules {
             max_attempts: consume.max_attempts,

@@ -56,7 +56,7 @@ impl Users {
     pub(super) async fn admit(&self, loaded: Loaded) -> Result<Loaded, Unavailable> {
         let (grants, database) = (&loaded.manifest.grants, self.address.database());
         let rules = match loaded.manifest.kind {
-            Kind::Worker => acl::rules(grants, loaded.manifest.is_atomic(), database),
+            Kind::Worker | Kind::BatchWorker => acl::rules(grants, loaded.manifest.is_atomic(), database),
             Kind::ConfigReader => acl::reader_rules(grants, database),
         };
         let digest = Digest::of(rules.join("\n").as_bytes());

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let user = format!("{USER_PREFIX}{}", pair.name);
     let database = settings.redis.address.database();
     let rules = match manifest.kind {
-        Kind::Worker => rules(&manifest.grants, manifest.is_atomic(), database),
+        Kind::Worker | Kind::BatchWorker => rules(&manifest.grants, manifest.is_atomic(), database),
         Kind::ConfigReader => reader_rules(&manifest.grants, database),
     };
     let (line, notes) = (line(&user, &rules), notes(&manifest.grants));

@@ -127,7 +127,9 @@ async fn commit(link: &Link, changes: &Changes) -> Outcome<Fate> {
             Why::Permission => format!("this Redis user has no permission for `{key}`"),
         }),
         Verdict::Full => Fate::Refused("Redis is at its memory limit".to_owned()),
-        Verdict::Late => Fate::Refused("Redis took it for a job that is gone".to_owned()),
+        Verdict::Late | Verdict::Parted(_) => {
+            Fate::Refused("Redis took it for a job that is gone".to_owned())
+        }
     })
 }
 
@@ -139,7 +141,7 @@ fn prepare(args: &Args, settings: &Settings) -> Outcome<(Loaded, std::time::Dura
     let source = pair.read(&settings.ceilings, &[]).map_err(refused)?;
     let has_payload = args.payload.is_some() || args.payload_file.is_some();
     match (source.manifest.kind, has_payload) {
-        (Kind::Worker, false) => {
+        (Kind::Worker | Kind::BatchWorker, false) => {
             return Err(Failure::refused("a worker needs a job: give `--payload` or `--payload-file`"));
         }
         (Kind::ConfigReader, true) => return Err(Failure::refused("a config reader takes no payload")),
@@ -180,7 +182,10 @@ async fn attempt(args: &Args, loaded: &Loaded, link: &Link) -> Outcome<(Run, Opt
         headers: &headers,
     };
     let started = Instant::now();
-    let answer = loaded.version.run_job(job, &context).await;
+    let answer = match loaded.version.kind() {
+        Kind::BatchWorker => loaded.version.run_batch(&[job], &context).await.of_one(),
+        _ => loaded.version.run_job(job, &context).await,
+    };
     let cost = Cost {
         run: started.elapsed(),
         usage: answer.usage,

@@ -3,7 +3,7 @@
 
 mod encode;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use redis::{Cmd, Value};
 
@@ -29,7 +29,9 @@ const ARGS_MAX: usize = 4096;
 pub struct Commit<'a> {
     /// Where the job's record is.
     pub slot: Slot,
-    /// Its effects.
+    /// Those of further jobs that the same run has completed: all end together, or none does.
+    pub others: &'a [Slot],
+    /// The run's effects.
     pub changes: &'a Changes,
 }
 
@@ -40,6 +42,8 @@ pub enum Verdict {
     Done,
     /// The run no longer owned its job: nothing was applied.
     Late,
+    /// Of several jobs these were no longer the run's: nothing was applied, the others are still in flight.
+    Parted(Vec<Slot>),
     /// An assumption about this key does not hold: nothing was applied, the job is still in flight.
     Conflict(String),
     /// It can never be applied as it is: nothing was, the job is still in flight.
@@ -95,7 +99,11 @@ impl JobStore {
         let prefix = self.keys.unique_prefix();
         let (mut calls, mut growing, mut freeing) = (Vec::new(), Open::default(), Open::default());
         for (index, commit) in commits.iter().enumerate() {
-            let job = encode::job(Some(host), commit.slot.to_string(), commit.changes);
+            let mut field = commit.slot.to_string();
+            for other in commit.others {
+                let _ = write!(field, " {other}");
+            }
+            let job = encode::job(Some(host), field, commit.changes);
             let open = if job.grows { &mut growing } else { &mut freeing };
             if !open.has_room(&job) {
                 calls.extend(std::mem::take(open).close());
@@ -238,6 +246,7 @@ fn verdict(word: &str, key: String) -> Option<Verdict> {
     let refused = |why| Some(Verdict::Refused { key: key.clone(), why });
     match word {
         "late" => Some(Verdict::Late),
+        "parted" => Some(Verdict::Parted(key.split(' ').filter_map(|field| field.parse().ok()).collect())),
         "conflict" => Some(Verdict::Conflict(key)),
         "type" => refused(Why::WrongType),
         "integer" => refused(Why::NotAnInteger),

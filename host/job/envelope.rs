@@ -2,11 +2,13 @@
 //! producer's bytes untouched. `1 <id> <attempts> <crashes> <first_seen_ms> [key=value …]\n<payload>`.
 //!
 //! Keys and values are percent-encoded. Keys that start with `!` are the host's own notes (`!reason`,
-//! `!trace`, `!version`, `!plugin`, `!unique`, `!key`, `!rated`); guests see only the others. Lua appends and replaces header
+//! `!trace`, `!version`, `!plugin`, `!unique`, `!key`, `!rated`, `!single`); guests see only the others. Lua appends and replaces header
 //! lines made here; it never parses or re-encodes a payload.
 
 use super::name::JobId;
 
+/// The note of a job that was in a call for many jobs when that failed: it runs by itself until it has an answer.
+pub const SINGLE: &str = "!single";
 /// Version of the format, first word of the header.
 const FORMAT: &str = "1";
 /// Longest header line in bytes; what would make it longer is cut where it is made.

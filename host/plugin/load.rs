@@ -49,6 +49,7 @@ pub fn load(source: Source, sandbox: &Sandbox) -> Result<Loaded, Problems> {
 pub fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Worker => "worker",
+        Kind::BatchWorker => "batch-worker",
         Kind::ConfigReader => "config-reader",
     }
 }

@@ -55,6 +55,8 @@ pub struct Consume {
     pub delivery: Delivery,
     /// Runs at once on this host.
     pub concurrency: u32,
+    /// How many jobs a run is given; none: one.
+    pub batch: Option<Batch>,
     /// Attempts after which a job is dead.
     pub max_attempts: u32,
     /// Wall clock of one run.
@@ -67,6 +69,15 @@ pub struct Consume {
     pub priority: u32,
     /// How much of the processors it gets beside others that want them, too.
     pub weight: u32,
+}
+
+/// How jobs are gathered for one call of a batch worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// Most jobs of a call.
+    pub size: u32,
+    /// Longest wait for more, once there is one.
+    pub wait: Duration,
 }
 
 /// How a new version is tried on some of the runs.

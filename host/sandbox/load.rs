@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use wasmtime::component::{Component, InstancePre};
 
-use super::binding::{reader::ReaderExportsPre, worker::WorkerExportsPre};
+use super::binding::{batch::BatchExportsPre, reader::ReaderExportsPre, worker::WorkerExportsPre};
 use super::engine::{Core, Sandbox};
 use super::limits::Limits;
 use super::offer;
@@ -26,8 +26,10 @@ const START_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a component is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Handles jobs.
+    /// Handles jobs, one a call.
     Worker,
+    /// Handles jobs, many a call.
+    BatchWorker,
     /// Computes settings.
     ConfigReader,
 }
@@ -73,6 +75,7 @@ pub struct Version {
 /// What the host calls.
 pub(super) enum Entry {
     Worker(WorkerExportsPre<RunState>),
+    Batch(BatchExportsPre<RunState>),
     Reader(ReaderExportsPre<RunState>),
 }
 
@@ -129,6 +132,9 @@ impl Sandbox {
             Kind::Worker => {
                 Entry::Worker(WorkerExportsPre::new(self.core.workers.instantiate_pre(component)?)?)
             }
+            Kind::BatchWorker => {
+                Entry::Batch(BatchExportsPre::new(self.core.workers.instantiate_pre(component)?)?)
+            }
             Kind::ConfigReader => {
                 Entry::Reader(ReaderExportsPre::new(self.core.readers.instantiate_pre(component)?)?)
             }
@@ -152,10 +158,11 @@ impl Version {
         &self.scope.version
     }
 
-    /// Worker or config reader.
+    /// Worker, batch worker or config reader.
     pub fn kind(&self) -> Kind {
         match self.entry {
             Entry::Worker(_) => Kind::Worker,
+            Entry::Batch(_) => Kind::BatchWorker,
             Entry::Reader(_) => Kind::ConfigReader,
         }
     }
@@ -186,6 +193,7 @@ impl Version {
     fn start_once(&self) -> Result<(), LoadError> {
         let pre = match &self.entry {
             Entry::Worker(pre) => pre.instance_pre(),
+            Entry::Batch(pre) => pre.instance_pre(),
             Entry::Reader(pre) => pre.instance_pre(),
         };
         let started = std::thread::scope(|scope| {

@@ -10,8 +10,11 @@ use super::load::Kind;
 pub(super) const HANDLER: &str = "sandhog:worker/handler@0.1.0";
 /// What a config reader exports.
 pub(super) const CONFIG_SOURCE: &str = "sandhog:worker/config-source@0.1.0";
-/// Part of the contract, called by no host yet.
-const BATCH_HANDLER: &str = "sandhog:worker/batch-handler@0.1.0";
+/// What a batch worker exports. It imports the types of `HANDLER`, and nothing else of it.
+pub(super) const BATCH_HANDLER: &str = "sandhog:worker/batch-handler@0.1.0";
+/// What the host calls, and what a component that exports it is.
+const KINDS: [(&str, &str); 3] =
+    [(HANDLER, "a worker"), (BATCH_HANDLER, "a batch worker"), (CONFIG_SOURCE, "a config reader")];
 /// What only workers are offered.
 const QUEUE: &str = "sandhog:worker/queue@0.1.0";
 const STATUS: &str = "sandhog:worker/status@0.1.0";
@@ -78,39 +81,46 @@ pub(super) fn tells(engine: &Engine, component: &Component) -> bool {
 
 fn examine_exports(engine: &Engine, ty: &ComponentType, kind: Kind, problems: &mut Vec<String>) {
     let exports: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
-    let has = |wanted: &str| exports.iter().any(|name| matches(name, wanted));
-    match (has(HANDLER), has(CONFIG_SOURCE)) {
-        (true, true) => problems.push(format!(
-            "exports both `{HANDLER}` and `{CONFIG_SOURCE}`; a plugin is either a worker or a config reader"
-        )),
-        (false, false) if has(BATCH_HANDLER) => {
-            problems
-                .push(format!("exports `{BATCH_HANDLER}`, which this version of the host does not call yet"));
-        }
-        (false, false) => {
-            let near = exports
-                .iter()
-                .find(|name| [HANDLER, CONFIG_SOURCE].iter().any(|wanted| split(name).0 == split(wanted).0));
+    let has = |(wanted, _): &&(&str, &str)| exports.iter().any(|name| matches(name, wanted));
+    let found: Vec<&(&str, &str)> = KINDS.iter().filter(has).collect();
+    match &found[..] {
+        [] => {
+            let near =
+                exports.iter().find(|name| KINDS.iter().any(|(wanted, _)| split(name).0 == split(wanted).0));
             problems.push(match near {
                 Some(name) => format!("exports `{name}`, but this host calls version {}", split(HANDLER).1),
-                None => format!("exports neither `{HANDLER}` nor `{CONFIG_SOURCE}`"),
+                None => format!("exports none of `{HANDLER}`, `{BATCH_HANDLER}` and `{CONFIG_SOURCE}`"),
             });
         }
-        (true, false) if kind == Kind::ConfigReader => problems.push(format!(
-            "is a worker (it exports `{HANDLER}`), but the manifest says `kind = \"config-reader\"`"
+        [(export, what)] => {
+            let says = match kind {
+                Kind::Worker if *export == CONFIG_SOURCE => "says `kind = \"worker\"`",
+                Kind::Worker if *export == BATCH_HANDLER => "has no `batch` in its `[[consume]]` tables",
+                Kind::BatchWorker if *export != BATCH_HANDLER => "has `batch` in its `[[consume]]` tables",
+                Kind::ConfigReader if *export != CONFIG_SOURCE => "says `kind = \"config-reader\"`",
+                _ => return,
+            };
+            problems.push(format!("is {what} (it exports `{export}`), but the manifest {says}"));
+        }
+        [(one, _), (other, _), ..] => problems.push(format!(
+            "exports both `{one}` and `{other}`; a plugin is a worker, a batch worker or a config reader"
         )),
-        (false, true) if kind == Kind::Worker => problems.push(format!(
-            "is a config reader (it exports `{CONFIG_SOURCE}`), but the manifest says `kind = \"worker\"`"
-        )),
-        _ => {}
     }
 }
 
 /// What is wrong with the import `name`, if anything.
 fn import_problem(name: &str, kind: Kind) -> Option<String> {
     if matches(name, QUEUE) || matches(name, STATUS) {
-        let reader = kind == Kind::ConfigReader;
-        return reader.then(|| format!("imports `{name}`, which config readers are not offered"));
+        let who = match kind {
+            Kind::ConfigReader => "config readers",
+            // It is about one job, and such a run has many.
+            Kind::BatchWorker if matches(name, STATUS) => "batch workers",
+            Kind::Worker | Kind::BatchWorker => return None,
+        };
+        return Some(format!("imports `{name}`, which {who} are not offered"));
+    }
+    if kind == Kind::BatchWorker && matches(name, HANDLER) {
+        return None;
     }
     let (interface, version) = split(name);
     if WASI.contains(&interface) {
@@ -188,6 +198,18 @@ mod tests {
                 "wasi:http/outgoing-handler@0.2.0",
                 Kind::Worker,
                 Some("imports `wasi:http/outgoing-handler@0.2.0`, which is not offered"),
+            ),
+            ("sandhog:worker/handler@0.1.0", Kind::BatchWorker, None),
+            (
+                "sandhog:worker/handler@0.1.0",
+                Kind::Worker,
+                Some("imports `sandhog:worker/handler@0.1.0`, which is not offered"),
+            ),
+            ("sandhog:worker/status@0.1.0", Kind::Worker, None),
+            (
+                "sandhog:worker/status@0.1.0",
+                Kind::BatchWorker,
+                Some("imports `sandhog:worker/status@0.1.0`, which batch workers are not offered"),
             ),
             ("run", Kind::Worker, Some("imports `run`, which is not offered")),
         ] {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::binding::worker::exports::sandhog::worker::handler::Failure;
+use super::binding::batch::sandhog::worker::handler::Failure as BatchFailure;
+use super::binding::worker::exports::sandhog::worker::handler::{Failure, RetryOptions};
 use super::limits::RunLimiter;
 use crate::capability::log::{cut, escape};
 
@@ -97,6 +98,17 @@ impl Outcome {
         }
     }
 
+    /// What the guest answered for one job of a batch.
+    pub(super) fn answered_of_batch(answer: Result<(), BatchFailure>) -> Self {
+        Self::answered(answer.map_err(|failure| match failure {
+            BatchFailure::Retry(options) => {
+                Failure::Retry(RetryOptions { reason: options.reason, after_ms: options.after_ms })
+            }
+            BatchFailure::Bury(reason) => Failure::Bury(reason),
+            BatchFailure::Discard(reason) => Failure::Discard(reason),
+        }))
+    }
+
     /// What an error of the engine means. `call_bytes_max` is what the guest could hand over in one call.
     pub(super) fn broke(error: &wasmtime::Error, limiter: &RunLimiter, call_bytes_max: u64) -> Self {
         if let Some(limit) = error.downcast_ref::<PoolConcurrencyLimitError>() {
@@ -161,7 +173,6 @@ fn functions(backtrace: &WasmBacktrace) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::binding::worker::exports::sandhog::worker::handler::RetryOptions;
 
     #[test]
     fn what_guests_say_is_cut_and_safe_to_print() {

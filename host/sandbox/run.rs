@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use wasmtime::Store;
 
+use super::binding::batch::sandhog::worker::handler::JobParam as BatchJob;
 use super::binding::worker::exports::sandhog::worker::handler::Job;
 use super::limits::RunLimiter;
 use super::load::{Entry, Version};
@@ -78,6 +79,16 @@ pub struct RunReport {
     pub log_dropped_bytes: u64,
 }
 
+/// What became of a call for many jobs.
+#[derive(Debug)]
+pub struct BatchReport {
+    /// How the call ended, what it used, what is to be committed with the jobs that completed. `Done`: with an answer for
+    /// each job.
+    pub run: RunReport,
+    /// What became of each job, in their order; none where the call did not end well.
+    pub answers: Vec<Outcome>,
+}
+
 /// What a config reader answered.
 #[derive(Debug, Clone)]
 pub struct ConfigReport {
@@ -89,11 +100,21 @@ pub struct ConfigReport {
     pub usage: Usage,
 }
 
+impl BatchReport {
+    /// The report of the only job.
+    pub fn of_one(mut self) -> RunReport {
+        if let Some(answer) = self.answers.pop() {
+            self.run.outcome = answer;
+        }
+        self.run
+    }
+}
+
 impl Version {
     /// Runs one job in a sandbox of its own.
     pub async fn run_job(&self, job: JobCall<'_>, context: &RunContext) -> RunReport {
         let Entry::Worker(worker) = &self.entry else {
-            return RunReport::host_fault("a config reader takes no jobs");
+            return RunReport::host_fault("it takes no single jobs");
         };
         let _running = self.core.ticker.enter();
         let mut store = self.store(Some((context.link.clone(), &context.plan)), &context.settings, job.id);
@@ -123,6 +144,41 @@ impl Version {
         let pending = if outcome == Outcome::Done { store.data_mut().view.finish() } else { None };
         let result = if outcome == Outcome::Done { store.data_mut().view.take_result() } else { None };
         RunReport { result, ..RunReport::new(outcome, pending, store) }
+    }
+
+    /// Runs many jobs, at least one, in one call and a sandbox of its own.
+    pub async fn run_batch(&self, jobs: &[JobCall<'_>], context: &RunContext) -> BatchReport {
+        let (Entry::Batch(worker), Some(first)) = (&self.entry, jobs.first()) else {
+            return BatchReport { run: RunReport::host_fault("it takes no batches"), answers: Vec::new() };
+        };
+        let _running = self.core.ticker.enter();
+        let named = match jobs.len() {
+            1 => first.id.to_owned(),
+            more => format!("{}+{}", first.id, more - 1),
+        };
+        let mut store = self.store(Some((context.link.clone(), &context.plan)), &context.settings, &named);
+        let params: Vec<BatchJob<'_>> = jobs.iter().map(batch_job).collect();
+        let ended = timeout(context.timeout, async {
+            let instance = worker.instantiate_async(&mut store).await?;
+            instance.sandhog_worker_batch_handler().call_handle_batch(&mut store, &params).await
+        })
+        .await;
+        let mut answers = Vec::new();
+        let outcome = match ended {
+            Ok(Ok(answered)) if answered.len() == jobs.len() => {
+                answers.extend(answered.into_iter().map(Outcome::answered_of_batch));
+                Outcome::Done
+            }
+            Ok(Ok(answered)) => {
+                let (given, wanted) = (answered.len(), jobs.len());
+                let reason = format!("the guest gave {given} answers for {wanted} jobs");
+                Outcome::Trapped { reason, backtrace: String::new() }
+            }
+            Ok(Err(error)) => self.broke(&error, &store),
+            Err(_) => Outcome::TimedOut,
+        };
+        let pending = answers.contains(&Outcome::Done).then(|| store.data_mut().view.finish()).flatten();
+        BatchReport { run: RunReport::new(outcome, pending, store), answers }
     }
 
     /// Asks a config reader for its settings.
@@ -199,6 +255,18 @@ impl RunReport {
         drop(store);
         let log_dropped_bytes = log.map_or(0, |log| log.finish());
         Self { outcome, pending, result: None, usage, memory_peak_bytes, log_dropped_bytes }
+    }
+}
+
+fn batch_job<'a>(job: &JobCall<'a>) -> BatchJob<'a> {
+    BatchJob {
+        id: job.id,
+        queue: job.queue,
+        payload: job.payload,
+        attempt: job.attempt,
+        max_attempts: job.max_attempts,
+        first_seen_ms: job.first_seen_ms,
+        headers: job.headers,
     }
 }
 

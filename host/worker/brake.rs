@@ -20,28 +20,44 @@ pub(super) struct Brake {
 
 #[derive(Debug, Default)]
 struct State {
-    run: Option<RunKey>,
-    is_pulled: bool,
+    /// One run for each of its jobs.
+    runs: Vec<RunKey>,
+    /// Those that are to be stopped.
+    pulled: Vec<RunKey>,
 }
 
 impl Brake {
     /// A run begins.
     pub(super) fn begin(&self, run: RunKey) {
-        *self.lock() = State { run: Some(run), is_pulled: false };
+        let mut state = self.lock();
+        state.runs.clear();
+        state.runs.push(run);
+        state.pulled.clear();
+    }
+
+    /// Another job is part of the present run.
+    pub(super) fn join(&self, run: RunKey) {
+        self.lock().runs.push(run);
+    }
+
+    /// The jobs for which the present run was stopped.
+    pub(super) fn gone(&self) -> Vec<RunKey> {
+        self.lock().pulled.clone()
     }
 
     /// Returns when the present run is to be stopped.
     pub(super) async fn pulled(&self) {
         // What was given for a former run is of no meaning.
-        while !self.lock().is_pulled {
+        while self.lock().pulled.is_empty() {
             self.given.notified().await;
         }
     }
 
     fn pull(&self, runs: &HashSet<RunKey>) {
         let mut state = self.lock();
-        if state.run.is_some_and(|run| runs.contains(&run)) {
-            state.is_pulled = true;
+        let State { runs: own, pulled } = &mut *state;
+        pulled.extend(own.iter().filter(|run| runs.contains(*run)));
+        if !pulled.is_empty() {
             drop(state);
             self.given.notify_one();
         }
@@ -100,6 +116,17 @@ mod tests {
         one.begin(run(4));
         brakes.pull(&[run(1)].into());
         assert!(one.pulled().now_or_never().is_none(), "the next run goes on");
+    }
+
+    #[test]
+    fn a_run_of_many_jobs_stops_for_any_of_them_and_knows_for_which() {
+        let mut brakes = Brakes::default();
+        let brake = brakes.fit();
+        brake.begin(run(1));
+        brake.join(run(2));
+        brakes.pull(&[run(2), run(3)].into());
+        assert!(brake.pulled().now_or_never().is_some());
+        assert_eq!(brake.gone(), [run(2)]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::lane::Lane;
 use super::{runner, wall};
 use crate::job::change::Write;
 use crate::job::commit::{Commit, Verdict, Why};
+use crate::job::envelope::SINGLE;
 use crate::job::settle::Fate;
 use crate::job::store::{Slot, StoreError};
 use crate::job::take;
@@ -17,6 +18,8 @@ use crate::sandbox::outcome::{Outcome, tidy};
 
 /// Conflicts of one job in a row after which its attempt has failed.
 const CONFLICTS_MAX: u32 = 16;
+/// Conflicts after which a job of a run of many runs by itself: the fewer jobs, the fewer fight.
+const TOGETHER_CONFLICTS_MAX: u32 = 4;
 
 impl Feeder {
     /// Puts back what runs have popped in vain, and lets those run again that only waited for this.
@@ -90,19 +93,33 @@ impl Feeder {
         let counters = self.lane.counters.clone();
         match verdict {
             Verdict::Done => {
-                self.accepted(Fate::Complete, &ended);
                 let End::Commit(commitment) = ended.end else { return };
-                Counters::add(&counters.commits, 1);
                 Counters::add(&counters.effects, effects(&commitment));
+                let edition = commitment.edition.clone();
+                for (job, answer) in commitment.into_jobs() {
+                    match answer {
+                        Outcome::Done => {
+                            self.accepted(Fate::Complete, &Ended::of(&job, End::Complete));
+                            Counters::add(&counters.commits, 1);
+                        }
+                        answer => self.batch.push(self.failed(job, &edition, &answer)),
+                    }
+                }
             }
             Verdict::Late => {
-                self.late(&ended);
-                Counters::add(&counters.fenced, 1);
                 // Where it was the answer to the first commit that got lost, there is nothing to put back.
-                let End::Commit(commitment) = ended.end else { return };
-                let put_back = commitment.pending.changes.taken;
+                let End::Commit(mut commitment) = ended.end else { return };
+                let put_back = std::mem::take(&mut commitment.pending.changes.taken);
                 self.batch.push(Ended { put_back, ..Ended::of(&commitment.job, End::Gone) });
+                let edition = commitment.edition.clone();
+                for (job, answer) in commitment.into_jobs() {
+                    match answer {
+                        Outcome::Done => self.fenced(&job),
+                        answer => self.batch.push(self.failed(job, &edition, &answer)),
+                    }
+                }
             }
+            Verdict::Parted(gone) => self.part(ended, &gone),
             Verdict::Conflict(key) => {
                 Counters::add(&counters.conflicts, 1);
                 self.lane.contention.note(&key);
@@ -122,25 +139,62 @@ impl Feeder {
 
     /// Runs the job of a refuted run again, at once; too often refuted, the attempt has failed.
     fn run_again(&mut self, ended: Ended, reason: impl FnOnce() -> String) {
-        let End::Commit(commitment) = ended.end else { return };
-        let Commitment { pending, edition, mut job, .. } = *commitment;
-        job.conflicts += 1;
-        let put_back = pending.changes.taken;
-        let end = if job.conflicts > CONFLICTS_MAX {
-            self.failed(job, &edition, &Outcome::Retry { reason: reason(), after: None })
-        } else {
-            let (slot, tenure, claimed_at) = (ended.slot, ended.tenure, ended.claimed_at);
-            Ended { slot, tenure, claimed_at, end: End::Again(Box::new(job)), put_back: Vec::new() }
-        };
-        self.batch.push(Ended { put_back, ..end });
+        let End::Commit(mut commitment) = ended.end else { return };
+        let mut put_back = std::mem::take(&mut commitment.pending.changes.taken);
+        let edition = commitment.edition.clone();
+        let failure = Outcome::Retry { reason: reason(), after: None };
+        for (mut job, answer) in commitment.into_jobs() {
+            job.conflicts += 1;
+            job.single |= job.conflicts > TOGETHER_CONFLICTS_MAX;
+            let end = match answer {
+                _ if job.conflicts <= CONFLICTS_MAX => Ended::again(job),
+                Outcome::Done => self.failed(job, &edition, &failure),
+                answer => self.failed(job, &edition, &answer),
+            };
+            self.batch.push(Ended { put_back: std::mem::take(&mut put_back), ..end });
+        }
+    }
+
+    /// Some jobs of a run are no longer ours: the others run again, each by itself.
+    fn part(&mut self, ended: Ended, gone: &[Slot]) {
+        let End::Commit(mut commitment) = ended.end else { return };
+        let mut put_back = std::mem::take(&mut commitment.pending.changes.taken);
+        for (mut job, _) in commitment.into_jobs() {
+            job.single = true;
+            let end = if gone.contains(&job.claimed.slot) {
+                self.fenced(&job);
+                Ended::of(&job, End::Gone)
+            } else {
+                Ended::again(job)
+            };
+            self.batch.push(Ended { put_back: std::mem::take(&mut put_back), ..end });
+        }
+    }
+
+    /// Takes note that a run had lost its job.
+    fn fenced(&mut self, job: &Job) {
+        self.late(&Ended::of(job, End::Gone));
+        Counters::add(&self.lane.counters.fenced, 1);
     }
 
     /// Ends the job of a run whose effects cannot be applied.
     fn refuse(&mut self, ended: Ended, outcome: &Outcome) {
-        let End::Commit(commitment) = ended.end else { return };
-        let Commitment { pending, edition, job, .. } = *commitment;
-        let end = self.failed(job, &edition, outcome);
-        self.batch.push(Ended { put_back: pending.changes.taken, ..end });
+        let End::Commit(mut commitment) = ended.end else { return };
+        let mut put_back = std::mem::take(&mut commitment.pending.changes.taken);
+        let edition = commitment.edition.clone();
+        // Perhaps it was not the effect of all of them that was refused.
+        let is_shared = !commitment.others.is_empty() && !matches!(outcome, Outcome::HostFault(_));
+        for (mut job, answer) in commitment.into_jobs() {
+            let end = if answer == Outcome::Done {
+                if is_shared {
+                    job.claimed.header.set_note(SINGLE, "1");
+                }
+                self.failed(job, &edition, outcome)
+            } else {
+                self.failed(job, &edition, &answer)
+            };
+            self.batch.push(Ended { put_back: std::mem::take(&mut put_back), ..end });
+        }
     }
 
     fn failed(&self, job: Job, edition: &Edition, outcome: &Outcome) -> Ended {
@@ -165,8 +219,13 @@ async fn send_group(lane: &Lane, group: &[Ended]) -> Result<Vec<Verdict>, StoreE
     let commitments: Vec<(Slot, &Commitment)> = commitments.collect();
     let mut forbidden = wall::forbidden(&commitments).await?;
     let allowed = commitments.iter().zip(&forbidden).filter(|(_, forbidden)| forbidden.is_none());
-    let asked =
-        allowed.map(|((slot, commitment), _)| Commit { slot: *slot, changes: &commitment.pending.changes });
+    let allowed: Vec<_> =
+        allowed.map(|((slot, commitment), _)| (*slot, *commitment, others(commitment))).collect();
+    let asked = allowed.iter().map(|(slot, commitment, others)| Commit {
+        slot: *slot,
+        others,
+        changes: &commitment.pending.changes,
+    });
     let asked: Vec<Commit<'_>> = asked.collect();
     let mut verdicts = lane.store.commit(&lane.commits, &group[0].tenure.host, &asked).await?.into_iter();
     let verdict = |forbidden: &mut Option<String>| match forbidden.take() {
@@ -174,6 +233,12 @@ async fn send_group(lane: &Lane, group: &[Ended]) -> Result<Vec<Verdict>, StoreE
         None => verdicts.next(),
     };
     Ok(forbidden.iter_mut().filter_map(verdict).collect())
+}
+
+/// The records of further jobs that end with a commit.
+fn others(commitment: &Commitment) -> Vec<Slot> {
+    let done = commitment.others.iter().filter(|(_, answer)| *answer == Outcome::Done);
+    done.map(|(job, _)| job.claimed.slot).collect()
 }
 
 /// Keys and queues that a commit changes.

@@ -1,6 +1,8 @@
 //! What lies between a lane's feeder and its runners: jobs to start, and ends to report. One lock, taken once per
 //! job by the runner (hand in one, take the next) and once per batch by the feeder.
 
+mod gather;
+
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +10,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+pub(super) use self::gather::Waits;
 use super::brake::{Brake, Brakes, RunKey};
 use super::edition::Edition;
 use super::membership::Tenure;
@@ -15,7 +18,7 @@ use crate::job::change::Taken;
 use crate::job::envelope::Header;
 use crate::job::settle::Fate;
 use crate::job::store::{Claimed, Slot};
-use crate::sandbox::Pending;
+use crate::sandbox::{Outcome, Pending};
 
 /// Ends that make a batch worth sending at once.
 pub(super) const BATCH: usize = 128;
@@ -33,6 +36,8 @@ pub(super) struct Job {
     /// One crash short of the limit: runs while nothing else of the lane does, so that only a guilty job can
     /// reach the limit.
     pub(super) alone: bool,
+    /// Given to a run of its own, where runs take many.
+    pub(super) single: bool,
     /// Runs since the claim that ended well and could not be committed.
     pub(super) conflicts: u32,
 }
@@ -71,6 +76,8 @@ pub(super) struct Commitment {
     pub(super) edition: Arc<Edition>,
     /// The job, should it have to run again.
     pub(super) job: Job,
+    /// Further jobs of the same run, each with what became of it; those that are done end with the first.
+    pub(super) others: Vec<(Job, Outcome)>,
     /// What it weighs on its lane.
     pub(super) _weight: Weight,
 }
@@ -93,6 +100,12 @@ impl Ended {
     pub(super) fn of(job: &Job, end: End) -> Self {
         let (slot, tenure, claimed_at) = (job.claimed.slot, job.tenure.clone(), job.claimed_at);
         Self { slot, tenure, claimed_at, end, put_back: Vec::new() }
+    }
+
+    /// The job runs again.
+    pub(super) fn again(job: Job) -> Self {
+        let (slot, tenure, claimed_at) = (job.claimed.slot, job.tenure.clone(), job.claimed_at);
+        Self { slot, tenure, claimed_at, end: End::Again(Box::new(job)), put_back: Vec::new() }
     }
 
     /// The job is handed in, or back, with this fate.
@@ -125,6 +138,8 @@ pub(super) struct Desk {
     state: Mutex<State>,
     /// Given when the feeder should look: a batch is full, jobs run low, or everything is still.
     pub(super) changed: Notify,
+    /// Given when a runner that gathers jobs should look for more.
+    pub(super) laid_out: Notify,
     /// Bytes of effects that wait for their commit.
     effects: Arc<AtomicU64>,
 }
@@ -138,30 +153,43 @@ struct State {
     alone: bool,
     low_water: usize,
     brakes: Brakes,
+    /// Jobs that a runner waits for: there is one that gathers at most.
+    gathering: Option<usize>,
+    /// Nothing more comes, until something does: a held plugin goes on one day.
+    closing: bool,
 }
 
 impl Desk {
     pub(super) fn new() -> Self {
-        Self { state: Mutex::new(State::default()), changed: Notify::new(), effects: Arc::default() }
+        Self {
+            state: Mutex::default(),
+            changed: Notify::new(),
+            laid_out: Notify::new(),
+            effects: Arc::default(),
+        }
     }
 
     /// Lays out jobs; the feeder is called when fewer than `low_water` are left.
     pub(super) fn add(&self, jobs: impl Iterator<Item = Job>, low_water: usize) {
         let mut state = self.lock();
         state.waiting.extend(jobs);
-        state.low_water = low_water;
+        (state.low_water, state.closing) = (low_water, false);
+        if state.gathering.is_some() {
+            self.laid_out.notify_one();
+        }
     }
 
     /// Lays out a job that runs again at once, before all others.
     pub(super) fn add_first(&self, job: Job) {
         self.lock().waiting.push_front(job);
+        self.laid_out.notify_one();
     }
 
-    /// How many more runners to start so that all that can start does, with `concurrency` alive at most. They
-    /// count as alive from now on.
-    pub(super) fn engage(&self, concurrency: usize) -> usize {
+    /// How many more runners to start so that all that can start does, each with `batch` jobs at the most and
+    /// `concurrency` alive at most. They count as alive from now on.
+    pub(super) fn engage(&self, concurrency: usize, batch: usize) -> usize {
         let mut state = self.lock();
-        let wanted = if state.blocked() || self.is_full() { 0 } else { state.waiting.len().min(concurrency) };
+        let wanted = if state.blocked() || self.is_full() { 0 } else { state.runs(batch).min(concurrency) };
         let more = wanted.min(concurrency.saturating_sub(state.runners));
         state.runners += more;
         more
@@ -215,13 +243,14 @@ impl Desk {
         }
     }
 
-    /// For a runner that was stopped: hands in what it held, and leaves.
-    pub(super) fn abandon(&self, ended: Option<Ended>) {
+    /// For a runner that was stopped: hands in what it held, and leaves. `gathering`: it waited for more.
+    pub(super) fn abandon(&self, ended: impl IntoIterator<Item = Ended>, gathering: bool) {
         let mut state = self.lock();
-        if let Some(ended) = ended {
-            state.end(ended);
-        }
+        ended.into_iter().for_each(|ended| state.end(ended));
         state.runners -= 1;
+        if gathering {
+            state.gathering = None;
+        }
         drop(state);
         self.changed.notify_one();
     }
@@ -247,7 +276,10 @@ impl Desk {
 
     /// For the feeder: takes back the jobs that were not started.
     pub(super) fn take_back(&self) -> Vec<Job> {
-        self.lock().waiting.drain(..).collect()
+        let mut state = self.lock();
+        state.closing = true;
+        self.laid_out.notify_one();
+        state.waiting.drain(..).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -258,8 +290,8 @@ impl Desk {
 
 impl State {
     fn end(&mut self, ended: Ended) {
+        self.running -= ended.jobs();
         self.ended.push(ended);
-        self.running -= 1;
         self.alone = false;
     }
 
@@ -281,12 +313,12 @@ mod tests {
     use super::*;
     use crate::job::name::{HostId, JobId};
 
-    fn job(seq: u64, alone: bool) -> Job {
+    pub(super) fn job(seq: u64, alone: bool) -> Job {
         let id = JobId::new(format!("j-{seq}")).unwrap();
         let header = Header { id, attempts: 0, crashes: 0, first_seen_ms: 0, notes: Vec::new() };
         let claimed = Claimed { slot: Slot { seq, enveloped: alone }, header, payload: Vec::new() };
         let tenure = Arc::new(Tenure { number: 0, host: HostId::new("h", 1, 1).unwrap() });
-        Job { claimed, tenure, claimed_at: Instant::now(), alone, conflicts: 0 }
+        Job { claimed, tenure, claimed_at: Instant::now(), alone, single: alone, conflicts: 0 }
     }
 
     fn end(job: &Job) -> Option<Ended> {
@@ -297,23 +329,23 @@ mod tests {
     fn no_more_runners_than_jobs_or_concurrency() {
         let desk = Desk::new();
         desk.add((0..10).map(|n| job(n, false)), 0);
-        assert_eq!((desk.engage(4), desk.engage(4)), (4, 0));
+        assert_eq!((desk.engage(4, 1), desk.engage(4, 1)), (4, 0));
         let desk = Desk::new();
         desk.add((0..2).map(|n| job(n, false)), 0);
-        assert_eq!(desk.engage(4), 2);
+        assert_eq!(desk.engage(4, 1), 2);
     }
 
     #[test]
     fn a_suspect_runs_alone() {
         let desk = Desk::new();
         desk.add([job(0, false), job(1, true), job(2, false)].into_iter(), 0);
-        assert_eq!(desk.engage(4), 3);
+        assert_eq!(desk.engage(4, 1), 3);
         let first = desk.next(None, &Brake::default()).unwrap();
         assert!(desk.next(None, &Brake::default()).is_none(), "the suspect waits for the first job");
         let suspect = desk.next(end(&first), &Brake::default()).unwrap();
         assert!(suspect.alone);
         assert!(desk.next(None, &Brake::default()).is_none(), "nothing starts beside it");
-        assert_eq!(desk.engage(4), 0);
+        assert_eq!(desk.engage(4, 1), 0);
         assert_eq!(desk.next(end(&suspect), &Brake::default()).unwrap().claimed.slot.seq, 2);
     }
 
@@ -321,22 +353,22 @@ mod tests {
     fn nothing_starts_while_too_many_effects_wait_for_their_commit() {
         let desk = Desk::new();
         desk.add((0..3).map(|n| job(n, false)), 0);
-        desk.engage(1);
+        desk.engage(1, 1);
         let first = desk.next(None, &Brake::default()).unwrap();
         let weights = [desk.weigh(EFFECTS_BYTES_MAX - 1), desk.weigh(1)];
         assert!(desk.next(end(&first), &Brake::default()).is_none());
-        assert_eq!(desk.engage(4), 0);
+        assert_eq!(desk.engage(4, 1), 0);
         drop(weights);
-        assert_eq!(desk.engage(4), 2);
+        assert_eq!(desk.engage(4, 1), 2);
     }
 
     #[test]
     fn what_a_stopped_runner_held_is_reported() {
         let desk = Desk::new();
         desk.add([job(0, false)].into_iter(), 0);
-        desk.engage(1);
+        desk.engage(1, 1);
         let held = desk.next(None, &Brake::default()).unwrap();
-        desk.abandon(end(&held));
+        desk.abandon(end(&held), false);
         let mut batch = Vec::new();
         assert_eq!(desk.collect(&mut batch), Load { waiting: 0, running: 0, runners: 0 });
         assert_eq!(batch.len(), 1);

@@ -21,6 +21,10 @@ pub struct Policy {
     pub order: Order,
     /// Runs at once on this host.
     pub concurrency: usize,
+    /// Most jobs of a run.
+    pub batch: usize,
+    /// Longest wait for more jobs of a run.
+    pub batch_wait: Duration,
     /// Wall clock of one run.
     pub timeout: Duration,
     /// What failed runs come to.
@@ -38,6 +42,13 @@ pub struct Policy {
     /// What a run takes for granted when its effects are committed with its completion; none: each of its
     /// effects takes place at once.
     pub isolation: Option<Isolation>,
+}
+
+impl Policy {
+    /// Jobs in runs at once on this host.
+    pub(super) fn jobs_at_once(&self) -> usize {
+        self.concurrency.saturating_mul(self.batch)
+    }
 }
 
 /// One version of a plugin on one queue, with everything the operator said about it.

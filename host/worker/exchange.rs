@@ -192,7 +192,8 @@ impl Feeder {
         }
         let job = |claimed: Claimed| {
             let alone = self.is_suspect(&claimed.header);
-            Job { claimed, tenure: self.tenure.clone(), claimed_at: now, alone, conflicts: 0 }
+            let single = alone || self.is_single(&claimed.header);
+            Job { claimed, tenure: self.tenure.clone(), claimed_at: now, alone, single, conflicts: 0 }
         };
         let jobs: Vec<Job> = jobs.into_iter().map(job).collect();
         self.lane.desk.add(jobs.into_iter(), self.ahead() / 2);

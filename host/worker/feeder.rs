@@ -17,7 +17,7 @@ use super::membership::{Membership, Tenure};
 use super::precedence::Standing;
 use super::runner;
 use super::window::Window;
-use crate::job::envelope::Header;
+use crate::job::envelope::{Header, SINGLE};
 use crate::job::hold::{Hold, Holds};
 use crate::job::settle::Fate;
 use crate::job::store::{CLAIM_MAX, Delivery, Slot};
@@ -233,7 +233,7 @@ impl Feeder {
             let back = |job| Ended::settled(job, Fate::GiveBack(order));
             self.batch.extend(self.lane.desk.take_back().into_iter().map(back));
         }
-        for _ in 0..self.lane.desk.engage(policy.concurrency) {
+        for _ in 0..self.lane.desk.engage(policy.concurrency, policy.batch) {
             self.runners.push(self.lane.share.spawn(runner::run(self.lane.clone())));
         }
         let before = self.batch.len();
@@ -242,7 +242,8 @@ impl Feeder {
         if self.batch.len() > before {
             // What ended makes room.
             self.hungry |= self.limited;
-            self.window.ended(self.batch.len() - before, Instant::now());
+            let jobs = self.batch[before..].iter().map(Ended::jobs).sum();
+            self.window.ended(jobs, Instant::now());
         }
         if !self.batch.is_empty() && self.batch_since.is_none() {
             self.batch_since = Some(Instant::now());
@@ -255,7 +256,7 @@ impl Feeder {
         if phase != Phase::Serving || !self.hungry || self.room_bytes() == 0 {
             return 0;
         }
-        let concurrency = self.lane.current().policy.concurrency;
+        let concurrency = self.lane.current().policy.jobs_at_once();
         let keeps = self.lane.delivery == Delivery::AtLeastOnce;
         // A job taken for ever is not taken before it can run.
         let ahead = self.ahead();
@@ -352,6 +353,14 @@ impl Feeder {
     /// Tells the safety poll whether to look at this queue.
     pub(super) fn note_idle(&self, idle: bool) {
         self.lane.idle.store(idle, Relaxed);
+    }
+
+    /// Whether a job is given to a run of its own where runs take many: a call that fails must not be the end of a job
+    /// that is not to blame.
+    pub(super) fn is_single(&self, header: &Header) -> bool {
+        let last = self.lane.current().policy.rules.max_attempts.saturating_sub(1);
+        let keeps = self.lane.delivery == Delivery::AtLeastOnce;
+        header.note(SINGLE).is_some() || keeps && header.attempts >= last
     }
 
     /// Whether a job is one crash short of the limit.

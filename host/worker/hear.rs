@@ -65,7 +65,7 @@ impl Feeder {
         let recorded: HashSet<RunKey> = recorded.into_iter().map(|slot| (number, slot)).collect();
         // What has ended is about to be told, and Redis will say that it comes too late.
         self.lane.desk.collect(&mut self.batch);
-        let ended: HashSet<RunKey> = self.batch.iter().map(|end| (end.tenure.number, end.slot)).collect();
+        let ended: HashSet<RunKey> = self.batch.iter().flat_map(super::desk::Ended::runs).collect();
         let is_gone = |run: &&RunKey| run.0 == number && !recorded.contains(*run) && !ended.contains(*run);
         let gone: HashSet<RunKey> = self.held.keys().filter(is_gone).copied().collect();
         if gone.is_empty() {

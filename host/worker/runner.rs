@@ -1,6 +1,8 @@
 //! Runs jobs off a lane's desk, one after the other, until none is left. Never talks to Redis about jobs: how a run
 //! ended goes back to the desk.
 
+mod batch;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +12,15 @@ use super::edition::Edition;
 use super::fate::{self, Ran};
 use super::lane::Lane;
 use super::membership::Tenure;
+use crate::job::change::Taken;
 use crate::job::envelope::Header;
 use crate::job::settle::Fate;
 use crate::job::status;
 use crate::job::store::{Claimed, Delivery};
+use crate::sandbox::load::Kind;
 use crate::sandbox::outcome::Outcome;
 use crate::sandbox::run::{JobCall, RunContext, RunReport};
-use crate::sandbox::{Atomic, Board, Drained, Isolation, Plan, Pops, Take, Takings};
+use crate::sandbox::{Atomic, Board, Drained, Isolation, Pending, Plan, Pops, Take, Takings};
 
 /// Runs after which a runner lets other tasks have the thread, though none of its guests had to wait.
 const RUNS_PER_TURN: u32 = 16;
@@ -38,22 +42,43 @@ pub(super) async fn run(lane: Arc<Lane>) {
     let context = RunContext { link, settings, timeout, plan: Plan::Immediate, board };
     let brake = lane.desk.fit_brake();
     let takings = Arc::default();
-    let mut seat = Seat { lane: &lane, context, takings, brake: brake.clone(), held: None, left: false };
+    let mut seat = Seat {
+        lane: &lane,
+        context,
+        takings,
+        brake: brake.clone(),
+        held: Vec::new(),
+        gathers: false,
+        left: false,
+    };
     let mut ended = None;
     let mut runs = 0;
     let mut sandbox = lane.sandboxes.acquire().await;
     while let Some(job) = lane.desk.next(ended.take(), &brake) {
-        let end = seat.run(job).await;
+        // Fixed here for the whole run, whatever is swapped meanwhile.
+        let edition = lane.next_edition();
         runs += 1;
+        let end = if edition.version.kind() == Kind::BatchWorker {
+            if seat.begin_batch(job, &edition) {
+                drop(sandbox);
+                seat.gather(&edition).await;
+                sandbox = lane.sandboxes.acquire().await;
+            }
+            let ends = seat.run_batch(&edition).await;
+            lane.desk.hand_in_all(ends);
+            None
+        } else {
+            Some(seat.run(job, edition).await)
+        };
         if runs % RUNS_PER_TURN == 0 {
             // Handed in before the pause: a runner stopped there would forget the end it holds.
-            lane.desk.hand_in(end);
+            end.into_iter().for_each(|end| lane.desk.hand_in(end));
             drop(sandbox);
             tokio::task::yield_now().await;
             // Behind whoever waits: a lane with a backlog must not keep its sandboxes for ever.
             sandbox = lane.sandboxes.acquire().await;
         } else {
-            ended = Some(end);
+            ended = end;
         }
     }
     drop(sandbox);
@@ -68,32 +93,23 @@ struct Seat<'a> {
     takings: Arc<Takings>,
     /// What stops the present run from outside.
     brake: Arc<Brake>,
-    held: Option<Job>,
+    /// The jobs of the present run.
+    held: Vec<Job>,
+    /// Whether it is the one that waits for more of them.
+    gathers: bool,
     left: bool,
 }
 
 impl Seat<'_> {
-    async fn run(&mut self, job: Job) -> Ended {
-        let lane = self.lane;
-        if let Some(observer) = &lane.observer {
+    async fn run(&mut self, job: Job, edition: Arc<Edition>) -> Ended {
+        if let Some(observer) = &self.lane.observer {
             observer.started(&job.claimed.payload);
         }
-        // Fixed here for the whole run, whatever is swapped meanwhile.
-        let edition = lane.next_edition();
         self.adapt(&edition, &job.tenure);
-        let job = &*self.held.insert(job);
-        let Claimed { header, payload, .. } = &job.claimed;
-        let headers: Vec<(&str, &str)> =
-            header.producer_headers().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        let call = JobCall {
-            id: header.id.as_str(),
-            queue: lane.queue.as_str(),
-            payload,
-            attempt: header.attempts.saturating_add(1),
-            max_attempts: edition.policy.rules.max_attempts,
-            first_seen_ms: header.first_seen_ms,
-            headers: &headers,
-        };
+        self.held.push(job);
+        let job = &self.held[0];
+        let headers = headers(job);
+        let call = self.call(job, &headers, &edition);
         let patience = (job.conflicts > 1).then(|| patience(job.conflicts));
         let run = async {
             if let Some(patience) = patience {
@@ -107,18 +123,37 @@ impl Seat<'_> {
             report = run => report,
         };
         edition.tally.count(&report.outcome);
+        self.charge(&report);
+        let job = self.held.pop().expect("nobody else takes what this runner holds");
+        self.end(job, report, edition)
+    }
+
+    /// The job, as the guest sees it.
+    fn call<'j>(&'j self, job: &'j Job, headers: &'j [(&'j str, &'j str)], edition: &Edition) -> JobCall<'j> {
+        let Claimed { header, payload, .. } = &job.claimed;
+        JobCall {
+            id: header.id.as_str(),
+            queue: self.lane.queue.as_str(),
+            payload,
+            attempt: header.attempts.saturating_add(1),
+            max_attempts: edition.policy.rules.max_attempts,
+            first_seen_ms: header.first_seen_ms,
+            headers,
+        }
+    }
+
+    /// Charges the plugin for what its run has moved.
+    fn charge(&self, report: &RunReport) {
         // In whole steps: charging takes the scheduler's lock.
         let moved_kib = u32::try_from(report.usage.moved_bytes >> 10).unwrap_or(u32::MAX);
         if moved_kib >= CHARGED_KIB_MIN {
-            lane.share.charge(MOVE_COST_PER_KIB * moved_kib);
+            self.lane.share.charge(MOVE_COST_PER_KIB * moved_kib);
         }
-        let job = self.held.take().expect("nobody else takes what this runner holds");
-        self.end(job, report, edition)
     }
 
     /// The end of a run whose job was taken away: there is nothing to say, but what it popped goes back.
     fn stopped(&mut self) -> Ended {
-        let job = self.held.take().expect("nobody else takes what this runner holds");
+        let job = self.held.pop().expect("nobody else takes what this runner holds");
         let Drained { sure, unsure } = self.takings.drain();
         Ended { put_back: [sure, unsure].concat(), ..Ended::of(&job, End::Gone) }
     }
@@ -131,35 +166,38 @@ impl Seat<'_> {
             let end = fail(self.lane, &edition, &outcome, job);
             return Ended { put_back: [sure, unsure].concat(), ..end };
         }
-        if let Some(kept_ms) = result_wanted(&job.claimed.header)
-            && self.lane.delivery == Delivery::AtLeastOnce
-        {
+        if self.lane.delivery == Delivery::AtLeastOnce {
+            self.leave_result(&mut pending, &job, result.unwrap_or_default());
+        }
+        let end = match to_commit(pending, sure, &edition) {
+            Some(pending) => self.commit(pending, edition, job, Vec::new()),
+            None => Ended::of(&job, End::Complete),
+        };
+        Ended { put_back: unsure, ..end }
+    }
+
+    /// Leaves the result of a job that is done with the run's effects, if its producer wants one.
+    fn leave_result(&self, pending: &mut Option<Pending>, job: &Job, value: Vec<u8>) {
+        if let Some(kept_ms) = result_wanted(&job.claimed.header) {
             let pending = pending.get_or_insert_default();
-            let value = result.unwrap_or_default();
             pending.bytes += value.len() as u64;
             let left = status::leave_result(&self.lane.queue, &job.claimed.header.id, &value, kept_ms);
             pending.changes.writes.push(left);
         }
-        let end = match pending {
-            Some(mut pending) => {
-                pending.changes.taken = sure;
-                // Where nothing is changed, what was decided on matters only to those who want all they read
-                // to have been so at one moment.
-                let settles = pending.changes.writes.is_empty() && pending.changes.taken.is_empty();
-                if pending.changes.is_empty()
-                    || (settles && edition.policy.isolation != Some(Isolation::Serializable))
-                {
-                    Ended::of(&job, End::Complete)
-                } else {
-                    let (slot, tenure, claimed_at) = (job.claimed.slot, job.tenure.clone(), job.claimed_at);
-                    let _weight = self.lane.desk.weigh(pending.bytes);
-                    let end = End::Commit(Box::new(Commitment { pending, edition, job, _weight }));
-                    Ended { slot, tenure, claimed_at, end, put_back: Vec::new() }
-                }
-            }
-            None => Ended::of(&job, End::Complete),
-        };
-        Ended { put_back: unsure, ..end }
+    }
+
+    /// The end of a run whose effects are to be committed.
+    fn commit(
+        &self,
+        pending: Pending,
+        edition: Arc<Edition>,
+        job: Job,
+        others: Vec<(Job, Outcome)>,
+    ) -> Ended {
+        let (slot, tenure, claimed_at) = (job.claimed.slot, job.tenure.clone(), job.claimed_at);
+        let _weight = self.lane.desk.weigh(pending.bytes);
+        let end = End::Commit(Box::new(Commitment { pending, edition, job, others, _weight }));
+        Ended { slot, tenure, claimed_at, end, put_back: Vec::new() }
     }
 
     /// Brings the context up to date with what the operator and config readers say now.
@@ -204,13 +242,32 @@ impl Drop for Seat<'_> {
     fn drop(&mut self) {
         if !self.left {
             let Drained { sure, unsure } = self.takings.drain();
-            let ended = self.held.take().map(|job| {
-                let put_back = [sure, unsure].concat();
-                Ended { put_back, ..Ended::settled(job, Fate::Release) }
-            });
-            self.lane.desk.abandon(ended);
+            let back = |job| Ended::settled(job, Fate::Release);
+            let mut ends: Vec<Ended> = self.held.drain(..).map(back).collect();
+            if let Some(first) = ends.first_mut() {
+                first.put_back = [sure, unsure].concat();
+            }
+            self.lane.desk.abandon(ends, self.gathers);
         }
     }
+}
+
+/// What there is to commit of a run that completed, if it is more than the completion.
+fn to_commit(pending: Option<Pending>, taken: Vec<Taken>, edition: &Edition) -> Option<Pending> {
+    let mut pending = pending?;
+    pending.changes.taken = taken;
+    // Where nothing is changed, what was decided on matters only to those who want all they read to have been so at one
+    // moment.
+    let settles = pending.changes.writes.is_empty() && pending.changes.taken.is_empty();
+    let is_plain =
+        pending.changes.is_empty() || (settles && edition.policy.isolation != Some(Isolation::Serializable));
+    (!is_plain).then_some(pending)
+}
+
+/// What the producer attached.
+fn headers(job: &Job) -> Vec<(&str, &str)> {
+    let all = job.claimed.header.producer_headers();
+    all.map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }
 
 /// How long a job waits before it runs once more after so many conflicts: those who fight are to come apart.

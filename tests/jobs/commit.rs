@@ -54,7 +54,7 @@ pub fn taken(queue: &str, field: &str) -> Taken {
 impl Scene {
     pub async fn commit(&mut self, jobs: &[(Slot, Changes)]) -> Result<Vec<Verdict>, StoreError> {
         let commits: Vec<Commit<'_>> =
-            jobs.iter().map(|(slot, changes)| Commit { slot: *slot, changes }).collect();
+            jobs.iter().map(|(slot, changes)| Commit { slot: *slot, others: &[], changes }).collect();
         self.store.commit(&self.link, &self.host, &commits).await
     }
 

@@ -140,7 +140,7 @@ async fn commit_in_calls(
     let slots: Vec<(Slot, &Changes)> = (0..).map(bare).zip(jobs).collect();
     for some in slots.chunks(calls_of) {
         let commits: Vec<Commit<'_>> =
-            some.iter().map(|(slot, changes)| Commit { slot: *slot, changes }).collect();
+            some.iter().map(|(slot, changes)| Commit { slot: *slot, others: &[], changes }).collect();
         verdicts.extend(scene.store.commit(link, &scene.host, &commits).await.unwrap());
     }
     (verdicts, scene.dump().await)

@@ -41,7 +41,7 @@ impl Scene {
         changes.writes.push(add("app:last", 1, Expiry::Keep));
         self.send(&["HSET", ":inflight:HOST", "1", "a"]).await;
         let before = self.exact().await;
-        let commit = Commit { slot: bare(1), changes: &changes };
+        let commit = Commit { slot: bare(1), others: &[], changes: &changes };
         let verdicts = self.store.commit(link, &self.host, &[commit]).await;
         assert_eq!(verdicts.as_deref(), Ok(std::slice::from_ref(expected)), "{case}");
         assert_eq!(self.exact().await, before, "{case}");
@@ -275,7 +275,7 @@ async fn a_user_with_the_keys_of_the_job_commits() {
     ];
     let elsewhere = writes([set("elsewhere", b"", Expiry::Never)]);
     let jobs = [(bare(2), &elsewhere), (bare(1), &changes)];
-    let jobs = jobs.map(|(slot, changes)| Commit { slot, changes });
+    let jobs = jobs.map(|(slot, changes)| Commit { slot, others: &[], changes });
     let verdicts = scene.store.commit(&link, &scene.host, &jobs).await;
     assert_eq!(verdicts, Ok(vec![refused("elsewhere", Why::Permission), Verdict::Done]));
     let after = [

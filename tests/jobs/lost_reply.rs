@@ -60,7 +60,7 @@ async fn effects_are_there_once_wherever_the_connection_is_cut() {
             first.taken = vec![entry.clone()];
             let (second, third) = (writes([add("n", 10, Expiry::Keep)]), Changes::default());
             let commits = [(1, &first), (2, &second), (3, &third)];
-            let commits = commits.map(|(seq, changes)| Commit { slot: bare(seq), changes });
+            let commits = commits.map(|(seq, changes)| Commit { slot: bare(seq), others: &[], changes });
             let verdicts = insist(async || store.commit(&link, &host, &commits).await).await;
             let found = scene.dump().await;
             let expected = [("l", "list 1"), ("n", "string 11")].map(|(k, v)| (k.to_owned(), v.to_owned()));

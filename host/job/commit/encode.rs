@@ -23,7 +23,7 @@ pub(super) struct Encoded<'a> {
     pub(super) grows: bool,
 }
 
-/// Encodes the end of the job in `field`, or changes that belong to no job. `host` keeps the records of `taken`.
+/// Encodes the end of the job in `field` (of those in it, if there are blanks between), or changes that belong to no job. `host` keeps the records of `taken`.
 pub(super) fn job<'a>(host: Option<&HostId>, field: String, changes: &'a Changes) -> Encoded<'a> {
     let mut out = Encoded { args: Vec::new(), bytes: 0, grows: changes.writes.iter().any(grows) };
     out.text(field);

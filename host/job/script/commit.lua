@@ -2,10 +2,11 @@
 -- place as a whole or not at all: nothing that can fail is left to do when its first write is made.
 --
 -- KEYS   1 inflight of the host  2 stats; none of them for changes that belong to no job
--- ARGV   1 prefix of the queue's unique keys  2… the jobs. For each: its field ('' for none), how many arguments
---        follow for it; its assumptions; 'popped', a key of records, a field, a list for each entry it popped; its
+-- ARGV   1 prefix of the queue's unique keys  2… the jobs. For each: its field ('' for none; with blanks between them
+--        for several that one call has completed, which count as one job here), how many arguments follow for it; its assumptions; 'popped', a key of records, a field, a list for each entry it popped; its
 --        writes. See `assume` and `write`.
--- Reply  {0, which job, what became of it, key, …} without those that are done: 'late' its record was gone,
+-- Reply  {0, which job, what became of it, key, …} without those that are done: 'late' its record was gone
+--        (all of them were), 'parted' some of several were: these fields, with blanks between,
 --        'conflict' an assumption about the key does not hold; 'type', 'integer', 'range', 'permission': a write
 --        can never take place. Of all these nothing was changed. {1, key} of a wrong type, nothing at all was.
 --
@@ -27,7 +28,7 @@ end
 
 -- What speaks against the job whose arguments these are, and about which key; or nil, where its popped entries
 -- stand, where its writes begin.
-local function against(at, last, own_id, own_key)
+local function against(at, last, own)
   local entries, verdict, key = assume(at)
   if verdict then return verdict, key end
   local writes = entries
@@ -36,7 +37,7 @@ local function against(at, last, own_id, own_key)
     if found ~= 1 then return denied(found) and 'permission' or 'conflict', argv[writes + 3] end
     writes = writes + 4
   end
-  verdict, key = check(writes, last, own_id, own_key)
+  verdict, key = check(writes, last, own)
   if verdict then return verdict, key end
   if not unrestricted then
     forbidden = nil
@@ -48,38 +49,76 @@ local function against(at, last, own_id, own_key)
   return nil, entries, writes
 end
 
+-- Notes which unique key the job of this record has.
+local function note_unique(own, record)
+  local id, unique = unique_of(argv[1], record)
+  if id then own[unique] = id end
+end
+
+-- Several fields: each, the unique keys of their jobs, the records of those that have a header, whether all are there,
+-- which are not.
+local function look_at(several)
+  local fields, own, records, gone = {}, {}, {}, {}
+  for field in string.gmatch(several, '[^ ]+') do
+    fields[#fields + 1] = field
+    if string.byte(field) == 101 then
+      local record = call('HGET', inflight, field)
+      if record then
+        records[#records + 1] = record
+        note_unique(own, record)
+      else
+        gone[#gone + 1] = field
+      end
+    elseif call('HEXISTS', inflight, field) == 0 then
+      gone[#gone + 1] = field
+    end
+  end
+  return fields, own, records, #gone == 0, gone
+end
+
 local reply, nth = {0}, 0
 local done, late, conflicts, effects = 0, 0, 0, 0
 local at, finish = 2, #argv
 while at <= finish do
   local field, first = argv[at], at + 2
   local last = at + 1 + argv[at + 1]
-  local owned, own_id, own_key, own_record = true, nil, nil, nil
-  if string.byte(field) == 101 then -- 101 is "e".
+  local several = string.find(field, ' ', 1, true)
+  local owned, verdict, key, writes = true, nil, nil, nil
+  local fields, own, records, gone
+  if several then
+    fields, own, records, owned, gone = look_at(field)
+  elseif string.byte(field) == 101 then -- 101 is "e".
     local record = call('HGET', inflight, field)
-    owned, own_record = record, record
-    if record then own_id, own_key = unique_of(argv[1], record) end
+    owned = record
+    if record then own, records = {}, {record} end
+    if record then note_unique(own, record) end
   end
-  local verdict, key, writes
-  if owned then verdict, key, writes = against(first, last, own_id, own_key) end
+  if owned then verdict, key, writes = against(first, last, own) end
   if field ~= '' and owned then
-    -- The fence, and the first write.
-    owned = call(verdict and 'HEXISTS' or 'HDEL', inflight, field) == 1
+    -- The fence, and the first write. Several were looked at just now.
+    if not several then
+      owned = call(verdict and 'HEXISTS' or 'HDEL', inflight, field) == 1
+    elseif not verdict then
+      call('HDEL', inflight, unpack(fields))
+    end
   end
   if not owned then
     verdict, key = 'late', ''
-    late = late + 1
+    if several and #gone < #fields then verdict, key = 'parted', table.concat(gone, ' ') end
+    late = late + (several and #gone or 1)
   elseif verdict then
     if verdict == 'conflict' then conflicts = conflicts + 1 end
   else
-    if own_id and try('GET', own_key) == own_id then try('DEL', own_key) end
+    for unique, id in pairs(own or {}) do
+      if try('GET', unique) == id then try('DEL', unique) end
+    end
     for entry = key, writes - 1, 4 do
       call('HDEL', argv[entry + 1], argv[entry + 2])
       effects = effects + 1
     end
     effects = effects + apply(call, writes, last, unrestricted)
-    if own_record then leave_key(stats, own_record) end
-    done = done + 1
+    for _, record in ipairs(records or {}) do leave_key(stats, record) end
+    done = done + (several and #fields or 1)
   end
   if verdict then
     local size = #reply

@@ -58,7 +58,11 @@ pub(super) fn manifest(origin: &str, text: &str, ceilings: &Ceilings) -> Result<
     let canary = canary(&mut root, reader);
     root.not_yet("engine", "leave it out: there is one profile");
     root.finish();
-    let kind = kind.unwrap_or(Kind::Worker);
+    let is_batch = |consume: &Consume| consume.batch.is_some();
+    let kind = match kind.unwrap_or(Kind::Worker) {
+        Kind::Worker if consume.iter().any(is_batch) => Kind::BatchWorker,
+        kind => kind,
+    };
     let lines = document.lines();
     document.finish(Manifest {
         kind,

@@ -11,7 +11,7 @@
 --        stay                     the same, as a part of the write before it
 --        job                      delay in ms or '' for none, id, notes as they stand in a header, payload, unique
 --                                 key or '' for none, how long that is kept in ms; the key is ready or delayed
--- check(at, last, own_id, own_key) -> what speaks against the first of these writes that cannot be made, about which
+-- check(at, last, own) -> what speaks against the first of these writes that cannot be made, about which
 -- key; nil if all can. A unique key may be held by the job that ends here.
 -- apply(call, at, last, gathers) carries them out with `call` -> how many there were. After `check` it cannot fail.
 -- If it gathers, some are held back: `settle_all` ends it.
@@ -19,14 +19,14 @@ local WRITES = {'SET', 'UNLINK', 'PERSIST', 'PEXPIRE', 'INCRBY', 'LPOP', 'RPOP',
 -- Arguments of those that cannot fail.
 local UNCHECKED = {set = 3, set_keep = 3, set_for = 4, expire = 3, stay = 3}
 
-local function check_unique(unique, own_id, own_key)
+local function check_unique(unique, own)
   settle(unique)
   local holder = try('GET', unique)
   if denied(holder) then return 'permission', unique end
-  if holder and not (holder == own_id and unique == own_key) then return 'conflict', unique end
+  if holder and not (own and holder == own[unique]) then return 'conflict', unique end
 end
 
-local function check(at, last, own_id, own_key)
+local function check(at, last, own)
   while at <= last do
     local does, key = argv[at], argv[at + 1]
     local answer, verdict
@@ -58,7 +58,7 @@ local function check(at, last, own_id, own_key)
       answer = try(argv[at + 2] == '' and 'LLEN' or 'ZCARD', key)
       at = at + 8
       if unique ~= '' and type(answer) == 'number' then
-        local against, holder = check_unique(unique, own_id, own_key)
+        local against, holder = check_unique(unique, own)
         if against then return against, holder end
       end
     end

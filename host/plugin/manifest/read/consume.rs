@@ -10,8 +10,9 @@ use crate::config::unit;
 use crate::job::backoff::Backoff;
 use crate::job::limit::{KeyLimits, KeySource, QueueLimits, Rate};
 use crate::job::name::QueueName;
+use crate::job::store::CLAIM_MAX;
 use crate::job::store::{Delivery, Order};
-use crate::plugin::manifest::{Consume, Kind};
+use crate::plugin::manifest::{Batch, Consume, Kind};
 
 const ORDERS: [(&str, Order); 2] = [("fifo", Order::Fifo), ("lifo", Order::Lifo)];
 const DELIVERIES: [(&str, Delivery); 2] =
@@ -26,6 +27,8 @@ const FLEET_MAX: u32 = 1_000_000;
 /// Most of a priority and of a weight: more than anybody tells apart.
 const PRIORITY_MAX: u32 = 1_000;
 const WEIGHT_MAX: u32 = 1_000;
+/// Longest wait for more jobs of a batch: a sandbox and the jobs it has are held meanwhile.
+const BATCH_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Longest JSON pointer or name of a header.
 const SOURCE_BYTES_MAX: usize = 256;
 
@@ -71,6 +74,13 @@ pub(super) fn queues(root: &mut Table<'_>, kind: Option<Kind>, ceilings: &Ceilin
         }
         table.finish();
     }
+    if all.iter().any(|consume| consume.batch.is_some()) && all.iter().any(|consume| consume.batch.is_none())
+    {
+        root.refuse(
+            "consume",
+            "has `batch` for some queues only: a component is given many jobs a call, or one",
+        );
+    }
     all
 }
 
@@ -101,6 +111,13 @@ fn queue(table: &mut Table<'_>, ceilings: &Ceilings) -> Option<Consume> {
     let mut max_attempts = table.integer("max_attempts", 1..=1000, 5).unwrap_or(5);
     let timeout = table.duration("timeout", MILLISECOND..=DAY, "30s").unwrap_or(Duration::from_secs(30));
     let backoff = backoff(table.table("backoff"));
+    let batch = batch(table);
+    if batch.is_some() && max_attempts == 1 && delivery == Delivery::AtLeastOnce {
+        table.refuse(
+            "max_attempts",
+            "is 1; with `batch` there must be 2 at least: a call that fails costs each of its jobs an attempt",
+        );
+    }
     let limits = limits(table, delivery, order);
     let priority = table.integer("priority", 0..=PRIORITY_MAX, 10).unwrap_or(0);
     let weight = table.integer("weight", 1..=WEIGHT_MAX, 3).unwrap_or(1);
@@ -120,6 +137,7 @@ fn queue(table: &mut Table<'_>, ceilings: &Ceilings) -> Option<Consume> {
         order,
         delivery,
         concurrency,
+        batch,
         max_attempts,
         timeout,
         backoff,
@@ -127,6 +145,17 @@ fn queue(table: &mut Table<'_>, ceilings: &Ceilings) -> Option<Consume> {
         priority,
         weight,
     })
+}
+
+fn batch(table: &mut Table<'_>) -> Option<Batch> {
+    if !table.has("batch") {
+        return None;
+    }
+    let mut batch = table.table("batch");
+    let size = batch.integer("size", 1..=CLAIM_MAX, 100).unwrap_or(100);
+    let wait = batch.duration("wait", Duration::ZERO..=BATCH_WAIT_MAX, "10ms");
+    batch.finish();
+    Some(Batch { size, wait: wait.unwrap_or(Duration::from_millis(10)) })
 }
 
 fn backoff(mut table: Table<'_>) -> Backoff {

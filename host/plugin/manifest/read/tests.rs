@@ -24,6 +24,7 @@ fn defaults_are_those_of_the_design() {
         order: Order::Fifo,
         delivery: Delivery::AtLeastOnce,
         concurrency: 64,
+        batch: None,
         max_attempts: 5,
         timeout: Duration::from_secs(30),
         backoff: Backoff {
@@ -38,6 +39,14 @@ fn defaults_are_those_of_the_design() {
     };
     assert_eq!(found.consume, [expected]);
     assert_eq!(found.kind, Kind::Worker);
+    let batch = |fields: &str| {
+        let text = format!("kind = \"worker\"\n[[consume]]\nqueue = \"q\"\nbatch = {{ {fields} }}");
+        let found = parse(&text).unwrap();
+        assert_eq!(found.kind, Kind::BatchWorker);
+        found.consume[0].batch.map(|batch| (batch.size, batch.wait.as_millis()))
+    };
+    assert_eq!(batch(""), Some((100, 10)));
+    assert_eq!(batch("size = 512, wait = \"0s\""), Some((512, 0)));
     assert_eq!(found.grants, Grants::default());
     assert_eq!((found.publish, found.config.len()), (None, 0));
     assert_eq!(found.effects, EffectsMode::Atomic(Isolation::ReadCommitted));
