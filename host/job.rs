@@ -14,6 +14,7 @@ pub mod key;
 pub mod lease;
 pub mod limit;
 pub mod name;
+mod pace;
 pub mod producer;
 pub mod push;
 mod reply;

@@ -15,7 +15,7 @@ use crate::support::redis::TestRedis;
 const CALL_MICROS_MAX: u64 = 25_000;
 
 /// What is seeded by one call, so that none takes long.
-const PORTION: usize = 10_000;
+const PORTION: usize = 1_000;
 const WAITING: &str = r#"
     for i = ARGV[1] + 1, ARGV[2] do redis.call('RPUSH', 'orders', '{"id":' .. i .. ',"tenant":' .. i % 1000 .. '}') end"#;
 const DEAD: &str = r#"
@@ -305,4 +305,24 @@ async fn json_has_the_shapes_that_are_documented() {
     plugins pause orders
     {"plugins":[{"changed":true,"paused":true,"plugin":"text"}]}
     "#);
+}
+
+#[tokio::test]
+async fn a_page_of_large_jobs_ends_early_and_goes_on_where_it_ended() {
+    let redis = TestRedis::start();
+    let program = Program::with(&redis);
+    let mut plain = redis.plain().await;
+    for n in 0..20 {
+        let payload = format!("{n} {}", "x".repeat(1 << 20));
+        let () = plain.rpush("orders", payload).await.unwrap();
+    }
+    let link = redis.link();
+    let queue = sandhog::job::name::QueueName::new("orders").unwrap();
+    let page =
+        sandhog::job::inspect::list(&link, &queue, sandhog::job::inspect::Place::Waiting, None, 100).await;
+    let (rows, next) = page.unwrap();
+    assert!((2..8).contains(&rows.len()), "{} MiB were read at once", rows.len());
+    assert_eq!(next, Some(rows.len().to_string()));
+    let all = program.json(&["jobs", "list", "orders", "--place", "waiting", "--limit", "100"]);
+    assert_eq!(all["jobs"].as_array().unwrap().len(), 20, "the command goes on by itself");
 }

@@ -9,6 +9,7 @@ use super::envelope::Header;
 use super::filter::Filter;
 use super::key::{HOSTS, QueueKeys};
 use super::name::{HostId, JobId, QueueName, first_seen_ms};
+use super::pace::Pace;
 use super::reply::{Fields, bytes, list as elements, text};
 use super::script;
 use super::status::{self, Progress};
@@ -171,9 +172,10 @@ pub async fn search(
     let payload_bytes = if filter.text.is_some() { u32::MAX } else { PREVIEW_BYTES_MAX };
     let ids = &filter.ids;
     let mut rows = Vec::new();
+    let mut pace = Pace::default();
     loop {
         let wanted = Wanted { skip, look: PAGE_MAX, payload_bytes, ids, newest: true };
-        let page = page(link, queue, place, &wanted).await?;
+        let page = pace.page(page(link, queue, place, &wanted)).await?;
         for Seen { mut row, nth, .. } in page.seen {
             if !filter.fits(&row) {
                 continue;

@@ -12,6 +12,7 @@ use super::fingerprint::Fingerprint;
 use super::inspect::{self, JobRow, PAGE_MAX, PREVIEW_BYTES_MAX, Place, Seen, Wanted};
 use super::key::QueueKeys;
 use super::name::{HostId, JobId, QueueName};
+use super::pace::Pace;
 use super::reply::Fields;
 use super::script;
 use super::store::StoreError;
@@ -39,6 +40,7 @@ pub struct Walk<'a> {
     page: (u64, u64, u64),
     /// What runs has no order that lasts, and is walked forwards.
     forwards: Option<u64>,
+    pace: Pace,
 }
 
 /// What a step of a walk has found.
@@ -90,6 +92,7 @@ impl<'a> Walk<'a> {
             looked: 0,
             page: (total, total, total),
             forwards,
+            pace: Pace::default(),
         })
     }
 
@@ -118,7 +121,8 @@ impl<'a> Walk<'a> {
         let payload_bytes = if self.whole { u32::MAX } else { PREVIEW_BYTES_MAX };
         let look = u32::try_from(look).unwrap_or(PAGE_MAX);
         let wanted = Wanted { skip, look, payload_bytes, ids: &self.filter.ids, newest: false };
-        let page = inspect::page(self.link, self.queue, self.place, &wanted).await?;
+        let page = inspect::page(self.link, self.queue, self.place, &wanted);
+        let page = self.pace.page(page).await?;
         if self.forwards.is_some() {
             self.looked = page.next.unwrap_or(self.total.max(1));
             self.forwards = Some(self.looked);

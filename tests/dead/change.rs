@@ -231,3 +231,21 @@ async fn wrong_types_are_named_and_nothing_moves() {
         assert_eq!(scene.dump().await, before, "{key}");
     }
 }
+
+#[tokio::test]
+async fn two_who_requeue_the_same_job_make_it_ready_once() {
+    let mut scene = Scene::new().await;
+    for filter in [ids(&["a"]), text("q")] {
+        scene.begin(&[DEAD, DEAD_BYTES]).await;
+        let places = [Place::Dead];
+        // Both look before either changes anything.
+        let (one, other) = tokio::join!(
+            apply(&scene, &places, &filter, Change::Requeue(Some(b"one"))),
+            apply(&scene, &places, &filter, Change::Requeue(Some(b"other"))),
+        );
+        let changed = one.unwrap() + other.unwrap();
+        let ready = scene.dump().await[":ready"].clone();
+        assert_eq!(changed, ready.matches("1 ").count() as u64, "{ready}");
+        assert_eq!(ready.matches("1 a 0 0 5").count(), 1, "{ready}");
+    }
+}
