@@ -85,8 +85,13 @@ fuzz_target!(|input: &[u8]| {
         first_seen_ms: 1,
         headers: &[],
     };
-    let context =
-        RunContext { link: link.clone(), settings: Arc::default(), timeout: Duration::from_secs(5), plan, board: None };
+    let context = RunContext {
+        link: link.clone(),
+        settings: Arc::default(),
+        timeout: Duration::from_secs(5),
+        plan,
+        board: None,
+    };
     runtime.block_on(async {
         link.query::<()>(&redis::cmd("FLUSHALL")).await.expect("the server answers");
         let report = version.run_job(job, &context).await;
