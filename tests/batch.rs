@@ -94,15 +94,15 @@ async fn a_call_that_fails_costs_an_attempt_and_only_the_job_to_blame_dies() {
         ("long", "2%20answers%20for%201"),
     ] {
         let jobs = ["ok 1", "ok 2", guilty, "ok 3"];
-        let consume = "batch = { size = 4, wait = \"20s\" }\nmax_attempts = 3\ntimeout = \"250ms\"";
+        let consume = "batch = { size = 4, wait = \"20s\" }\nmax_attempts = 3\ntimeout = \"1s\"";
         let (_redis, host, mut plain) = with_jobs(&jobs, consume, "[limits]\nmemory = \"8MiB\"").await;
         until_settled(&plain).await;
         assert_eq!(dead(&mut plain).await, [guilty]);
         let all: Vec<String> = plain.zrange("{jobs}:sandhog:dead", 0, -1).await.unwrap();
         assert!(all[0].contains(reason) && all[0].contains(" 3 0 "), "{guilty}: {}", all[0]);
-        // Four failed together, the one to blame twice more.
+        // Four failed together, the one to blame twice more; on a busy machine a good one may time out.
         until("all completions are heard of", async || count(&host, "jobs", |c| &c.completed) == 3).await;
-        until("all retries are heard of", async || count(&host, "jobs", |c| &c.retried) == 5).await;
+        until("all retries are heard of", async || count(&host, "jobs", |c| &c.retried) >= 5).await;
         let mut receipts = list(&mut plain, "receipts").await;
         receipts.sort();
         assert_eq!(receipts, ["ok 1", "ok 2", "ok 3"], "{guilty}: each once");
