@@ -169,7 +169,9 @@ async fn a_call_is_given_no_more_bytes_than_one_job_may_have() {
 #[tokio::test]
 async fn effects_of_a_call_in_which_no_job_is_done_are_dropped() {
     let jobs = ["bury 1", "discard 2", "set k 3 but", "bury 4"];
-    let (_redis, host, mut plain) = with_jobs(&jobs[..2], "batch = { size = 10, wait = \"1s\" }", "").await;
+    // One runner: the last call's and a new one would share the next jobs.
+    let consume = "batch = { size = 10, wait = \"1s\" }\nconcurrency = 1";
+    let (_redis, host, mut plain) = with_jobs(&jobs[..2], consume, "").await;
     until_settled(&plain).await;
     assert_eq!((list(&mut plain, "calls").await.len(), list(&mut plain, "receipts").await.len()), (0, 0));
     // With one that is done they are there, whichever job they were made for.
