@@ -1,9 +1,10 @@
-//! Runs components: the engine, what loading refuses, one fresh store per run, and what became of a run. It
+//! Runs components: the engine, what loading refuses, a store for each run, and what became of a run. It
 //! knows nothing of queues, retries or files; what a guest can reach is in `capability`.
 
 mod binding;
 pub mod compile;
 pub mod engine;
+pub mod instance;
 pub mod limits;
 pub mod load;
 mod offer;
@@ -15,6 +16,7 @@ mod wasi;
 
 pub use compile::{CacheSettings, CompileLimits, Compiling};
 pub use engine::{EngineError, PoolSettings, Sandbox};
+pub use instance::Instance;
 pub use limits::Limits;
 pub use load::{Kind, LoadError, Terms, Version};
 pub use outcome::Outcome;

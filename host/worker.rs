@@ -20,6 +20,7 @@ pub mod poll;
 pub mod precedence;
 pub mod reaper;
 mod runner;
+pub mod sandboxes;
 pub mod scheduler;
 mod wall;
 mod window;

@@ -63,8 +63,12 @@ async fn every_job_of_a_call_is_answered_for_itself() {
     for mode in ["atomic", "immediate"] {
         let jobs = ["ok 1", "retry 2", "bury 3", "discard 4", "ok 5"];
         let effects = format!("[effects]\nmode = \"{mode}\"");
-        let (_redis, host, mut plain) =
-            with_jobs(&jobs, "batch = { size = 10, wait = \"1s\" }\nmax_attempts = 3", &effects).await;
+        let (_redis, host, mut plain) = with_jobs(
+            &jobs,
+            "batch = { size = 10, wait = \"1s\" }\nconcurrency = 1\nmax_attempts = 3",
+            &effects,
+        )
+        .await;
         until_settled(&plain).await;
         assert_eq!(dead(&mut plain).await, ["bury 3", "retry 2"]);
         until("all ends are heard of", async || count(&host, "jobs", |c| &c.buried) == 2).await;

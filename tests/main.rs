@@ -56,6 +56,8 @@ mod producer;
 mod queue;
 // What jobs leave for who pushed them.
 mod results;
+// Instances that serve more than one job.
+mod reuse;
 // What became of each kind of run.
 mod sandbox;
 // Scripts beside the program: what they say where something is missing.

@@ -172,6 +172,7 @@ impl Parts {
         let (link, wake, held) = (self.claims.clone(), self.wake.clone(), self.held.clone());
         roles.spawn(holds::run(link, wake, held, self.stop.subscribe()));
         roles.spawn(poll::run(self.claims.clone(), self.served.lanes(), self.stop.subscribe()));
+        roles.spawn(self.served.sandboxes().sweep(self.stop.subscribe()));
         if let Some(users) = &self.users {
             roles.spawn(users.clone().run(self.stop.subscribe()));
         }

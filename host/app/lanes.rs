@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::control::dead_limits;
@@ -22,6 +22,7 @@ use crate::worker::fate::Rules;
 use crate::worker::feeder::{Feeder, FeederParts};
 use crate::worker::lane::{Lane, LaneParts, Observer};
 use crate::worker::precedence::Precedence;
+use crate::worker::sandboxes::Sandboxes;
 
 /// All lanes of a host and their feeders.
 pub(super) struct Lanes {
@@ -30,7 +31,7 @@ pub(super) struct Lanes {
     guests: Link,
     commits: Link,
     contention: Arc<Contention>,
-    sandboxes: Arc<Semaphore>,
+    sandboxes: Arc<Sandboxes>,
     precedence: Arc<Precedence>,
     observer: Option<Observer>,
     dead: DeadLimits,
@@ -77,7 +78,7 @@ impl Lanes {
             guests: Link::new(&redis.address, "guests", redis.timeout, Tracking::Off)?,
             commits: Link::new(&redis.address, "commits", redis.timeout, Tracking::Off)?,
             contention: Arc::default(),
-            sandboxes: Arc::new(Semaphore::new(usize::try_from(settings.ceilings.instances).unwrap_or(1))),
+            sandboxes: Arc::new(Sandboxes::new(usize::try_from(settings.ceilings.instances).unwrap_or(1))),
             precedence: Arc::default(),
             feeders,
             executor,
@@ -143,6 +144,11 @@ impl Lanes {
     /// Where guests run.
     pub(super) fn executor(&self) -> &ExecutorHandle {
         &self.executor
+    }
+
+    /// Where runs have their places.
+    pub(super) fn sandboxes(&self) -> Arc<Sandboxes> {
+        self.sandboxes.clone()
     }
 
     /// The lanes served now.

@@ -33,6 +33,7 @@ use crate::storage::address::AddressError;
 use crate::worker::executor::ExecutorHandle;
 use crate::worker::feeder::FeederParts;
 use crate::worker::lane::Lane;
+use crate::worker::sandboxes::Sandboxes;
 
 /// Sandboxes beyond those of jobs: for config readers and for trying out what is loaded.
 const SPARE_INSTANCES: u32 = 16;
@@ -334,6 +335,11 @@ impl Served {
             figure.tell(figure::machine_bytes());
             self.figure = figure;
         }
+    }
+
+    /// Where runs have their places.
+    pub(super) fn sandboxes(&self) -> Arc<Sandboxes> {
+        self.lanes.sandboxes()
     }
 
     /// The lanes served now.

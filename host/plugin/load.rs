@@ -32,6 +32,7 @@ pub fn load(source: Source, sandbox: &Sandbox) -> Result<Loaded, Problems> {
         grants: Arc::new(manifest.grants.clone()),
         limits: manifest.limits,
         config: Arc::new(manifest.config.clone()),
+        reuse: manifest.reuse,
     };
     let refused = |error: LoadError| {
         let mut list: Vec<Problem> =

@@ -34,6 +34,8 @@ pub struct Manifest {
     pub config: BTreeMap<String, String>,
     /// What one run may use.
     pub limits: Limits,
+    /// Runs in one instance before it is thrown away.
+    pub reuse: u32,
     /// Wall clock of one run of a config reader.
     pub read_timeout: Duration,
     /// Key of the Redis hash to which a config reader's settings are published.

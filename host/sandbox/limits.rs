@@ -30,6 +30,11 @@ impl RunLimiter {
         Self { memory_bytes_max, memory_bytes: 0, table_elements: 0, refused: false }
     }
 
+    /// Counts on for one more run in the same instance.
+    pub(super) fn renew(&mut self) {
+        self.refused = false;
+    }
+
     /// Whether the run asked for more than it may have.
     pub(super) fn refused(&self) -> bool {
         self.refused

@@ -47,6 +47,8 @@ pub struct Terms {
     pub limits: Limits,
     /// Static settings.
     pub config: Arc<BTreeMap<String, String>>,
+    /// Runs of a worker in one instance: 1 for a fresh one each time.
+    pub reuse: u32,
 }
 
 /// Everything that is wrong with a component.
@@ -69,6 +71,8 @@ pub struct Version {
     pub(super) logs: bool,
     /// Its runs tell about their jobs.
     pub(super) tells: bool,
+    /// Runs in one instance.
+    pub(super) reuse: u32,
     digest: String,
 }
 
@@ -109,8 +113,8 @@ impl Sandbox {
             read_only: terms.kind == Kind::ConfigReader,
             voice,
         };
-        let core = self.core.clone();
-        let version = Version { core, scope: Arc::new(scope), entry, logs, tells, digest };
+        let (core, reuse) = (self.core.clone(), terms.reuse);
+        let version = Version { core, scope: Arc::new(scope), entry, logs, tells, reuse, digest };
         version.start_once()?;
         Ok(version)
     }

@@ -1,4 +1,5 @@
-//! One run: a fresh store, one call, one outcome. Nothing of it is left when it ends.
+//! One run: a store, one call, one outcome. Nothing of it is left when it ends, unless its instance is kept for the next
+//! one (`instance`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use wasmtime::Store;
 
 use super::binding::batch::sandhog::worker::handler::JobParam as BatchJob;
 use super::binding::worker::exports::sandhog::worker::handler::Job;
+use super::instance::{Exports, Instance};
 use super::limits::RunLimiter;
 use super::load::{Entry, Version};
 use super::outcome::{Outcome, tidy};
@@ -113,11 +115,22 @@ impl BatchReport {
 impl Version {
     /// Runs one job in a sandbox of its own.
     pub async fn run_job(&self, job: JobCall<'_>, context: &RunContext) -> RunReport {
+        self.run_job_in(&mut None, job, context).await
+    }
+
+    /// Runs one job in the instance that was kept, or a fresh one, and keeps it for the next job if it may have one.
+    pub async fn run_job_in(
+        &self,
+        kept: &mut Option<Instance>,
+        job: JobCall<'_>,
+        context: &RunContext,
+    ) -> RunReport {
         let Entry::Worker(worker) = &self.entry else {
             return RunReport::host_fault("it takes no single jobs");
         };
         let _running = self.core.ticker.enter();
-        let mut store = self.store(Some((context.link.clone(), &context.plan)), &context.settings, job.id);
+        let mut instance = self.ready(kept, context, job.id);
+        let Instance { store, exports, .. } = &mut instance;
         if self.tells {
             store.data_mut().view.let_tell(job.id, context.board.clone());
         }
@@ -132,22 +145,36 @@ impl Version {
         };
         // Around everything, because a timeout inside may never be polled. Dropping the store stops the guest.
         let ended = timeout(context.timeout, async {
-            let instance = worker.instantiate_async(&mut store).await?;
-            instance.sandhog_worker_handler().call_handle(&mut store, param).await
+            if exports.is_none() {
+                *exports = Some(Exports::Worker(worker.instantiate_async(&mut *store).await?));
+            }
+            let Some(Exports::Worker(exports)) = exports else { unreachable!("an instance of a worker") };
+            exports.sandhog_worker_handler().call_handle(&mut *store, param).await
         })
         .await;
         let outcome = match ended {
             Ok(Ok(answer)) => Outcome::answered(answer),
-            Ok(Err(error)) => self.broke(&error, &store),
+            Ok(Err(error)) => self.broke(&error, store),
             Err(_) => Outcome::TimedOut,
         };
         let pending = if outcome == Outcome::Done { store.data_mut().view.finish() } else { None };
         let result = if outcome == Outcome::Done { store.data_mut().view.take_result() } else { None };
-        RunReport { result, ..RunReport::new(outcome, pending, store) }
+        let well = matches!(outcome, Outcome::Done | Outcome::Discarded(_));
+        RunReport { result, ..self.close(instance, (outcome, pending), well, kept) }
     }
 
     /// Runs many jobs, at least one, in one call and a sandbox of its own.
     pub async fn run_batch(&self, jobs: &[JobCall<'_>], context: &RunContext) -> BatchReport {
+        self.run_batch_in(&mut None, jobs, context).await
+    }
+
+    /// Runs many jobs, at least one, in one call, as `run_job_in` does one.
+    pub async fn run_batch_in(
+        &self,
+        kept: &mut Option<Instance>,
+        jobs: &[JobCall<'_>],
+        context: &RunContext,
+    ) -> BatchReport {
         let (Entry::Batch(worker), Some(first)) = (&self.entry, jobs.first()) else {
             return BatchReport { run: RunReport::host_fault("it takes no batches"), answers: Vec::new() };
         };
@@ -156,11 +183,17 @@ impl Version {
             1 => first.id.to_owned(),
             more => format!("{}+{}", first.id, more - 1),
         };
-        let mut store = self.store(Some((context.link.clone(), &context.plan)), &context.settings, &named);
+        let mut instance = self.ready(kept, context, &named);
+        let Instance { store, exports, .. } = &mut instance;
         let params: Vec<BatchJob<'_>> = jobs.iter().map(batch_job).collect();
         let ended = timeout(context.timeout, async {
-            let instance = worker.instantiate_async(&mut store).await?;
-            instance.sandhog_worker_batch_handler().call_handle_batch(&mut store, &params).await
+            if exports.is_none() {
+                *exports = Some(Exports::Batch(worker.instantiate_async(&mut *store).await?));
+            }
+            let Some(Exports::Batch(exports)) = exports else {
+                unreachable!("an instance of a batch worker")
+            };
+            exports.sandhog_worker_batch_handler().call_handle_batch(&mut *store, &params).await
         })
         .await;
         let mut answers = Vec::new();
@@ -174,11 +207,13 @@ impl Version {
                 let reason = format!("the guest gave {given} answers for {wanted} jobs");
                 Outcome::Trapped { reason, backtrace: String::new() }
             }
-            Ok(Err(error)) => self.broke(&error, &store),
+            Ok(Err(error)) => self.broke(&error, store),
             Err(_) => Outcome::TimedOut,
         };
         let pending = answers.contains(&Outcome::Done).then(|| store.data_mut().view.finish()).flatten();
-        BatchReport { run: RunReport::new(outcome, pending, store), answers }
+        let ended_well = |answer: &Outcome| matches!(answer, Outcome::Done | Outcome::Discarded(_));
+        let well = outcome == Outcome::Done && answers.iter().all(ended_well);
+        BatchReport { run: self.close(instance, (outcome, pending), well, kept), answers }
     }
 
     /// Asks a config reader for its settings.
@@ -204,8 +239,28 @@ impl Version {
             Err(_) => Err(Outcome::TimedOut.reason().into_owned()),
         };
         let reads = store.data_mut().view.take_reads();
-        let report = RunReport::new(Outcome::Done, None, store);
-        ConfigReport { settings, reads, usage: report.usage }
+        let usage = store.data().view.usage();
+        let log = store.data().view.log().cloned();
+        drop(store);
+        log.map(|log| log.finish());
+        ConfigReport { settings, reads, usage }
+    }
+
+    /// The end of a run: its figures, and what becomes of its instance.
+    fn close(
+        &self,
+        instance: Instance,
+        (outcome, pending): (Outcome, Option<Pending>),
+        well: bool,
+        kept: &mut Option<Instance>,
+    ) -> RunReport {
+        let state = instance.store.data();
+        let (usage, memory_peak_bytes) = (state.view.usage(), state.limiter.memory_bytes());
+        let log = state.view.log().cloned();
+        // Unfinished lines are logged when an instance goes, and when it rests.
+        self.keep(instance, well, kept);
+        let log_dropped_bytes = log.map_or(0, |log| log.finish());
+        RunReport { outcome, pending, result: None, usage, memory_peak_bytes, log_dropped_bytes }
     }
 
     /// A store for one run. Without a reach nothing outside can be reached.
@@ -215,9 +270,7 @@ impl Version {
         settings: &Arc<BTreeMap<String, String>>,
         job: &str,
     ) -> Store<RunState> {
-        let log = self.logs.then(|| GuestLog::new(&self.scope, job));
-        let (link, plan) = reach.map_or((None, &Plan::Immediate), |(link, plan)| (Some(link), plan));
-        let view = View::new(self.scope.clone(), link, settings.clone(), log, plan);
+        let view = self.view(reach, settings, job);
         let memory_bytes_max = self.scope.limits.memory_bytes;
         let limiter = RunLimiter::new(memory_bytes_max);
         let mut store = Store::new(&self.core.engine, RunState { view, limiter, wasi: None });
@@ -227,6 +280,18 @@ impl Version {
         let call_bytes_max = self.scope.limits.call_bytes_max();
         store.set_hostcall_fuel(usize::try_from(call_bytes_max).unwrap_or(usize::MAX));
         store
+    }
+
+    /// What a run can reach.
+    pub(super) fn view(
+        &self,
+        reach: Option<(Link, &Plan)>,
+        settings: &Arc<BTreeMap<String, String>>,
+        job: &str,
+    ) -> View {
+        let log = self.logs.then(|| GuestLog::new(&self.scope, job));
+        let (link, plan) = reach.map_or((None, &Plan::Immediate), |(link, plan)| (Some(link), plan));
+        View::new(self.scope.clone(), link, settings.clone(), log, plan)
     }
 
     /// What an error of the engine in a run means.
@@ -245,16 +310,6 @@ impl RunReport {
             memory_peak_bytes: 0,
             log_dropped_bytes: 0,
         }
-    }
-
-    fn new(outcome: Outcome, pending: Option<Pending>, store: Store<RunState>) -> Self {
-        let usage = store.data().view.usage();
-        let memory_peak_bytes = store.data().limiter.memory_bytes();
-        let log = store.data().view.log().cloned();
-        // Unfinished lines are logged when the store goes.
-        drop(store);
-        let log_dropped_bytes = log.map_or(0, |log| log.finish());
-        Self { outcome, pending, result: None, usage, memory_peak_bytes, log_dropped_bytes }
     }
 }
 

@@ -2,7 +2,7 @@
 //! stderr go to the run's log, there are no files, sockets, arguments or environment.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ const LINE_BYTES_MAX: usize = 4 * 1024;
 pub(super) struct Wasi {
     ctx: WasiCtx,
     table: ResourceTable,
+    streams: [GuestStream; 2],
 }
 
 impl Wasi {
@@ -34,11 +35,23 @@ impl Wasi {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let mut builder = WasiCtx::builder();
-        builder.stdout(GuestStream::new(log, Level::Info, "stdout"));
-        builder.stderr(GuestStream::new(log, Level::Warn, "stderr"));
+        let streams =
+            [GuestStream::new(log, Level::Info, "stdout"), GuestStream::new(log, Level::Warn, "stderr")];
+        builder.stdout(streams[0].clone());
+        builder.stderr(streams[1].clone());
         builder.max_random_size(RANDOM_BYTES_MAX);
         builder.allow_tcp(false).allow_udp(false);
-        Self { ctx: builder.build(), table }
+        Self { ctx: builder.build(), table, streams }
+    }
+
+    /// Logs what has no end yet as it is.
+    pub(super) fn flush(&self) {
+        self.streams.iter().for_each(|stream| stream.lines().flush());
+    }
+
+    /// From now on it is another job that speaks.
+    pub(super) fn log_to(&self, log: &GuestLog) {
+        self.streams.iter().for_each(|stream| stream.lines().log = log.clone());
     }
 
     pub(super) fn view(&mut self) -> WasiCtxView<'_> {
@@ -64,7 +77,11 @@ impl GuestStream {
     }
 
     fn take(&self, bytes: &[u8]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
+        self.lines().take(bytes);
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,6 +97,13 @@ impl Lines {
         }
     }
 
+    /// Logs what has no end yet as it is.
+    fn flush(&mut self) {
+        if !self.unfinished.is_empty() {
+            self.log_unfinished();
+        }
+    }
+
     fn log_unfinished(&mut self) {
         let line = self.unfinished.strip_suffix(b"\n").unwrap_or(&self.unfinished);
         self.log.line(self.level, self.name, &String::from_utf8_lossy(line));
@@ -89,9 +113,7 @@ impl Lines {
 
 impl Drop for Lines {
     fn drop(&mut self) {
-        if !self.unfinished.is_empty() {
-            self.log_unfinished();
-        }
+        self.flush();
     }
 }
 

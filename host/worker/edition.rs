@@ -108,6 +108,12 @@ impl Editions {
         &self.current
     }
 
+    /// The versions that new runs take.
+    pub(super) fn versions(&self) -> impl Iterator<Item = &Version> {
+        let canary = self.canary.iter().map(|(canary, _)| canary);
+        std::iter::once(&self.current).chain(canary).map(|edition| &*edition.version)
+    }
+
     /// The same, with `canary` for `share` (0 to 1) of the runs.
     pub fn with_canary(&self, canary: Arc<Edition>, share: f64) -> Self {
         Self { current: self.current.clone(), canary: Some((canary, share)) }

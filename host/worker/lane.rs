@@ -5,16 +5,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use super::counters::Counters;
 use super::desk::Desk;
 use super::edition::{Edition, Editions};
 use super::executor::Share;
 use super::precedence::Precedence;
+use super::sandboxes::{Place, Sandboxes};
 use crate::job::name::QueueName;
 use crate::job::store::{Delivery, JobStore};
-use crate::sandbox::{Contention, Foresight};
+use crate::sandbox::{Contention, Foresight, Instance};
 use crate::storage::link::Link;
 
 /// Told of every run: for measuring.
@@ -54,7 +55,7 @@ pub struct Lane {
     /// What queues of this host know of each other's priorities.
     pub precedence: Arc<Precedence>,
     /// Sandboxes of the whole host: a run waits for one rather than fail.
-    pub sandboxes: Arc<Semaphore>,
+    pub sandboxes: Arc<Sandboxes>,
     /// What happened.
     pub counters: Arc<Counters>,
     /// Who measures, if anybody.
@@ -89,7 +90,7 @@ pub struct LaneParts {
     /// What queues of this host know of each other's priorities.
     pub precedence: Arc<Precedence>,
     /// Sandboxes of the whole host.
-    pub sandboxes: Arc<Semaphore>,
+    pub sandboxes: Arc<Sandboxes>,
     /// Who measures, if anybody.
     pub observer: Option<Observer>,
 }
@@ -124,6 +125,18 @@ impl Lane {
     pub fn exchange(&self, editions: Editions) {
         self.share.weigh(editions.current().policy.weight);
         self.editions.store(Arc::new(editions));
+        self.sandboxes.let_go(&self.plugin, |instance| self.offers(instance));
+    }
+
+    /// Gives back a runner's place.
+    pub(super) fn leave(&self, mut place: Place) {
+        place.instance.take_if(|instance| !self.offers(instance));
+        self.sandboxes.give_back(place);
+    }
+
+    /// Whether runs still take the version of this instance.
+    fn offers(&self, instance: &Instance) -> bool {
+        self.editions.load().versions().any(|version| instance.is_of(version))
     }
 
     /// What new runs take.

@@ -20,7 +20,7 @@ use crate::job::store::{Claimed, Delivery};
 use crate::sandbox::load::Kind;
 use crate::sandbox::outcome::Outcome;
 use crate::sandbox::run::{JobCall, RunContext, RunReport};
-use crate::sandbox::{Atomic, Board, Drained, Isolation, Pending, Plan, Pops, Take, Takings};
+use crate::sandbox::{Atomic, Board, Drained, Instance, Isolation, Pending, Plan, Pops, Take, Takings};
 
 /// Runs after which a runner lets other tasks have the thread, though none of its guests had to wait.
 const RUNS_PER_TURN: u32 = 16;
@@ -53,35 +53,35 @@ pub(super) async fn run(lane: Arc<Lane>) {
     };
     let mut ended = None;
     let mut runs = 0;
-    let mut sandbox = lane.sandboxes.acquire().await;
+    let mut place = lane.sandboxes.take(&edition.version).await;
     while let Some(job) = lane.desk.next(ended.take(), &brake) {
         // Fixed here for the whole run, whatever is swapped meanwhile.
         let edition = lane.next_edition();
         runs += 1;
         let end = if edition.version.kind() == Kind::BatchWorker {
             if seat.begin_batch(job, &edition) {
-                drop(sandbox);
+                lane.leave(place);
                 seat.gather(&edition).await;
-                sandbox = lane.sandboxes.acquire().await;
+                place = lane.sandboxes.take(&edition.version).await;
             }
-            let ends = seat.run_batch(&edition).await;
+            let ends = seat.run_batch(&edition, &mut place.instance).await;
             lane.desk.hand_in_all(ends);
             None
         } else {
-            Some(seat.run(job, edition).await)
+            Some(seat.run(job, edition, &mut place.instance).await)
         };
         if runs % RUNS_PER_TURN == 0 {
             // Handed in before the pause: a runner stopped there would forget the end it holds.
             end.into_iter().for_each(|end| lane.desk.hand_in(end));
-            drop(sandbox);
+            lane.leave(place);
             tokio::task::yield_now().await;
             // Behind whoever waits: a lane with a backlog must not keep its sandboxes for ever.
-            sandbox = lane.sandboxes.acquire().await;
+            place = lane.sandboxes.take(&lane.current().version).await;
         } else {
             ended = end;
         }
     }
-    drop(sandbox);
+    lane.leave(place);
     seat.left = true;
 }
 
@@ -101,7 +101,7 @@ struct Seat<'a> {
 }
 
 impl Seat<'_> {
-    async fn run(&mut self, job: Job, edition: Arc<Edition>) -> Ended {
+    async fn run(&mut self, job: Job, edition: Arc<Edition>, kept: &mut Option<Instance>) -> Ended {
         if let Some(observer) = &self.lane.observer {
             observer.started(&job.claimed.payload);
         }
@@ -115,7 +115,7 @@ impl Seat<'_> {
             if let Some(patience) = patience {
                 tokio::time::sleep(patience).await;
             }
-            edition.version.run_job(call, &self.context).await
+            edition.version.run_job_in(kept, call, &self.context).await
         };
         let report = tokio::select! {
             biased;

@@ -22,7 +22,7 @@ fn check_says_what_loading_would() {
     program.file("core.toml", MANIFEST);
     program.file("bad.wasm", "(component)");
     program
-        .file("bad.toml", "kind = \"wroker\"\n\n[[consume]]\nqeue = \"orders\"\n\n[instances]\nreuse = 4\n");
+        .file("bad.toml", "kind = \"wroker\"\n\n[[consume]]\nqeue = \"orders\"\n\n[instances]\nreuse = 0\n");
     program.file("reader.toml", "kind = \"config-reader\"\n");
     program.file("trap.wasm", guest::worker("", "(func $boom unreachable) (start $boom)", "(i32.const 0)"));
     program.file("trap.toml", MANIFEST);
@@ -50,7 +50,7 @@ fn check_says_what_loading_would() {
         $ sandhog check bad.wasm
         bad.toml:1: `kind` is "wroker"; it must be "worker" or "config-reader"; did you mean "worker"?
         bad.toml:4: unknown field `consume.qeue`; did you mean `queue`?
-        bad.toml:7: `instances.reuse` above 1 is not yet supported; write 1 or leave it out
+        bad.toml:7: `instances.reuse` is 0; it must be at least 1
         --- stderr
         sandhog: plugin `bad` would be refused
         --- exit code 2

@@ -108,6 +108,7 @@ pub fn terms() -> Terms {
         grants: Arc::default(),
         limits: Limits::default(),
         config: Arc::default(),
+        reuse: 1,
     }
 }
 

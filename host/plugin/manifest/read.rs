@@ -50,11 +50,7 @@ pub(super) fn manifest(origin: &str, text: &str, ceilings: &Ceilings) -> Result<
     }
     let config = static_settings(root.table("config"), &grants);
     let limits = limits(root.table("limits"), reader, ceilings);
-    let mut instances = root.table("instances");
-    if instances.integer("reuse", 1..=u32::MAX, 1).is_some_and(|reuse| reuse > 1) {
-        instances.refuse("reuse", "above 1 is not yet supported; write 1 or leave it out");
-    }
-    instances.finish();
+    let reuse = reuse(&mut root, reader);
     let canary = canary(&mut root, reader);
     root.not_yet("engine", "leave it out: there is one profile");
     root.finish();
@@ -71,6 +67,7 @@ pub(super) fn manifest(origin: &str, text: &str, ceilings: &Ceilings) -> Result<
         grants,
         config,
         limits,
+        reuse,
         read_timeout,
         publish,
         canary,
@@ -119,6 +116,18 @@ fn canary(root: &mut Table<'_>, reader: bool) -> Option<Canary> {
         length: length.unwrap_or(MINUTES),
         max_failure_rate: max_failure_rate.unwrap_or(0.05),
     })
+}
+
+/// Runs in one instance.
+fn reuse(root: &mut Table<'_>, reader: bool) -> u32 {
+    if reader {
+        root.misplaced("instances", "is for workers; a config reader starts afresh each time");
+        return 1;
+    }
+    let mut table = root.table("instances");
+    let reuse = table.integer("reuse", 1..=u64::from(u32::MAX), 1);
+    table.finish();
+    reuse.and_then(|reuse| u32::try_from(reuse).ok()).unwrap_or(1)
 }
 
 fn effects(root: &mut Table<'_>, reader: bool) -> EffectsMode {

@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{Seat, fail, headers, patience, to_commit};
 use crate::job::envelope::SINGLE;
 use crate::job::store::Delivery;
-use crate::sandbox::Drained;
 use crate::sandbox::outcome::Outcome;
 use crate::sandbox::run::{BatchReport, JobCall};
+use crate::sandbox::{Drained, Instance};
 use crate::worker::desk::{End, Ended, Job, Waits};
 use crate::worker::edition::Edition;
 
@@ -54,7 +54,11 @@ impl Seat<'_> {
     }
 
     /// Runs the jobs it has; an end for each, or one for those that end with one commit.
-    pub(super) async fn run_batch(&mut self, edition: &Arc<Edition>) -> Vec<Ended> {
+    pub(super) async fn run_batch(
+        &mut self,
+        edition: &Arc<Edition>,
+        kept: &mut Option<Instance>,
+    ) -> Vec<Ended> {
         if let Some(observer) = &self.lane.observer {
             self.held.iter().for_each(|job| observer.started(&job.claimed.payload));
         }
@@ -68,7 +72,7 @@ impl Seat<'_> {
             if conflicts > 1 {
                 sleep(patience(conflicts)).await;
             }
-            edition.version.run_batch(&calls, &self.context).await
+            edition.version.run_batch_in(kept, &calls, &self.context).await
         };
         let report = tokio::select! {
             biased;
