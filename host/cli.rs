@@ -18,6 +18,7 @@ mod hosts;
 mod invoke;
 mod jobs;
 mod keygen;
+mod new;
 mod output;
 mod plugins;
 mod private_redis;
@@ -58,6 +59,7 @@ enum Command {
     Run(run::Args),
     Dev(dev::Args),
     Demo(demo::Args),
+    New(new::Args),
     Check(check::Args),
     Acl(acl::Args),
     Invoke(Box<invoke::Args>),
@@ -104,6 +106,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Run(args) => wait_for(run::run(args, &context)),
         Command::Dev(args) => wait_for(dev::run(args, &context)),
         Command::Demo(args) => wait_for(demo::run(args, &context)),
+        Command::New(args) => new::run(&args, &context),
         Command::Check(args) => check::run(&args, &context),
         Command::Acl(args) => acl::run(&args, &context),
         Command::Invoke(args) => wait_for(invoke::run(*args, &context)),

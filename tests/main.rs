@@ -44,6 +44,8 @@ mod ledger;
 mod limits;
 // What loading refuses, in the exact words.
 mod load;
+// Projects of workers as `sandhog new` makes them: built, tested, run.
+mod new;
 // Queues, plugins and hosts that are held.
 mod pause;
 // Plain Redis clients on the same lists and keys.

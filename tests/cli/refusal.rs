@@ -19,6 +19,7 @@ fn help_lists_the_commands() {
       run           Serves the queues of all plugins of the folder until SIGTERM or SIGINT
       dev           Runs a host with a private Redis, and loads plugins anew when their files change
       demo          Shows what Sandhog promises, on a Redis of its own, and counts whether it held
+      new           Makes a project for a plugin, in the language you like
       check         Says whether plugins would be loaded, and if not, everything that is wrong with them
       acl           Prints the line that gives a Redis user what a plugin's manifest grants
       invoke        Runs a worker on one payload, or a config reader, and tells what it would change
