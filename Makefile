@@ -4,35 +4,39 @@
 CARGO ?= cargo
 BINARY = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug/sandhog
 
-.PHONY: help demo test chaos fuzz bench guests lint build redis python
+.PHONY: help demo test chaos fuzz bench guests rust-guests lint build redis python
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: redis guests ## the guided tour: a private Redis, the example plugins, 10,000 orders, a killed host
+demo: redis rust-guests ## the guided tour: a private Redis, the example plugins, 10,000 orders, a killed host
 	@$(BINARY) demo
 
 test: redis guests python ## everything that is tested (arguments for `cargo test`: make test ARGS=...)
 	@scripts/guests.sh test
+	@scripts/guests.sh languages test $(BINARY)
 	@$(CARGO) test $(ARGS)
 
 MINUTES ?= 30
 SEED ?= 7
 
-chaos: redis guests ## faults strike a ledger, MINUTES=30 SEED=7; ends with 1 when its books are wrong (ARGS="--help")
+chaos: redis rust-guests ## faults strike a ledger, MINUTES=30 SEED=7; ends with 1 when its books are wrong (ARGS="--help")
 	@$(CARGO) test --quiet --locked --test chaos -- --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 TIME ?= 60
 
-fuzz: redis guests ## fuzzes what reads foreign bytes, TIME=60 seconds each; TARGETS="calls" chooses (fuzz/README.md)
+fuzz: redis rust-guests ## fuzzes what reads foreign bytes, TIME=60 seconds each; TARGETS="calls" chooses (fuzz/README.md)
 	@scripts/fuzz.sh $(BINARY) $(TIME) $(TARGETS)
 
-bench: redis guests ## the standard workload against a private Redis, release build
+bench: redis rust-guests ## the standard workload against a private Redis, release build
 	@$(CARGO) build --release
 	@$(subst /debug/,/release/,$(BINARY)) bench $(ARGS)
 
-guests: build ## the example plugins as components, in guest-examples/built
+guests: rust-guests ## the example plugins in every language as components: guest-examples/built, and a build/ each
+	@scripts/guests.sh languages build $(BINARY)
+
+rust-guests: build
 	@scripts/guests.sh build $(BINARY)
 
 lint: ## formatting, lints of host and guests, documentation, all with warnings as errors

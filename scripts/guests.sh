@@ -4,6 +4,9 @@
 #   scripts/guests.sh build SANDHOG   core modules, made into components by the program SANDHOG, in
 #                                     guest-examples/built/ (those with a manifest) and built/probes/ (the others)
 #   scripts/guests.sh test            unit tests of their pure parts, on this machine
+#   scripts/guests.sh languages build|test SANDHOG
+#                                     the examples in other languages, each by its own Makefile, which sets up what it
+#                                     needs in $GUEST_TOOLS (by default target/tools)
 #   scripts/guests.sh lint            clippy with warnings as errors, with the toolchain of the host program
 set -euo pipefail
 
@@ -51,6 +54,22 @@ unit_tests() {
   cargo test --quiet --release --locked --lib --target "$(this_machine)" -p guest -p chaos-ledger -p orders -p probe -p site-settings
 }
 
+# One language that cannot be built must not hide the others.
+languages() { # TARGET SANDHOG
+  local folder failed=() target=$1 sandhog
+  sandhog=$(realpath "$2")
+  export SANDHOG=$sandhog TOOLS=${GUEST_TOOLS:-$PWD/target/tools}
+  for folder in guest-examples/*/*/Makefile; do
+    [ -e "$folder" ] || continue
+    folder=$(dirname "$folder")
+    make --no-print-directory --silent -C "$folder" "$target" SANDHOG="$SANDHOG" TOOLS="$TOOLS" || failed+=("$folder")
+  done
+  for folder in "${failed[@]}"; do
+    echo "$folder: see above; try \`make -C $folder $target SANDHOG=$sandhog\`" >&2
+  done
+  [ ${#failed[@]} = 0 ]
+}
+
 lint() {
   export CARGO_TARGET_DIR=$CARGO_TARGET_DIR/lint
   cd guest-examples
@@ -62,6 +81,7 @@ this_machine() { "${RUSTC:-rustc}" -vV | sed -n 's/^host: //p'; }
 case ${1:-} in
 build) build "${2:?the path of the program sandhog}" ;;
 test) unit_tests ;;
+languages) languages "${2:?build or test}" "${3:?the path of the program sandhog}" ;;
 lint) lint ;;
-*) echo "usage: scripts/guests.sh build SANDHOG | test | lint" >&2; exit 2 ;;
+*) echo "usage: scripts/guests.sh build SANDHOG | test | languages build|test SANDHOG | lint" >&2; exit 2 ;;
 esac

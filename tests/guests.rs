@@ -1,5 +1,6 @@
 //! The example guests, each run as a plugin with its own manifest against a real Redis.
 
+mod languages;
 mod ledger;
 mod orders;
 mod probes;
