@@ -7,7 +7,8 @@
 #   scripts/guests.sh languages build|test SANDHOG
 #                                     the examples in other languages, each by its own Makefile, which sets up what it
 #                                     needs in $GUEST_TOOLS (by default target/tools)
-#   scripts/guests.sh lint            clippy with warnings as errors, with the toolchain of the host program
+#   scripts/guests.sh lint            clippy and documentation with warnings as errors, and the examples in it, with the
+#                                     toolchain of the host program
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -51,7 +52,7 @@ unit_tests() {
   # The profile of the build, so that the macros' own build is shared, without its slow optimisations.
   export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
   cd guest-examples
-  cargo test --quiet --release --locked --lib --target "$(this_machine)" -p guest -p chaos-ledger -p orders -p probe -p site-settings
+  cargo test --quiet --release --locked --lib --target "$(this_machine)" -p sandhog-guest --features sandhog-guest/serde -p chaos-ledger -p orders -p probe -p site-settings
 }
 
 # One language that cannot be built must not hide the others.
@@ -74,6 +75,8 @@ lint() {
   export CARGO_TARGET_DIR=$CARGO_TARGET_DIR/lint
   cd guest-examples
   cargo clippy --quiet --locked --all-targets --target "$(this_machine)" -- -D warnings
+  cargo test --quiet --locked --doc -p sandhog-guest --all-features --target "$(this_machine)"
+  RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps -p sandhog-guest --all-features --target "$(this_machine)"
 }
 
 this_machine() { "${RUSTC:-rustc}" -vV | sed -n 's/^host: //p'; }

@@ -12,7 +12,7 @@
 //! `ok`.
 
 // Links the allocator.
-use guest as _;
+use sandhog_guest as _;
 
 use exports::sandhog::worker::batch_handler::{Failure, Guest, Job};
 use sandhog::worker::handler::RetryOptions;

@@ -5,7 +5,7 @@
 //! from inside, goes to the list `ledger-violations`; what is lost or doubled shows from outside.
 
 // Links the allocator.
-use guest as _;
+use sandhog_guest as _;
 
 mod book;
 mod order;

@@ -6,7 +6,7 @@
 //! after it has written.
 
 // Links the allocator.
-use guest as _;
+use sandhog_guest as _;
 
 use exports::sandhog::worker::handler::{Failure, Guest, Job, RetryOptions};
 use sandhog::worker::types::Error;

@@ -1,17 +1,9 @@
 //! A queue worker that does nothing: the benchmark's guest, and the shortest there is.
 
-// Links the allocator.
-use guest as _;
+use sandhog_guest::{Failure, Job};
 
-use exports::sandhog::worker::handler::{Failure, Guest, Job};
+sandhog_guest::worker!(handle);
 
-wit_bindgen::generate!({ path: "../../../wit", world: "queue-worker", generate_all });
-export!(Noop);
-
-struct Noop;
-
-impl Guest for Noop {
-    fn handle(_job: Job) -> Result<(), Failure> {
-        Ok(())
-    }
+fn handle(_job: Job) -> Result<(), Failure> {
+    Ok(())
 }

@@ -7,15 +7,16 @@
 //! set only if there is none: of two jobs that try it at the same time one is committed; the other runs again, and
 //! finds the marker.
 
+use std::time::Duration;
+
+use sandhog_guest::{Result, kv, queue};
 use serde_json::json;
 
 use crate::order::Order;
-use crate::sandhog::worker::types::Error;
-use crate::sandhog::worker::{kv, queue};
 use crate::settings::Settings;
 
 /// How long an order is remembered.
-const SEEN_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+const SEEN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What became of an order.
 pub(crate) enum Booking {
@@ -26,23 +27,17 @@ pub(crate) enum Booking {
 }
 
 /// Books `order` unless it was booked before.
-pub(crate) fn book(job: &str, order: &Order, settings: &Settings) -> Result<Booking, String> {
-    if mark(job, order).map_err(said)? {
-        write(order, settings).map_err(said)?;
+pub(crate) fn book(job: &str, order: &Order, settings: &Settings) -> Result<Booking> {
+    if kv::set_if_absent(&format!("order:seen:{}", order.id), job, Some(SEEN))? {
+        write(order, settings)?;
         Ok(Booking::First)
     } else {
-        kv::add("orders:duplicates", 1).map_err(said)?;
+        kv::add("orders:duplicates", 1)?;
         Ok(Booking::Duplicate)
     }
 }
 
-/// Whether this job is the first one with this order.
-fn mark(job: &str, order: &Order) -> Result<bool, Error> {
-    let options = kv::SetOptions { ttl_ms: Some(SEEN_MS), condition: kv::Condition::IfAbsent };
-    kv::set_with(&format!("order:seen:{}", order.id), job.as_bytes(), options)
-}
-
-fn write(order: &Order, settings: &Settings) -> Result<(), Error> {
+fn write(order: &Order, settings: &Settings) -> Result<()> {
     kv::add(&format!("total:{}", order.customer), order.amount_cents)?;
     kv::add("total:all", order.amount_cents)?;
     kv::add("orders:count", 1)?;
@@ -53,15 +48,6 @@ fn write(order: &Order, settings: &Settings) -> Result<(), Error> {
         "currency": settings.currency,
         "greeting": settings.greeting,
     });
-    queue::push("receipts", receipt.to_string().as_bytes())?;
+    queue::push("receipts", receipt.to_string())?;
     Ok(())
-}
-
-fn said(error: Error) -> String {
-    match error {
-        Error::Denied(name) => format!("the grants do not cover `{name}`"),
-        Error::WrongType(key) => format!("`{key}` holds something else"),
-        Error::Quota(bound) => format!("the bound `{bound}` was passed"),
-        Error::Unavailable(reason) => reason,
-    }
 }

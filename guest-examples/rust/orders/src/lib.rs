@@ -9,44 +9,29 @@
 //! | above `site-settings.max_amount_cents` | retry: an operator may raise the maximum meanwhile |
 //! | not JSON, a field missing or empty, an amount of zero or less | bury: it will never be better |
 //! | Redis did not answer | retry |
-
-// Links the allocator.
-use guest as _;
+//! | a key that is no counter, a grant that is missing | bury: see `sandhog_guest::Error` |
 
 mod ledger;
 mod order;
 mod settings;
 
-use exports::sandhog::worker::handler::{Failure, Guest, Job, RetryOptions};
 use ledger::Booking;
 use order::Order;
+use sandhog_guest::{Failure, Job, log};
 use settings::Settings;
-use wasi::logging::logging::{Level, log};
 
-wit_bindgen::generate!({ path: "../../../wit", world: "queue-worker", generate_all });
-export!(Orders);
+sandhog_guest::worker!(handle);
 
-struct Orders;
-
-impl Guest for Orders {
-    fn handle(job: Job) -> Result<(), Failure> {
-        let order = Order::parse(&job.payload).map_err(Failure::Bury)?;
-        let settings = Settings::read().map_err(later)?;
-        if order.amount_cents > settings.max_amount_cents {
-            let (amount, max) = (order.amount_cents, settings.max_amount_cents);
-            return Err(later(format!("amount {amount} is above the maximum of {max} for now")));
-        }
-        match ledger::book(&job.id, &order, &settings).map_err(later)? {
-            Booking::First => {}
-            Booking::Duplicate => {
-                log(Level::Info, "orders", &format!("order `{}` was booked before", order.id));
-            }
-        }
-        Ok(())
+fn handle(job: Job) -> Result<(), Failure> {
+    let order = Order::parse(&job.payload).map_err(Failure::bury)?;
+    let settings = Settings::read()?;
+    if order.amount_cents > settings.max_amount_cents {
+        let (amount, max) = (order.amount_cents, settings.max_amount_cents);
+        return Err(Failure::retry(format!("amount {amount} is above the maximum of {max} for now")));
     }
-}
-
-/// Run the job again, after the back-off of the manifest.
-fn later(reason: String) -> Failure {
-    Failure::Retry(RetryOptions { reason, after_ms: None })
+    match ledger::book(&job.id, &order, &settings)? {
+        Booking::First => {}
+        Booking::Duplicate => log::info!("order `{}` was booked before", order.id),
+    }
+    Ok(())
 }

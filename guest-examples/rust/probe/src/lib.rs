@@ -14,7 +14,7 @@
 //! The commands are in `calls` (each function of the WIT), `deeds` (hostile ones) and `run` (the rest).
 
 // Links the allocator.
-use guest as _;
+use sandhog_guest as _;
 
 mod calls;
 mod deeds;

@@ -8,7 +8,7 @@
 //! ```
 
 // Links the allocator.
-use guest as _;
+use sandhog_guest as _;
 
 mod preview1;
 
