@@ -9,6 +9,7 @@ mod ledger;
 mod load;
 mod neighbour;
 mod stage;
+mod start;
 mod swap;
 
 use std::path::{Path, PathBuf};
@@ -19,11 +20,14 @@ use hdrhistogram::Histogram;
 use sandhog::config::settings::Overrides;
 use sandhog::telemetry::Reader;
 use serde_json::{Value, json};
+use wasm_metadata::Producers;
 
-use crate::cli::argument;
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome};
+use crate::cli::{argument, text};
 
+/// Longest text about what a component was made with.
+const WORDS_MAX: usize = 40;
 /// Where `make guests` puts components: the one that does nothing, the one that books numbers.
 const NOOP: &str = "guest-examples/built/noop.wasm";
 const LEDGER: &str = "guest-examples/built/ledger.wasm";
@@ -38,6 +42,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "noop")]
     workload: Workload,
     /// Jobs to push; 100000 for `noop` and `ledger`, 500 for `idle-latency` when not given. Swaps for `swap`, 50.
+    /// Runs of each kind for `start`, 2000.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     jobs: Option<u64>,
     /// Bytes of a payload.
@@ -56,9 +61,12 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "atomic")]
     effects: Effects,
     /// The component that does the work; the example `ledger` for `ledger`, `noop` for the others when not given.
-    /// Given again, `swap` measures each.
+    /// Given again, `swap` and `start` measure each.
     #[arg(long, value_name = "FILE")]
     component: Vec<PathBuf>,
+    /// The job's bytes, for `start`.
+    #[arg(long, value_name = "BYTES", default_value = "")]
+    job: String,
     /// Where the guests are that attack, for `neighbour`.
     #[arg(long, value_name = "DIR", default_value = "guest-examples/built/probes")]
     probes: PathBuf,
@@ -94,6 +102,8 @@ enum Workload {
     Idle,
     /// A queue that never runs dry, whose handler is replaced again and again: gaps between the starts of runs.
     Swap,
+    /// A component alone: compiling, loading, its first run, runs in fresh instances and in one that is kept, memory.
+    Start,
     /// A good plugin beside a hostile one, attack after attack: what is left to the good one.
     Neighbour,
 }
@@ -122,23 +132,24 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         return Err(Failure::refused(format!("there is no component `{}`", missing.display()))
             .with_hint("build the examples with `make guests`, or name one with `--component FILE`"));
     }
-    if args.component.len() > 1 && args.workload != Workload::Swap {
-        return Err(Failure::refused("only the workload `swap` takes several components"));
+    if args.component.len() > 1 && !matches!(args.workload, Workload::Swap | Workload::Start) {
+        return Err(Failure::refused("only the workloads `swap` and `start` take several components"));
     }
     // A log line per load or stop has no place among figures.
     let quiet = Overrides { log_level: Some("error".to_owned()), ..Overrides::default() };
     context::start_logging(&context.settings_with(quiet)?, Reader::Watcher)?;
-    let (document, text) = match args.workload {
+    let (document, told) = match args.workload {
         Workload::Noop | Workload::Ledger => backlog::run(&args, context).await?,
         Workload::IdleLatency => latency::run(&args, context).await?,
         Workload::Idle => idle::run(&args, context).await?,
         Workload::Swap => swap::run(&args, context).await?,
+        Workload::Start => start::run(&args, context).await?,
         Workload::Neighbour => neighbour::run(&args, context).await?,
     };
     if context.out.is_json() {
         context.out.document(&document)?
     } else {
-        context.out.text(&text)?
+        context.out.text(&told)?
     }
     Ok(())
 }
@@ -181,4 +192,27 @@ fn per(amount: u64, parts: u64) -> f64 {
 /// One line of a report.
 fn line(name: &str, value: &str) -> String {
     format!("\x1b[1m{name:<12}\x1b[0m{value}\n")
+}
+
+/// Memory of this process, which is the host's; 0 where the system does not tell.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// What a component says it was written in, or else made with.
+fn made_with(component: &[u8]) -> String {
+    let producers = Producers::from_wasm(component).ok().flatten().unwrap_or_else(Producers::empty);
+    let names = |field| -> Vec<String> {
+        let names = producers.get(field);
+        names.map(|names| names.iter().map(|(name, _)| name.clone()).collect()).unwrap_or_default()
+    };
+    let mut words = names("language");
+    if words.is_empty() {
+        words = names("processed-by");
+        // Whatever the language, this one makes the component.
+        words.retain(|tool| tool != "wit-component");
+    }
+    text::visible(words.join(", ").as_bytes(), WORDS_MAX)
 }

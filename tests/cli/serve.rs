@@ -226,6 +226,38 @@ fn bench_measures_a_real_host() {
     assert!(idle["commands_per_queue_per_s"].as_f64().unwrap() < 2.0, "{idle}");
 }
 
+#[test]
+fn bench_tells_what_a_component_costs() {
+    let program = Program::alone();
+    let manifest = "kind = \"worker\"\n[[consume]]\nqueue = \"q\"\n";
+    program.file("noop.toml", manifest);
+    let noop = program.file("noop.wasm", guest::worker("", "", "(i32.const 0)")).display().to_string();
+    program.file("picky.toml", manifest);
+    let text = "(if (i32.ne (local.get $length) (i32.const 3)) (then unreachable)) (i32.const 0)";
+    let picky = program.file("picky.wasm", guest::worker("", "", text)).display().to_string();
+    let start = ["bench", "--workload", "start", "--jobs", "50", "--component", &noop, "--component", &picky];
+    let told = program.json(&[&start[..], &["--job", "abc"]].concat());
+    assert_eq!(
+        (&told["components"][0]["component"], &told["components"][1]["component"]),
+        (&json!("noop"), &json!("picky"))
+    );
+    for component in told["components"].as_array().unwrap() {
+        assert_eq!(component["memory_bytes"], 4 * 65_536);
+        for field in ["compile_ms", "load_ms", "first_run_ms"] {
+            assert!(component[field].as_f64().unwrap() > 0.0, "{field}: {told}");
+        }
+        assert!(
+            component["kept_run_ms"]["p50"].as_f64() <= component["fresh_run_ms"]["max"].as_f64(),
+            "{told}"
+        );
+    }
+    let said = program.transcript(&start);
+    assert!(
+        said.contains("`picky` does not complete the job: trapped") && said.contains("--job PAYLOAD"),
+        "{said}"
+    );
+}
+
 /// A coarse guard; figures come from the bench itself.
 #[test]
 fn a_good_plugin_goes_on_beside_a_hostile_one() {

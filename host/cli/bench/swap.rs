@@ -17,10 +17,9 @@ use sandhog::job::store::StoreError;
 use sandhog::plugin::release::Digest;
 use sandhog::worker::lane::Observe;
 use serde_json::{Value, json};
-use wasm_metadata::Producers;
 
 use super::stage::Stage;
-use super::{Args, line, micros, percentiles};
+use super::{Args, line, made_with, micros, percentiles, resident_kib};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::table::{Column, Table};
@@ -30,8 +29,6 @@ use crate::cli::{progress, text};
 const SWAPS: u64 = 50;
 /// Swaps whose time without any is measured for comparison, at the most.
 const CALM_MAX: u64 = 100;
-/// Longest text about what a component was made with.
-const WORDS_MAX: usize = 40;
 /// From the end of a swap to the next.
 const REST: Duration = Duration::from_millis(100);
 /// Entries that wait in the queue at the least and at the most.
@@ -218,35 +215,12 @@ async fn swap(folder: &Path, component: &[u8], host: &Host) -> Outcome<u64> {
     Ok(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX))
 }
 
-/// Memory of this process, which is the host's; 0 where the system does not tell.
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-}
-
 /// The same code as another version: with a custom section at its end that says `n`.
 fn variant(component: &[u8], n: u64) -> Vec<u8> {
     let mut variant = component.to_vec();
     variant.extend([0, 9, 0]);
     variant.extend(n.to_le_bytes());
     variant
-}
-
-/// What a component says it was written in, or else made with.
-fn made_with(component: &[u8]) -> String {
-    let producers = Producers::from_wasm(component).ok().flatten().unwrap_or_else(Producers::empty);
-    let names = |field| -> Vec<String> {
-        let names = producers.get(field);
-        names.map(|names| names.iter().map(|(name, _)| name.clone()).collect()).unwrap_or_default()
-    };
-    let mut words = names("language");
-    if words.is_empty() {
-        words = names("processed-by");
-        // Whatever the language, this one makes the component.
-        words.retain(|tool| tool != "wit-component");
-    }
-    text::visible(words.join(", ").as_bytes(), WORDS_MAX)
 }
 
 /// Keeps the queue from running dry; ends only when Redis does.
