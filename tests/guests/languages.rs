@@ -203,7 +203,7 @@ macro_rules! languages {
     };
 }
 
-languages!(rust);
+languages!(rust, python);
 
 #[test]
 fn every_language_is_tested_and_has_the_same_manifest() {
