@@ -1,10 +1,15 @@
-//! `sandhog new`: what it writes, what it refuses.
+//! `sandhog new`: what it writes, what it refuses; and of every language and kind a project that is built, tested and run.
+
+mod project;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use insta::assert_snapshot;
 
 use crate::support::program::Program;
+use project::{KINDS, LANGUAGES, Project, templates};
 
 #[test]
 fn what_cannot_be_a_project_is_refused_and_nothing_is_written() {
@@ -38,4 +43,135 @@ fn what_cannot_be_a_project_is_refused_and_nothing_is_written() {
     hint: a similar value exists: `c`
     --- exit code 2
     ");
+}
+
+#[test]
+fn a_project_is_the_templates_with_its_name_and_the_contract() {
+    let program = Program::alone();
+    fs::create_dir(program.folder().join("thumb-maker")).unwrap();
+    assert_snapshot!(program.transcript(&["new", "thumb-maker", "--lang", "rust"]), @r"
+    $ sandhog new thumb-maker --lang rust
+    made `thumb-maker/`, a worker in Rust: 35 files; its README.md is one screen
+    build and test it:  cd thumb-maker && make test
+    then run it there:  sandhog dev --plugins build
+    --- exit code 0
+    ");
+    let made = program.folder().join("thumb-maker");
+    let text = |file: &str| fs::read_to_string(made.join(file)).unwrap();
+    assert!(text("thumb-maker.toml").contains("queue = \"thumb-maker\""));
+    assert!(text("Makefile").contains("release/thumb_maker.wasm"));
+    let script = fs::metadata(made.join("scripts/guest-rust.sh")).unwrap().permissions();
+    let text_file = fs::metadata(made.join("Makefile")).unwrap().permissions();
+    assert_eq!((script.mode() & 0o100, text_file.mode() & 0o111), (0o100, 0), "what is a program can be run");
+}
+
+/// Every file, with its place seen from the folder.
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let place = path.strip_prefix(folder).unwrap().display().to_string();
+                found.push((place, fs::read(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_project_is_whole() {
+    let contract = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("wit"));
+    let program = Program::alone();
+    for (language, kind) in templates() {
+        let name = format!("a-{language}-{kind}");
+        let made = program.json(&["new", &name, "--lang", &language, "--kind", &kind]);
+        let files = files(&program.folder().join(&name));
+        let listed: Vec<&str> =
+            made["files"].as_array().unwrap().iter().map(|file| file.as_str().unwrap()).collect();
+        let mut places: Vec<&str> = files.iter().map(|(place, _)| place.as_str()).collect();
+        places.sort_by_key(|place| Path::new(*place));
+        assert_eq!(listed, places, "{name}: what it says and what it wrote");
+        for wanted in ["README.md", "Makefile", ".gitignore", &format!("{name}.toml")] {
+            assert!(places.contains(&wanted), "{name} has no {wanted}: {places:?}");
+        }
+        assert!(places.iter().any(|place| place.starts_with("cases/")), "{name} has no cases");
+        for (place, text) in &files {
+            let text = String::from_utf8_lossy(text);
+            assert!(!place.ends_with(".in") && !place.contains("{{"), "{name}: {place}");
+            for placeholder in ["{{name}}", "{{ident}}"] {
+                assert!(!text.contains(placeholder), "{name}: {place} has {placeholder}");
+            }
+        }
+        for (place, text) in &contract {
+            let copy = files.iter().find(|(copy, _)| copy.ends_with(&format!("wit/{place}")));
+            assert_eq!(copy.map(|(_, text)| text), Some(text), "{name}: the contract's {place}");
+        }
+        // The program has what the folder has: Cargo does not see a file that was added.
+        for place in template(&language, &kind, &name) {
+            assert!(places.contains(&&*place), "{place} is not built in: touch host/cli/new/template.rs");
+        }
+    }
+}
+
+/// Where a template's files stand in a project.
+fn template(language: &str, kind: &str, name: &str) -> Vec<String> {
+    let parts = ["shared", kind].map(|part| project::folder().join(language).join(part));
+    let places = parts.iter().filter(|part| part.is_dir()).flat_map(|part| files(part));
+    places
+        .map(|(place, _)| place.strip_suffix(".in").unwrap_or(&place).replace("{{name}}", name))
+        .map(|place| place.replace("{{ident}}", &name.replace('-', "_")))
+        .collect()
+}
+
+/// A project of each kind of a language, or what the program says of a language that it cannot do.
+async fn projects_build_and_do_what_they_say(language: &str) {
+    let kinds: Vec<String> =
+        templates().into_iter().filter(|(found, _)| found == language).map(|(_, kind)| kind).collect();
+    if kinds.is_empty() {
+        let output = Program::alone().output(&["new", "x", "--lang", language]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains("has no template for a worker"), "{said}");
+    }
+    for kind in kinds {
+        let project = Project::new(language, &kind);
+        project.make("build");
+        // Until there is `sandhog test`.
+        if Program::alone().output(&["test", "--help"]).status.success() {
+            project.make("test");
+        }
+        project.serve_and_check().await;
+    }
+}
+
+macro_rules! languages {
+    ($($test:ident $language:literal)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                projects_build_and_do_what_they_say($language).await;
+            }
+        )*
+
+        #[test]
+        fn every_language_is_tested() {
+            assert_eq!([$($language),*], LANGUAGES);
+            for (language, kind) in templates() {
+                assert!(LANGUAGES.contains(&&*language) && KINDS.contains(&&*kind), "{language} {kind}");
+            }
+        }
+    };
+}
+languages! {
+    rust_projects "rust"
+    python_projects "python"
+    js_projects "js"
+    ts_projects "ts"
+    c_projects "c"
+    go_projects "go"
 }

@@ -1,0 +1,1 @@
+../../../../scripts/guest-rust.sh
