@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Prints (as shell assignments, for eval) the environment that builds Rust guests for wasm32-unknown-unknown,
-# and installs a toolchain when there is none. May be run again, and by several at once.
+# Prints (as shell assignments, for eval) the environment that builds Rust guests for wasm32-unknown-unknown, or
+# wasm32-wasip2, and installs a toolchain when there is none. May be run again, and by several at once.
 #
 #   env=$(scripts/guest-rust.sh) && eval "$env" && cargo build --release --target wasm32-unknown-unknown
 #
 # (Two steps: `eval "$(...)"` alone would hide a failure of the script.)
 #
+# GUEST_RUST_TARGET  wasm32-unknown-unknown (default), or wasm32-wasip2: components that import WASI
 # GUEST_RUST=auto    (default) rustc already has the target -> rustup target add -> Debian packages
 # GUEST_RUST=system  only the rustc on PATH, as it is
 # GUEST_RUST=rustup  only rustup
@@ -19,7 +20,7 @@ target=${GUEST_RUST_TARGET:-wasm32-unknown-unknown}
 mode=${GUEST_RUST:-auto}
 suite=${GUEST_RUST_SUITE:-trixie}
 cache=${GUEST_RUST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/guest-rust}
-layout=1 # raise when what is unpacked, or the wrappers, change
+layout=2 # raise when what is unpacked, or the wrappers, change
 
 log() { echo "guest-rust: $*" >&2; }
 die() { log "$*"; exit 1; }
@@ -78,7 +79,7 @@ CONF
   mkdir -p "$dir/root"
   local d
   for d in "$apt"/debs/*.deb; do
-    dpkg-deb --fsys-tarfile "$d" | tar -x -C "$dir/root" --exclude='./usr/share' --exclude='./usr/lib/rustlib/wasm32-wasi*' \
+    dpkg-deb --fsys-tarfile "$d" | tar -x -C "$dir/root" --exclude='./usr/share' --exclude='./usr/lib/rustlib/wasm32-wasip1*' \
       --exclude='*/librustc-*_rt.*' --exclude='./usr/lib/*-linux-gnu/gconv' --exclude='./usr/bin/rustdoc'
   done
   rm -rf "$apt"
@@ -106,7 +107,10 @@ WRAP
 }
 
 try_debian() {
-  case $target in wasm32-unknown-unknown) ;; *) die "the Debian fallback unpacks wasm32-unknown-unknown only" ;; esac
+  case $target in
+  wasm32-unknown-unknown | wasm32-wasip2) ;;
+  *) die "the Debian fallback unpacks wasm32-unknown-unknown and wasm32-wasip2 only" ;;
+  esac
   command -v cargo >/dev/null || die "cargo is missing; install Rust first (https://rustup.rs, or the package cargo)"
   local final=$cache/debian-$suite-$(dpkg --print-architecture)-v$layout
   mkdir -p "$cache"
@@ -125,6 +129,13 @@ try_debian() {
   log "using $("$final/bin/rustc" -V) from $final"
   printf 'export RUSTC=%q\n' "$final/bin/rustc"
   printf 'export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=%q\n' "$final/bin/wasm-ld"
+  [ "$target" = wasm32-wasip2 ] || return 0
+  # Debian has no wasm-component-ld; rustup's toolchains do, and it finds the linker proper on the path.
+  local linker
+  linker=$(command -v wasm-component-ld) ||
+    linker=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/wasm-component-ld
+  [ -x "$linker" ] || die "$target needs the linker wasm-component-ld; run \`cargo install wasm-component-ld\`"
+  printf 'export CARGO_TARGET_WASM32_WASIP2_LINKER=%q PATH=%q:"$PATH"\n' "$linker" "$final/bin"
 }
 
 case $mode in

@@ -30,8 +30,9 @@ replace() { # NEW FILE
 build() { # SANDHOG
   use_guest_toolchain
   local sandhog=$1 built=guest-examples/built folder name core to said
-  (cd guest-examples && cargo build --quiet --release --locked --target "$target")
+  (cd guest-examples && cargo build --quiet --release --locked --target "$target" --workspace --exclude std-probe)
   mkdir -p "$built/probes"
+  std_probe "$built/probes"
   for folder in guest-examples/rust/*/; do
     name=$(basename "$folder")
     core=$CARGO_TARGET_DIR/$target/release/${name//-/_}.wasm
@@ -46,6 +47,16 @@ build() { # SANDHOG
     replace "$to/.$name.$$" "$to/$name.wasm"
   done
 }
+
+# For wasm32-wasip2 Cargo makes a component, as others' tools do; its own shell, because the path is another one.
+std_probe() ( # FOLDER
+  target=wasm32-wasip2
+  export GUEST_RUST_TARGET=$target
+  use_guest_toolchain
+  (cd guest-examples && cargo build --quiet --release --locked --target $target -p std-probe)
+  cp "$CARGO_TARGET_DIR/$target/release/std_probe.wasm" "$1/.std-probe.$$"
+  replace "$1/.std-probe.$$" "$1/std-probe.wasm"
+)
 
 unit_tests() {
   use_guest_toolchain

@@ -1,4 +1,4 @@
-//! `probe` and `wasi-probe`: that they report what happens, so that other tests can rely on them.
+//! `probe`, `wasi-probe` and `std-probe`: that they report what happens, so that other tests can rely on them.
 
 use redis::AsyncCommands as _;
 use sandhog::sandbox::{Outcome, Terms, Version};
@@ -6,6 +6,7 @@ use sandhog::sandbox::{Outcome, Terms, Version};
 use super::INITIAL_MEMORY;
 use crate::support::example;
 use crate::support::guest::{all_grants, context, job, sandbox, terms};
+use crate::support::log::capture;
 use crate::support::redis::TestRedis;
 
 fn version(name: &str) -> Version {
@@ -124,4 +125,46 @@ async fn wasi_is_there_for_who_imports_it_and_empty() {
             "folders: ok 0"
         ]
     );
+}
+
+#[tokio::test]
+async fn a_component_of_std_for_wasip2_runs_as_it_is_and_is_denied_the_machine() {
+    let redis = TestRedis::start();
+    // What a guest must not reach is there: a file, a server on this machine.
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let log = capture();
+    let script = format!(
+        "print all is well\ncomplain \u{1b}[31mred\nread /etc/hostname\nread Cargo.toml\nwrite /tmp/mine\nlist /\n\
+         environment\narguments\ninput\nconnect {address}\nlisten 127.0.0.1:0\ndatagram 127.0.0.1:0\n\
+         resolve localhost:80\nclock\nhash x\nsleep 1"
+    );
+    let (outcome, lines) = results(&redis, "std-probe", &script).await;
+    assert_eq!(outcome, Outcome::Done);
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    print: ok
+    complain: ok
+    read: failed to find a pre-opened file descriptor through which "/etc/hostname" could be opened
+    read: failed to find a pre-opened file descriptor through which "Cargo.toml" could be opened
+    write: failed to find a pre-opened file descriptor through which "/tmp/mine" could be opened
+    list: failed to find a pre-opened file descriptor through which "/" could be opened
+    environment: ok 0
+    arguments: ok 0
+    input: ok 0
+    connect: Permission denied (os error 2)
+    listen: Permission denied (os error 2)
+    datagram: Permission denied (os error 2)
+    resolve: failed to lookup address information: Non-recoverable error
+    clock: ok true
+    hash: ok 1
+    sleep: ok
+    "#);
+    let logged = log.guest_lines();
+    let ends = [r#"context="stdout" text="all is well""#, r#"context="stderr" text="\\u{1b}[31mred""#];
+    assert_eq!(logged.len(), ends.len(), "{logged:?}");
+    assert!(logged.iter().zip(ends).all(|(line, end)| line.ends_with(end)), "{logged:?}");
+    server.set_nonblocking(true).unwrap();
+    assert_eq!(server.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody has connected");
+    let (outcome, _) = results(&redis, "std-probe", "exit 3").await;
+    assert_eq!(outcome.reason(), "trapped: the guest called exit(1)");
 }
