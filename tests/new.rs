@@ -51,7 +51,7 @@ fn a_project_is_the_templates_with_its_name_and_the_contract() {
     fs::create_dir(program.folder().join("thumb-maker")).unwrap();
     assert_snapshot!(program.transcript(&["new", "thumb-maker", "--lang", "rust"]), @r"
     $ sandhog new thumb-maker --lang rust
-    made `thumb-maker/`, a worker in Rust: 35 files; its README.md is one screen
+    made `thumb-maker/`, a worker in Rust: 36 files; its README.md is one screen
     build and test it:  cd thumb-maker && make test
     then run it there:  sandhog dev --plugins build
     --- exit code 0
