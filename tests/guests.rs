@@ -7,9 +7,10 @@ mod probes;
 mod site_settings;
 
 use redis::AsyncCommands as _;
+use sandhog::sandbox::{Limits, Terms};
 
 use crate::support::example;
-use crate::support::guest::{context, job, no_redis};
+use crate::support::guest::{all_grants, context, job, no_redis, sandbox, terms};
 use crate::support::redis::TestRedis;
 
 /// What the guests start with, see guest-examples/.cargo/config.toml.
@@ -32,4 +33,23 @@ async fn greeter_does_what_the_readme_says() {
     assert_eq!(said, ["hello, ada (1)", "hello, ada (2)"]);
     let outcome = greeter.run_job(job(b"\xff"), &context(redis.link())).await.outcome;
     assert_eq!(outcome.reason(), "not a name");
+}
+
+#[tokio::test]
+async fn a_question_mark_retries_what_passes_and_buries_what_does_not() {
+    let redis = TestRedis::start();
+    let _: u64 = redis.plain().await.rpush("greeted:list", "x").await.unwrap();
+    let component = example::component("greeter");
+    let version = |terms| sandbox().load(terms, &component).unwrap();
+    let granted = || Terms { grants: all_grants(), ..terms() };
+    let frugal = Terms { limits: Limits { kv_calls: 1, ..Limits::default() }, ..granted() };
+    for (terms, link, payload, kind, said) in [
+        (granted(), no_redis(), "ada", "retry", "redis cannot be reached"),
+        (terms(), redis.link(), "ada", "buried", "the grants do not cover `greeted:ada`"),
+        (granted(), redis.link(), "list", "buried", "`greeted:list` holds something else"),
+        (frugal, redis.link(), "ada", "buried", "the bound `kv_calls` was passed"),
+    ] {
+        let outcome = version(terms).run_job(job(payload.as_bytes()), &context(link)).await.outcome;
+        assert_eq!((outcome.kind(), &*outcome.reason()), (kind, said));
+    }
 }
