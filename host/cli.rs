@@ -33,6 +33,7 @@ mod scripts;
 mod serve;
 mod sign;
 mod table;
+mod test;
 mod text;
 
 use std::process::ExitCode;
@@ -63,6 +64,7 @@ enum Command {
     Check(check::Args),
     Acl(acl::Args),
     Invoke(Box<invoke::Args>),
+    Test(test::Args),
     Deploy(deploy::Args),
     Rollback(rollback::Args),
     Push(push::Args),
@@ -110,6 +112,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Check(args) => check::run(&args, &context),
         Command::Acl(args) => acl::run(&args, &context),
         Command::Invoke(args) => wait_for(invoke::run(*args, &context)),
+        Command::Test(args) => wait_for(test::run(args, &context)),
         Command::Deploy(args) => wait_for(deploy::run(args, &context)),
         Command::Rollback(args) => wait_for(rollback::run(args, &context)),
         Command::Push(args) => wait_for(push::run(args, &context)),

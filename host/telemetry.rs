@@ -1,10 +1,15 @@
 //! Log set-up: one subscriber for the whole process, on standard error. What is logged, and under which target,
 //! is the business of each part.
 
+use std::fmt::Debug;
 use std::io::IsTerminal as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::fmt;
+use tracing_subscriber::layer::{self, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::env;
@@ -50,6 +55,52 @@ pub fn init(settings: &LogSettings, reader: Reader) -> Result<(), TelemetryError
         }
     };
     done.map_err(|error| TelemetryError::Twice(error.to_string()))
+}
+
+/// What guests have said, instead of a log: for whoever looks at single runs.
+#[derive(Debug, Clone, Default)]
+pub struct Heard(Arc<Mutex<Vec<String>>>);
+
+impl Heard {
+    /// Sets logging up so that guests' lines come here, and nothing is written.
+    pub fn init() -> Result<Self, TelemetryError> {
+        let heard = Self::default();
+        let only_guests = EnvFilter::new("guest=trace");
+        let layer = tracing_subscriber::registry().with(only_guests).with(heard.clone());
+        layer.try_init().map_err(|error| TelemetryError::Twice(error.to_string()))?;
+        Ok(heard)
+    }
+
+    /// The lines since the last time, in order.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Heard {
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+        let mut text = Text::default();
+        event.record(&mut text);
+        self.lock().extend(text.0);
+    }
+}
+
+/// The guest's own words in an event.
+#[derive(Default)]
+struct Text(Option<String>);
+
+impl Visit for Text {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "text" {
+            self.0 = Some(value.to_owned());
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
 }
 
 /// A bare level is meant for us and for guests: what libraries say counts when they warn.

@@ -7,6 +7,8 @@ mod refusal;
 mod job;
 // check, plugins, componentize.
 mod plugin;
+// Cases of plugins, from files.
+mod cases;
 // keygen, sign, deploy.
 mod fleet;
 // One run, and what it would change.

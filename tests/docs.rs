@@ -1,6 +1,7 @@
 //! The pages in `docs/`: every line of their ```sh blocks is run, against a real Redis and, where the page needs one,
 //! a host that serves the example `orders`. A line that fails, or a page that nobody runs, fails the test.
 //!
+//! The plugins of a page lie in `plugins/`; a block of TOML whose first line is a comment with a file's name is put there.
 //! `text` that a block is to show stands in the page as prose; commands that do not end are not for such blocks.
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ struct Page {
 
 const PAGES: &[Page] = &[
     Page { file: "batch.md", plugins: &[], jobs: &[] },
+    Page { file: "testing-workers.md", plugins: &["orders", "site-settings"], jobs: &[] },
     Page { file: "limits.md", plugins: &[], jobs: &[] },
     Page { file: "producers.md", plugins: &[], jobs: &[] },
     Page { file: "results.md", plugins: &["orders", "site-settings"], jobs: &[] },
@@ -40,6 +42,17 @@ fn commands(page: &str) -> Vec<String> {
     let blocks = page.split("\n```sh\n").skip(1).filter_map(|rest| rest.split("\n```").next());
     let lines: String = blocks.map(|block| format!("{}\n", block.replace("\\\n", " "))).collect();
     lines.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned).collect()
+}
+
+/// Files that the page shows.
+fn files(page: &str) -> Vec<(&str, &str)> {
+    let blocks = page.split("\n```toml\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    blocks
+        .filter_map(|block| {
+            let name = block.lines().next()?.strip_prefix("# ")?;
+            name.ends_with(".toml").then_some((name, block))
+        })
+        .collect()
 }
 
 /// A shell that finds this program as `sandhog`, and `redis-cli` talking to the test's server.
@@ -63,6 +76,12 @@ fn shell(program: &Program, redis: &TestRedis, line: &str) -> Command {
     command
 }
 
+fn put(program: &Program, name: &str, bytes: &[u8]) {
+    let file = program.folder().join(name);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, bytes).unwrap();
+}
+
 async fn run(page: &Page) {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
@@ -75,6 +94,13 @@ async fn run(page: &Page) {
         let () = redis::cmd("RPUSH").arg(queue).arg(payload).query_async(&mut plain).await.unwrap();
     }
     let text = std::fs::read_to_string(docs().join(page.file)).unwrap();
+    for name in page.plugins {
+        for extension in ["wasm", "toml"] {
+            let file = example::path(name).with_extension(extension);
+            put(&program, &format!("plugins/{name}.{extension}"), &std::fs::read(file).unwrap());
+        }
+    }
+    files(&text).iter().for_each(|(name, text)| put(&program, name, text.as_bytes()));
     let commands = commands(&text);
     assert!(!commands.is_empty(), "docs/{} shows no command", page.file);
     for line in &commands {

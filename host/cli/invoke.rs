@@ -200,7 +200,7 @@ async fn attempt(args: &Args, loaded: &Loaded, link: &Link) -> Outcome<(Run, Opt
 }
 
 /// Effects wait, and nothing is taken off a queue meanwhile.
-fn plan(manifest: &Manifest) -> Plan {
+pub(crate) fn plan(manifest: &Manifest) -> Plan {
     let isolation = match manifest.effects {
         EffectsMode::Atomic(isolation) => isolation,
         EffectsMode::Immediate => Isolation::default(),

@@ -23,6 +23,7 @@ fn help_lists_the_commands() {
       check         Says whether plugins would be loaded, and if not, everything that is wrong with them
       acl           Prints the line that gives a Redis user what a plugin's manifest grants
       invoke        Runs a worker on one payload, or a config reader, and tells what it would change
+      test          Runs cases of plugins from files, and shows what differs
       deploy        Puts a plugin into Redis and makes it the version that the fleet is to run
       rollback      Makes a former version of a plugin the one that is run
       push          Pushes jobs to a queue
