@@ -8,6 +8,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 
 use super::compile::{Compiler, Compiling};
 use super::limits::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use super::offer::HANDLER;
 use super::store::{HasView, RunState};
 use super::ticker::Ticker;
 use crate::capability::binding::{sandhog::worker as offered, wasi};
@@ -100,6 +101,7 @@ impl Sandbox {
         let mut workers = readers.clone();
         offered::queue::add_to_linker::<_, HasView>(&mut workers, |state| &mut state.view).map_err(link)?;
         offered::status::add_to_linker::<_, HasView>(&mut workers, |state| &mut state.view).map_err(link)?;
+        handler_types(&mut workers).map_err(link)?;
         let ticker = Ticker::start(&engine)?;
         let compiler = Compiler::new(&engine, compiling);
         let memory_bytes_max = pool.memory_bytes_max;
@@ -158,6 +160,14 @@ pub(super) fn code_config() -> Config {
         // Calls are synchronous in the contract; without it a store holds less.
         .concurrency_support(false);
     config
+}
+
+/// Batch workers import the types of `handler`; toolchains of interpreters import the function that stands beside them, too,
+/// though nothing calls it.
+fn handler_types(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
+    linker.instance(HANDLER)?.func_new("handle", |_, _, _, _| {
+        Err(wasmtime::format_err!("the guest called `handle`, which is for it to export"))
+    })
 }
 
 /// Everything but `queue` and `status`, which config readers do not have.

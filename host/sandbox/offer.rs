@@ -10,7 +10,7 @@ use super::load::Kind;
 pub(super) const HANDLER: &str = "sandhog:worker/handler@0.1.0";
 /// What a config reader exports.
 pub(super) const CONFIG_SOURCE: &str = "sandhog:worker/config-source@0.1.0";
-/// What a batch worker exports. It imports the types of `HANDLER`, and nothing else of it.
+/// What a batch worker exports. It imports the types of `HANDLER`, and calls nothing of it.
 pub(super) const BATCH_HANDLER: &str = "sandhog:worker/batch-handler@0.1.0";
 /// What the host calls, and what a component that exports it is.
 const KINDS: [(&str, &str); 3] =
