@@ -1,0 +1,50 @@
+// How what a config reader returns or throws reaches the host; the log.
+//
+// The functions of `kv` throw an Error whose `payload` says what the host refused. None is `null` here, `undefined` in
+// other engines: compare with `== null`.
+
+import * as logging from 'wasi:logging/logging@0.1.0-draft';
+
+/** Why the host refused a call. */
+export interface Refusal {
+  tag: 'denied' | 'wrong-type' | 'quota' | 'unavailable';
+  val: string;
+}
+
+/** The source the host calls, of a function that returns settings. What it throws becomes the reason why there are none. */
+export function configReader(read: () => Record<string, string>) {
+  return {
+    read(): [string, string][] {
+      try {
+        return Object.entries(read());
+      } catch (error) {
+        throw said(error);
+      }
+    },
+  };
+}
+
+/** What went wrong, in words. */
+export function said(error: unknown): string {
+  const refusal = (error as { payload?: Refusal } | null)?.payload;
+  const val = refusal?.val ?? '';
+  switch (refusal?.tag) {
+    case 'denied':
+      return `the grants do not cover \`${val}\``;
+    case 'wrong-type':
+      return `\`${val}\` holds something else`;
+    case 'quota':
+      return `the bound \`${val}\` was passed`;
+    case 'unavailable':
+      return val;
+    default:
+      return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** Lines of the job's log. */
+export const log = {
+  info: (text: string) => logging.log('info', '', text),
+  warn: (text: string) => logging.log('warn', '', text),
+  error: (text: string) => logging.log('error', '', text),
+};

@@ -1,0 +1,1 @@
+../../../guest-examples/ts/orders/utf8.ts
