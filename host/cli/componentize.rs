@@ -6,7 +6,8 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use sandhog::plugin::componentize::{ComponentizeError, componentize};
+use clap::ValueEnum;
+use sandhog::plugin::componentize::{ComponentizeError, World, componentize};
 use serde_json::json;
 use tempfile::NamedTempFile;
 
@@ -14,25 +15,55 @@ use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::{output, text};
 
+const EXAMPLES: &str = "\
+Examples:
+  sandhog componentize target/wasm32-unknown-unknown/release/thumbs.wasm -o plugins/thumbs.wasm
+  sandhog componentize core.wasm --world queue-worker -o plugins/thumbs.wasm";
+
 /// Makes a component of a core module with embedded WIT, which is what most compilers write.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The core module.
     core: PathBuf,
+    /// What the module is for, if it has no embedded WIT: Go's compiler writes none.
+    #[arg(long, value_enum)]
+    world: Option<Worlds>,
     /// Where to write the component; `-` is standard output.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+}
+
+/// The worlds of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Worlds {
+    /// Jobs, one a call.
+    QueueWorker,
+    /// Jobs, many a call.
+    BatchWorker,
+    /// Settings.
+    ConfigReader,
+}
+
+impl From<Worlds> for World {
+    fn from(world: Worlds) -> Self {
+        match world {
+            Worlds::QueueWorker => Self::QueueWorker,
+            Worlds::BatchWorker => Self::BatchWorker,
+            Worlds::ConfigReader => Self::ConfigReader,
+        }
+    }
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let name = args.core.display();
     let core = fs::read(&args.core).with_context(|| format!("cannot read `{name}`")).refuse()?;
-    let component = componentize(&core).map_err(|error| {
+    let component = componentize(&core, args.world.map(World::from)).map_err(|error| {
         let failure = Failure::refused(format!("cannot make a component of `{name}`: {error}"));
         match error {
             ComponentizeError::NoWit => {
-                failure.with_hint("build the guest with bindings for `wit/`, for example with wit-bindgen")
+                failure.with_hint("say what it is for, for example `--world queue-worker`, or build it with bindings that embed it")
             }
             ComponentizeError::Component => failure.with_hint("it needs no further step: load it as it is"),
             _ => failure,

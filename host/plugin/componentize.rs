@@ -6,12 +6,50 @@ use thiserror::Error;
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
-use wit_component::{ComponentEncoder, metadata};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata, metadata};
+use wit_parser::{Resolve, SourceMap};
 
 /// The first bytes of every WebAssembly file.
 const MAGIC: &[u8] = b"\0asm";
 /// Version and layer that follow the magic in a core module.
 const CORE: &[u8] = &[1, 0, 0, 0];
+
+/// The contract with guests, as it stands in `wit/`.
+const CONTRACT: [(&str, &str); 6] = [
+    ("handler.wit", include_str!("../../wit/handler.wit")),
+    ("kv.wit", include_str!("../../wit/kv.wit")),
+    ("queue.wit", include_str!("../../wit/queue.wit")),
+    ("status.wit", include_str!("../../wit/status.wit")),
+    ("types.wit", include_str!("../../wit/types.wit")),
+    ("worlds.wit", include_str!("../../wit/worlds.wit")),
+];
+/// What it builds on.
+const FOREIGN: [(&str, &str); 2] = [
+    ("store.wit", include_str!("../../wit/deps/config/store.wit")),
+    ("logging.wit", include_str!("../../wit/deps/logging/logging.wit")),
+];
+
+/// What a module is for, where it does not say so itself: a world of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum World {
+    /// Jobs, one a call.
+    QueueWorker,
+    /// Jobs, many a call.
+    BatchWorker,
+    /// Settings.
+    ConfigReader,
+}
+
+impl World {
+    /// Its name in `wit/worlds.wit`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::QueueWorker => "queue-worker",
+            Self::BatchWorker => "batch-worker",
+            Self::ConfigReader => "config-reader",
+        }
+    }
+}
 
 /// Why a file is not made into a component.
 #[derive(Debug, Error)]
@@ -31,6 +69,9 @@ pub enum ComponentizeError {
     /// A module, but it does not say which world it is for.
     #[error("the module has no embedded WIT (a `component-type` section, which `wit-bindgen` writes)")]
     NoWit,
+    /// It says for itself what it is for.
+    #[error("the module has embedded WIT already: leave `--world` out")]
+    HasWit,
     /// The module and its WIT do not fit, or the module is damaged; holds the cause.
     #[error("the module cannot be made into a component: {0}")]
     Unfit(String),
@@ -40,21 +81,41 @@ pub enum ComponentizeError {
 ///
 /// A module that imports WASI preview 1 gets the adapter to WASI 0.2 linked in; any other does not, so that
 /// its component imports only what it uses.
-pub fn componentize(core: &[u8]) -> Result<Vec<u8>, ComponentizeError> {
+///
+/// `world` is for modules without embedded WIT: compilers that cannot write it (Go's), or were not told to.
+pub fn componentize(core: &[u8], world: Option<World>) -> Result<Vec<u8>, ComponentizeError> {
     expect_core_module(core)?;
     expect_whole_sections(&core[8..])?;
     let (stripped, _) = metadata::decode(core).map_err(|error| unfit(&error))?;
-    if stripped.is_none() {
-        return Err(ComponentizeError::NoWit);
+    let mut core = std::borrow::Cow::Borrowed(core);
+    match (stripped.is_some(), world) {
+        (true, None) => {}
+        (true, Some(_)) => return Err(ComponentizeError::HasWit),
+        (false, None) => return Err(ComponentizeError::NoWit),
+        (false, Some(world)) => embed(core.to_mut(), world)?,
     }
     ComponentEncoder::default()
         .validate(true)
-        .module(core)
+        .module(&core)
         .and_then(|encoder| {
             encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)
         })
         .and_then(|mut encoder| encoder.encode())
         .map_err(|error| unfit(&error))
+}
+
+/// Writes into a module what it is for.
+fn embed(core: &mut Vec<u8>, world: World) -> Result<(), ComponentizeError> {
+    let mut resolve = Resolve::default();
+    for (name, text) in FOREIGN {
+        resolve.push_str(name, text).map_err(|error| unfit(&error))?;
+    }
+    let mut files = SourceMap::default();
+    CONTRACT.iter().for_each(|(name, text)| files.push_str(name, *text));
+    let files = files.parse().map_err(|(_, error)| unfit(&error))?;
+    let package = resolve.push_group(files).map_err(|error| unfit(&error))?;
+    let world = resolve.select_world(&[package], Some(world.name())).map_err(|error| unfit(&error))?;
+    embed_component_metadata(core, &resolve, world, StringEncoding::UTF8).map_err(|error| unfit(&error))
 }
 
 /// Says what `bytes` are when they are not a core module.
@@ -102,7 +163,7 @@ mod tests {
     use super::*;
 
     fn refusal(bytes: &[u8]) -> String {
-        componentize(bytes).expect_err("must be refused").to_string()
+        componentize(bytes, None).expect_err("must be refused").to_string()
     }
 
     #[test]
@@ -118,7 +179,36 @@ mod tests {
     #[test]
     fn a_module_without_wit_is_refused() {
         let module = wat::parse_str("(module)").unwrap();
-        assert!(matches!(componentize(&module), Err(ComponentizeError::NoWit)));
+        assert!(matches!(componentize(&module, None), Err(ComponentizeError::NoWit)));
+    }
+
+    #[test]
+    fn a_module_without_wit_is_for_the_world_that_is_named() {
+        let memory = "(memory (export \"memory\") 1) (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) i32.const 0)";
+        let reader = format!(
+            "(module {memory} (func (export \"sandhog:worker/config-source@0.1.0#read\") (result i32) i32.const 0))"
+        );
+        let reader = wat::parse_str(reader).unwrap();
+        let component = componentize(&reader, Some(World::ConfigReader)).unwrap();
+        assert!(component.starts_with(b"\0asm\x0d"), "it is a component");
+        let other =
+            componentize(&reader, Some(World::QueueWorker)).expect_err("it handles no jobs").to_string();
+        assert!(other.contains("sandhog:worker/handler@0.1.0"), "{other}");
+        let mut named = reader;
+        embed(&mut named, World::ConfigReader).unwrap();
+        assert!(componentize(&named, None).is_ok());
+        assert!(matches!(componentize(&named, Some(World::ConfigReader)), Err(ComponentizeError::HasWit)));
+    }
+
+    #[test]
+    fn the_contract_is_whole() {
+        let files = |folder: &str| {
+            let entries =
+                std::fs::read_dir(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
+            entries.filter(|entry| entry.as_ref().unwrap().path().is_file()).count()
+        };
+        assert_eq!(files("wit"), CONTRACT.len());
+        assert_eq!(files("wit/deps/config") + files("wit/deps/logging"), FOREIGN.len());
     }
 
     #[test]

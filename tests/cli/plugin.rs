@@ -158,7 +158,7 @@ fn componentize_makes_what_check_accepts() {
     $ sandhog componentize core.wasm -o out.wasm
     --- stderr
     sandhog: cannot make a component of `core.wasm`: the module has no embedded WIT (a `component-type` section, which `wit-bindgen` writes)
-    hint: build the guest with bindings for `wit/`, for example with wit-bindgen
+    hint: say what it is for, for example `--world queue-worker`, or build it with bindings that embed it
     --- exit code 2
 
     $ sandhog componentize text.wasm -o out.wasm
