@@ -198,8 +198,10 @@ impl Desk<'_> {
         self.until_published(&longest).await;
         for bad in [&b"\xff"[..], &[b'x'; 201]] {
             let _: () = plain.set(&key, bad).await.unwrap();
-            let run =
-                Program::alone().output(&["--redis", &redis.url(), "invoke", component.to_str().unwrap()]);
+            let arguments = ["--redis", &redis.url(), "invoke", component.to_str().unwrap()];
+            // In a folder that is kept, and with it what was compiled.
+            let alone = Program::alone();
+            let run = alone.command(&arguments).env("SANDHOG_STATE_DIR", place("state")).output().unwrap();
             let said = String::from_utf8_lossy(&run.stdout);
             assert!(run.status.code() == Some(1) && said.contains(&key), "{}: {said}", self.name);
         }
