@@ -6,14 +6,17 @@ use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::{self, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::env;
 use crate::config::settings::{LogFormat, LogSettings};
+
+/// The target of what guests say.
+const GUEST: &str = "guest";
 
 /// Who reads the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +45,7 @@ pub enum TelemetryError {
 
 /// Sets logging up. Colours are used on a terminal only, and not against `NO_COLOR`.
 pub fn init(settings: &LogSettings, reader: Reader) -> Result<(), TelemetryError> {
-    let filter = directives(&settings.level);
-    let parsed = EnvFilter::try_new(&filter)
-        .map_err(|e| TelemetryError::Filter { filter: settings.level.clone(), cause: e.to_string() })?;
+    let parsed = filter(settings)?;
     let ansi = std::io::stderr().is_terminal() && !env::no_color();
     let lines = fmt().with_env_filter(parsed).with_writer(std::io::stderr).with_ansi(ansi);
     let done = match (settings.format, reader) {
@@ -59,7 +60,16 @@ pub fn init(settings: &LogSettings, reader: Reader) -> Result<(), TelemetryError
 
 /// What guests have said, instead of a log: for whoever looks at single runs.
 #[derive(Debug, Clone, Default)]
-pub struct Heard(Arc<Mutex<Vec<String>>>);
+pub struct Heard(Arc<Mutex<Vec<Said>>>);
+
+/// A line of a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// As the guest has it; its `critical` is an error.
+    pub level: Level,
+    /// Without anything that could disturb a terminal.
+    pub text: String,
+}
 
 impl Heard {
     /// Sets logging up so that guests' lines come here, and nothing is written.
@@ -71,21 +81,40 @@ impl Heard {
         Ok(heard)
     }
 
+    /// Sets logging up as `init` does, for somebody who watches, but guests' lines come here.
+    pub fn beside(settings: &LogSettings) -> Result<Self, TelemetryError> {
+        let heard = Self::default();
+        let ansi = std::io::stderr().is_terminal() && !env::no_color();
+        let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
+        let lines = match settings.format {
+            LogFormat::Json => lines.json().flatten_event(true).boxed(),
+            LogFormat::Text => lines.with_timer(fmt::time::uptime()).with_target(false).boxed(),
+        };
+        let lines = lines.with_filter(filter_fn(|about| about.target() != GUEST));
+        let layers = tracing_subscriber::registry().with(filter(settings)?).with(heard.clone()).with(lines);
+        layers.try_init().map_err(|error| TelemetryError::Twice(error.to_string()))?;
+        Ok(heard)
+    }
+
     /// The lines since the last time, in order.
-    pub fn take(&self) -> Vec<String> {
+    pub fn take(&self) -> Vec<Said> {
         std::mem::take(&mut self.lock())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Said>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<S: Subscriber> Layer<S> for Heard {
     fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+        if event.metadata().target() != GUEST {
+            return;
+        }
         let mut text = Text::default();
         event.record(&mut text);
-        self.lock().extend(text.0);
+        let level = *event.metadata().level();
+        self.lock().extend(text.0.map(|text| Said { level, text }));
     }
 }
 
@@ -101,6 +130,11 @@ impl Visit for Text {
     }
 
     fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+}
+
+fn filter(settings: &LogSettings) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::try_new(directives(&settings.level))
+        .map_err(|e| TelemetryError::Filter { filter: settings.level.clone(), cause: e.to_string() })
 }
 
 /// A bare level is meant for us and for guests: what libraries say counts when they warn.

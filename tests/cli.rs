@@ -17,3 +17,5 @@ mod invoke;
 mod secret;
 // run, dev, bench and demo: whole hosts.
 mod serve;
+// The same as a tool: keys from a file, many runs, many jobs.
+mod workbench;

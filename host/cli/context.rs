@@ -87,10 +87,15 @@ pub(crate) async fn connect(settings: &Settings) -> Outcome<Link> {
 /// Sets logging up as the settings say, and logs what is allowed but unwise.
 pub(crate) fn start_logging(settings: &Settings, reader: Reader) -> Outcome {
     telemetry::init(&settings.log, reader).refuse()?;
+    warn(settings);
+    Ok(())
+}
+
+/// Logs what is odd about the settings.
+pub(crate) fn warn(settings: &Settings) {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    Ok(())
 }
 
 /// One problem is the error itself; several stand below it.

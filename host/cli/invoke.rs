@@ -5,11 +5,12 @@
 mod before;
 mod document;
 mod effect;
+mod repeat;
 mod report;
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,34 +22,49 @@ use sandhog::job::commit::{Verdict, Why, apply};
 use sandhog::plugin::load::{Loaded, load};
 use sandhog::plugin::manifest::{Consume, EffectsMode, Kind, Manifest};
 use sandhog::plugin::scan::Pair;
-use sandhog::sandbox::run::{JobCall, RunContext};
+use sandhog::sandbox::Instance;
+use sandhog::sandbox::run::{BatchReport, JobCall, RunContext};
 use sandhog::storage::link::Link;
-use sandhog::telemetry::Reader;
+use sandhog::telemetry::Heard;
+use serde::Deserialize;
 
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::private_redis::{PrivateRedis, Reach};
+use crate::cli::test::held::Held;
 use crate::cli::{argument, check};
+use repeat::Times;
 use report::{Cost, Effects, Fate, Run};
 
 /// Longest payload read from a file.
 const PAYLOAD_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Most runs of one call.
+const RUNS_MAX: u64 = 1_000_000;
+
+const EXAMPLES: &str = "\
+Examples:
+  sandhog invoke plugins/orders.wasm --payload '{\"id\": \"A-1\", \"customer\": \"ada\", \"amount_cents\": 5}'
+  sandhog invoke plugins/orders.wasm --payload-file order.json --set total:ada=7
+  sandhog invoke plugins/orders.wasm --payload-file order.json --before cases/good.toml --repeat 1000
+  sandhog invoke plugins/sums.wasm --payload 'ada 1' --payload 'bob 2'
+  sandhog invoke plugins/orders.wasm --payload-file order.json --redis redis://127.0.0.1:6379 --commit";
 
 /// Runs a worker on one payload, or a config reader, and tells what it would change.
 ///
 /// Effects are held back, as in the atomic mode, whatever the manifest says. The run has a private Redis of its own,
-/// which is thrown away; `--set` puts keys into it before. With `--redis` it reads that server instead, and changes
+/// which is thrown away; `--set` and `--before` put keys into it before. With `--redis` it reads that server instead, and changes
 /// nothing there; with `--commit` too, what it would change is applied as one step if it ends well.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The component.
     component: PathBuf,
     /// The manifest, if it does not lie beside the component.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// The job's bytes.
+    /// The job's bytes; may be repeated for a batch worker, which is given all in one call.
     #[arg(long, value_name = "BYTES", conflicts_with = "payload_file")]
-    payload: Option<String>,
+    payload: Vec<String>,
     /// A file with the job's bytes; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     payload_file: Option<PathBuf>,
@@ -61,18 +77,33 @@ pub(crate) struct Args {
     /// The number of the attempt.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     attempt: u32,
-    /// The job's id.
+    /// The job's id; the second of several has `-2` behind it, and so on.
     #[arg(long, default_value = "invoke-1", value_parser = argument::job_id)]
     id: sandhog::job::name::JobId,
     /// A key of the private Redis, set before the run; may be repeated.
     #[arg(long, value_name = "KEY=VALUE", value_parser = argument::pair)]
     set: Vec<(String, String)>,
+    /// A TOML file whose `[before]` says what the private Redis holds, as in the cases of `sandhog test`.
+    #[arg(long, value_name = "FILE")]
+    before: Option<PathBuf>,
     /// A setting as a config reader would give it, for example `site.theme=dark`; may be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = argument::pair)]
     setting: Vec<(String, String)>,
     /// Makes the changes, on the Redis named with `--redis`.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "repeat")]
     commit: bool,
+    /// Runs it so often, each time as if it were the first, and tells how long that took; the first run is shown.
+    #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=RUNS_MAX))]
+    repeat: u64,
+    /// Lets the runs share an instance as far as the manifest's `[instances]` allows.
+    #[arg(long, requires = "repeat")]
+    reuse: bool,
+}
+
+/// What a file of keys says; anything else that a case has is not for us.
+#[derive(Debug, Deserialize)]
+struct Start {
+    before: BTreeMap<String, Held>,
 }
 
 /// Runs the command.
@@ -81,23 +112,34 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     if args.commit && is_private {
         return Err(Failure::refused("`--commit` needs `--redis URL`: name the server that is changed"));
     }
-    if !args.set.is_empty() && !is_private {
-        return Err(Failure::refused("`--set` is for the private Redis: nothing is set on one of yours"));
+    if !is_private && (!args.set.is_empty() || args.before.is_some()) {
+        let flag = if args.set.is_empty() { "--before" } else { "--set" };
+        let why = "is for the private Redis: nothing is set on one of yours";
+        return Err(Failure::refused(format!("`{flag}` {why}")));
     }
+    let start = args.before.as_deref().map(start).transpose()?;
     let settings = context.settings()?;
-    context::start_logging(&settings, Reader::Watcher)?;
+    let heard = Heard::beside(&settings.log).refuse()?;
+    context::warn(&settings);
     let (loaded, compile) = prepare(&args, &settings)?;
+    let payloads = payloads(&args).refuse()?;
     let private = if is_private { Some(PrivateRedis::start(Reach::Socket).await?) } else { None };
     let settings = context.settings_with(Overrides {
         redis_url: private.as_ref().map(PrivateRedis::url),
         ..Overrides::default()
     })?;
     let link = context::connect(&settings).await?;
+    for (key, held) in start.iter().flat_map(|start| &start.before) {
+        held.put(&link, key).await?;
+    }
     for (key, value) in &args.set {
         link.query::<()>(redis::cmd("SET").arg(key).arg(value)).await?;
     }
-    let (mut run, changes) = attempt(&args, &loaded, &link).await?;
+    let mut kept = None;
+    let (mut run, changes) = attempt(&args, &loaded, &link, &payloads, &mut kept).await?;
+    run.said = heard.take();
     run.cost.compile = compile;
+    repeat(&args, &loaded, &link, &payloads, &mut kept, &heard, &mut run).await?;
     if let Some(changes) = changes {
         let keys: Vec<&str> = changes.writes.iter().map(|write| effect::name(write).1).collect();
         let before = before::look(&link, &keys).await?;
@@ -110,6 +152,43 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         run.effects = Some(Effects { changes, before, fate, now_ms });
     }
     report::tell(&run, context)
+}
+
+/// The runs after the first. Effects are held back, so each finds what the first has found.
+async fn repeat(
+    args: &Args,
+    loaded: &Loaded,
+    link: &Link,
+    payloads: &[Vec<u8>],
+    kept: &mut Option<Instance>,
+    heard: &Heard,
+    first: &mut Run,
+) -> Outcome {
+    if args.repeat == 1 {
+        return Ok(());
+    }
+    let mut times = Times::default();
+    times.add(first.cost.run, first.verdict().0);
+    for _ in 1..args.repeat {
+        let (run, _) = attempt(args, loaded, link, payloads, kept).await?;
+        times.add(run.cost.run, run.verdict().0);
+        // What is said again and again must not pile up.
+        heard.take();
+    }
+    first.times = Some(times);
+    Ok(())
+}
+
+/// The keys that a file says are there before.
+fn start(file: &Path) -> Outcome<Start> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::refused(format!("{shown}: cannot be read: {error}")))?;
+    toml::from_str(&text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text[..at].matches('\n').count() + 1;
+        Failure::refused(format!("{shown}:{line}: {}", error.message().replace('\n', "; ")))
+    })
 }
 
 /// Applies the changes as one step.
@@ -139,13 +218,20 @@ fn prepare(args: &Args, settings: &Settings) -> Outcome<(Loaded, std::time::Dura
     let pair = Pair::of(&args.component, args.manifest.as_deref()).map_err(refused)?;
     // Whoever runs it here by hand needs nobody to vouch for it.
     let source = pair.read(&settings.ceilings, &[]).map_err(refused)?;
-    let has_payload = args.payload.is_some() || args.payload_file.is_some();
+    let has_payload = !args.payload.is_empty() || args.payload_file.is_some();
     match (source.manifest.kind, has_payload) {
         (Kind::Worker | Kind::BatchWorker, false) => {
             return Err(Failure::refused("a worker needs a job: give `--payload` or `--payload-file`"));
         }
+        (Kind::Worker, true) if args.payload.len() > 1 => {
+            return Err(Failure::refused("only a batch worker takes several jobs: give one `--payload`"));
+        }
         (Kind::ConfigReader, true) => return Err(Failure::refused("a config reader takes no payload")),
         _ => {}
+    }
+    if args.reuse && source.manifest.reuse < 2 {
+        let hint = "`--reuse` shows nothing: the manifest has no `[instances]` with a `reuse` above 1";
+        return Err(Failure::refused(hint));
     }
     let sandbox = check::sandbox(settings)?;
     let started = Instant::now();
@@ -153,8 +239,14 @@ fn prepare(args: &Args, settings: &Settings) -> Outcome<(Loaded, std::time::Dura
     Ok((loaded, started.elapsed()))
 }
 
-/// The run itself.
-async fn attempt(args: &Args, loaded: &Loaded, link: &Link) -> Outcome<(Run, Option<Changes>)> {
+/// The run itself; in the instance that is kept, if runs share one.
+async fn attempt(
+    args: &Args,
+    loaded: &Loaded,
+    link: &Link,
+    payloads: &[Vec<u8>],
+    kept: &mut Option<Instance>,
+) -> Outcome<(Run, Option<Changes>)> {
     let consume = consume(args, loaded)?;
     let context = RunContext {
         link: link.clone(),
@@ -169,34 +261,51 @@ async fn attempt(args: &Args, loaded: &Loaded, link: &Link) -> Outcome<(Run, Opt
         let cost = Cost { run: started.elapsed(), usage: answer.usage, ..Cost::default() };
         return Ok((Run::of_reader(loaded, answer.settings, cost), None));
     };
-    let payload = payload(args).refuse()?;
     let headers: Vec<(&str, &str)> = args.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let (seconds, micros): (u64, u64) = link.query(&redis::cmd("TIME")).await?;
-    let job = JobCall {
-        id: args.id.as_str(),
+    let ids: Vec<String> = (1..=payloads.len()).map(|number| id(args, number)).collect();
+    let job = |(id, payload)| JobCall {
+        id,
         queue: args.queue.as_deref().unwrap_or(consume.queue.as_str()),
-        payload: &payload,
+        payload,
         attempt: args.attempt,
         max_attempts: consume.max_attempts.max(args.attempt),
         first_seen_ms: seconds * 1000 + micros / 1000,
         headers: &headers,
     };
+    let jobs: Vec<JobCall<'_>> =
+        ids.iter().map(String::as_str).zip(payloads.iter().map(Vec::as_slice)).map(job).collect();
+    let mut fresh = None;
+    let kept = if args.reuse { kept } else { &mut fresh };
     let started = Instant::now();
-    let answer = match loaded.version.kind() {
-        Kind::BatchWorker => loaded.version.run_batch(&[job], &context).await.of_one(),
-        _ => loaded.version.run_job(job, &context).await,
+    let (report, answers) = match loaded.version.kind() {
+        Kind::BatchWorker => {
+            let BatchReport { run, answers } = loaded.version.run_batch_in(kept, &jobs, &context).await;
+            (run, answers)
+        }
+        _ => (loaded.version.run_job_in(kept, jobs[0], &context).await, Vec::new()),
     };
     let cost = Cost {
         run: started.elapsed(),
-        usage: answer.usage,
-        memory_peak_bytes: Some(answer.memory_peak_bytes),
-        log_dropped_bytes: answer.log_dropped_bytes,
+        usage: report.usage,
+        memory_peak_bytes: Some(report.memory_peak_bytes),
+        log_dropped_bytes: report.log_dropped_bytes,
         ..Cost::default()
     };
-    let changes = answer.pending.map(|pending| pending.changes);
-    let mut run = Run::of_worker(loaded, answer.outcome, cost);
-    run.result = answer.result;
-    Ok((run, changes))
+    // A call has ended well if all its jobs have.
+    let ended = answers.iter().find(|answer| answer.kind() != "done").unwrap_or(&report.outcome).clone();
+    let mut run = Run::of_worker(loaded, ended, cost);
+    run.result = report.result;
+    if jobs.len() > 1 {
+        run.jobs = ids.into_iter().zip(answers).collect();
+    }
+    Ok((run, report.pending.map(|pending| pending.changes)))
+}
+
+/// The id of a job, counted from 1.
+fn id(args: &Args, number: usize) -> String {
+    let first = args.id.as_str();
+    if number == 1 { first.to_owned() } else { format!("{first}-{number}") }
 }
 
 /// Effects wait, and nothing is taken off a queue meanwhile.
@@ -220,9 +329,10 @@ fn consume<'l>(args: &Args, loaded: &'l Loaded) -> Outcome<Option<&'l Consume>> 
     }
 }
 
-fn payload(args: &Args) -> anyhow::Result<Vec<u8>> {
+/// The bytes of the jobs; none for a config reader.
+fn payloads(args: &Args) -> anyhow::Result<Vec<Vec<u8>>> {
     let Some(file) = &args.payload_file else {
-        return Ok(args.payload.clone().unwrap_or_default().into_bytes());
+        return Ok(args.payload.iter().map(|payload| payload.clone().into_bytes()).collect());
     };
     let mut bytes = Vec::new();
     let read = if file.as_os_str() == "-" {
@@ -231,5 +341,5 @@ fn payload(args: &Args) -> anyhow::Result<Vec<u8>> {
         std::fs::File::open(file).and_then(|opened| opened.take(PAYLOAD_BYTES_MAX).read_to_end(&mut bytes))
     };
     read.with_context(|| format!("cannot read `{}`", file.display()))?;
-    Ok(bytes)
+    Ok(vec![bytes])
 }

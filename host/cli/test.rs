@@ -3,7 +3,7 @@
 //! `test/trial`.
 
 mod case;
-mod held;
+pub(super) mod held;
 mod trial;
 
 use std::collections::HashMap;

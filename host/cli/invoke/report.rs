@@ -8,9 +8,11 @@ use sandhog::capability::view::Usage;
 use sandhog::job::change::Changes;
 use sandhog::plugin::load::Loaded;
 use sandhog::sandbox::outcome::Outcome as Ended;
+use sandhog::telemetry::Said;
 use serde_json::{Value, json};
 
 use super::before::Before;
+use super::repeat::Times;
 use super::{document, effect};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
@@ -63,6 +65,12 @@ pub(super) struct Run {
     version: String,
     ended: Option<Ended>,
     settings: Option<Result<BTreeMap<String, String>, String>>,
+    /// How each job of a call for several ended, by id.
+    pub(super) jobs: Vec<(String, Ended)>,
+    /// What the guest said.
+    pub(super) said: Vec<Said>,
+    /// How long many runs took, if there were many.
+    pub(super) times: Option<Times>,
     /// The job's result, if it set one.
     pub(super) result: Option<Vec<u8>>,
     /// What it cost.
@@ -89,11 +97,22 @@ impl Run {
     fn new(loaded: &Loaded, cost: Cost) -> Self {
         let plugin = loaded.name.as_str().to_owned();
         let version = loaded.version.digest().to_owned();
-        Self { plugin, version, ended: None, settings: None, result: None, cost, effects: None }
+        Self {
+            plugin,
+            version,
+            ended: None,
+            settings: None,
+            jobs: Vec::new(),
+            said: Vec::new(),
+            times: None,
+            result: None,
+            cost,
+            effects: None,
+        }
     }
 
     /// One word for how it ended, and the reason if it did not end well.
-    fn verdict(&self) -> (&'static str, Option<String>) {
+    pub(super) fn verdict(&self) -> (&'static str, Option<String>) {
         match (&self.ended, &self.settings) {
             (Some(Ended::Done), _) | (None, Some(Ok(_))) => ("done", None),
             (Some(ended), _) => (ended.kind(), Some(ended.reason().into_owned())),
@@ -141,6 +160,9 @@ fn sheet(run: &Run) -> String {
     let cost = &run.cost;
     let (compile, ran) = (text::elapsed(cost.compile), text::elapsed(cost.run));
     field("time", &format!("{compile} to compile and try, {ran} to run"));
+    if let Some(times) = &run.times {
+        field("repeated", &times.told());
+    }
     if let Some(peak) = cost.memory_peak_bytes {
         field("memory", &format!("{} at the most", text::size(peak)));
     }
@@ -158,20 +180,38 @@ fn sheet(run: &Run) -> String {
             &format!("{} beyond `limits.log_bytes` were dropped", text::size(cost.log_dropped_bytes)),
         );
     }
+    for (at, Said { level, text }) in run.said.iter().enumerate() {
+        let level = level.as_str().to_lowercase();
+        field(
+            if at == 0 { "said" } else { "" },
+            &format!("{level:<5} {}", text::visible(text.as_bytes(), 2000)),
+        );
+    }
+    for table in answers(run) {
+        let _ = write!(sheet, "\n{}", table.render());
+    }
+    sheet
+}
+
+/// What is told in tables: settings, jobs of one call, changes.
+fn answers(run: &Run) -> Vec<Table> {
+    let mut all = Vec::new();
     if let Some(Ok(settings)) = &run.settings {
-        sheet.push('\n');
         let mut table = Table::new(&[Column::Text("setting"), Column::Text("value")]);
         for (name, value) in settings {
             table.row([text::visible(name.as_bytes(), 60), text::visible(value.as_bytes(), 100)]);
         }
-        sheet.push_str(&table.render());
+        all.push(table);
     }
-    if let Some(effects) = &run.effects {
-        for table in tables(effects) {
-            let _ = write!(sheet, "\n{}", table.render());
+    if !run.jobs.is_empty() {
+        let mut table = Table::new(&[Column::Text("job"), Column::Text("outcome"), Column::Text("reason")]);
+        for (id, ended) in &run.jobs {
+            table.row([id.clone(), ended.kind().to_owned(), text::visible(ended.reason().as_bytes(), 200)]);
         }
+        all.push(table);
     }
-    sheet
+    all.extend(run.effects.iter().flat_map(tables));
+    all
 }
 
 /// How many changes there are, and whether they were made.
@@ -240,8 +280,19 @@ fn document(run: &Run) -> Value {
         "log_dropped_bytes": run.cost.log_dropped_bytes,
         "settings": run.settings.as_ref().and_then(|settings| settings.as_ref().ok()),
         "result": run.result.as_ref().map(|result| output::payload(result)),
+        "jobs": run.jobs.iter().map(job).collect::<Vec<_>>(),
+        "log": run.said.iter().map(said).collect::<Vec<_>>(),
+        "repeated": run.times.as_ref().map(Times::document),
         "committed": committed,
         "changes": changes,
         "assumptions": assumptions,
     })
+}
+
+fn job((id, ended): &(String, Ended)) -> Value {
+    json!({ "id": id, "outcome": ended.kind(), "reason": ended.reason() })
+}
+
+fn said(Said { level, text }: &Said) -> Value {
+    json!({ "level": level.as_str().to_lowercase(), "text": text })
 }

@@ -22,7 +22,7 @@ const PAGE: u32 = 1000;
 /// What a case says of a key: a string or a list, perhaps with a time to live; or that there is none.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Written")]
-pub(super) struct Held(Option<Content>);
+pub(in crate::cli) struct Held(Option<Content>);
 
 #[derive(Debug, Clone)]
 struct Content {
@@ -161,7 +161,7 @@ impl Value {
 
 impl Held {
     /// Puts it into Redis.
-    pub(super) async fn put(&self, link: &Link, key: &str) -> Result<(), Fault> {
+    pub(in crate::cli) async fn put(&self, link: &Link, key: &str) -> Result<(), Fault> {
         let Some(Content { is_list, values, ttl_ms }) = &self.0 else { return Ok(()) };
         let bytes: Vec<Vec<u8>> = values.iter().map(Value::bytes).collect();
         if bytes.is_empty() {

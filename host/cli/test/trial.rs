@@ -72,7 +72,8 @@ impl Bench {
         }
         let after = held::look(&self.link).await?;
         ends(case, &came, &mut misses);
-        answers(case, &came, &self.heard.take(), &mut misses);
+        let heard: Vec<String> = self.heard.take().into_iter().map(|said| said.text).collect();
+        answers(case, &came, &heard, &mut misses);
         keys(&case.expect.after, &before, &after, &mut misses);
         jobs(&case.expect.jobs, &came.changes, &mut misses);
         Ok(Ok(misses))

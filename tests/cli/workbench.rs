@@ -1,0 +1,119 @@
+//! invoke as a workbench: keys from a file, what the guest said, many runs, many jobs in one call.
+
+use serde_json::{Value, json};
+
+use crate::support::example;
+use crate::support::program::Program;
+
+const ORDER: &str = r#"{"id":"A-1","customer":"ada","amount_cents":5}"#;
+const BATCH: &str = "kind = \"worker\"\n\n[[consume]]\nqueue = \"jobs\"\nbatch = { size = 9 }\n\n[grants]\n\
+                     kv.read = [\"*\"]\nkv.write = [\"*\"]\nqueue.push = [\"*\"]\n";
+
+fn orders() -> String {
+    example::path("orders").display().to_string()
+}
+
+fn batch(program: &Program, manifest: &str) -> String {
+    program.file("batch.toml", manifest);
+    program.file("batch.wasm", example::component("batch-probe")).display().to_string()
+}
+
+/// What is said on standard error by a call that ends with 2.
+fn refused(program: &Program, arguments: &[&str]) -> String {
+    let output = program.output(arguments);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn invoke_starts_from_the_keys_of_a_case_and_tells_what_the_guest_says() {
+    let program = Program::alone();
+    let case = "payload = 'of no interest'\n[before]\n\"total:ada\" = \"7\"\nreceipts = [\"a\", { base64 = \"AP8=\" }]\n";
+    program.file("case.toml", case);
+    let told = program.json(&["invoke", &orders(), "--payload", ORDER, "--before", "case.toml"]);
+    assert_eq!((&told["changes"][3]["before"]["head"], &told["log"]), (&json!("7"), &json!([])));
+    assert_eq!(told["changes"][2]["before"]["length"], 2);
+
+    program.file("seen.toml", "[before]\n\"order:seen:A-1\" = { text = \"x\", ttl = \"1h\" }\n");
+    let again = ["invoke", &orders(), "--payload", ORDER, "--before", "seen.toml"];
+    let told = program.json(&again);
+    let said = json!([{ "level": "info", "text": "order `A-1` was booked before" }]);
+    assert_eq!((&told["log"], &told["changes"][0]["key"]), (&said, &json!("orders:duplicates")));
+    let output = program.output(&again);
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(out.contains("said       info  order `A-1` was booked before\n"), "{out}");
+    assert!(!err.contains("booked before"), "once is enough: {err}");
+}
+
+#[test]
+fn invoke_refuses_keys_that_it_cannot_put() {
+    let program = Program::alone();
+    program.file("bad.toml", "\n[before]\nkey = 5\n");
+    program.file("none.toml", "payload = 'x'\n");
+    let with = |more: &[&str]| {
+        refused(&program, &[&["invoke", &orders(), "--payload", ORDER, "--before"], more].concat())
+    };
+    assert!(with(&["bad.toml"]).starts_with("sandhog: bad.toml:3: a key holds a string, a list"));
+    assert_eq!(with(&["none.toml"]), "sandhog: none.toml:1: missing field `before`\n");
+    assert!(with(&["missing.toml"]).starts_with("sandhog: missing.toml: cannot be read: "));
+    let real = with(&["none.toml", "--redis", "redis://127.0.0.1:1"]);
+    assert_eq!(real, "sandhog: `--before` is for the private Redis: nothing is set on one of yours\n");
+}
+
+#[test]
+fn invoke_runs_many_times_as_if_each_were_the_first() {
+    let program = Program::alone();
+    let many = ["invoke", &orders(), "--payload", ORDER, "--repeat", "20"];
+    let told = program.json(&many);
+    let repeated = &told["repeated"];
+    assert_eq!((&repeated["runs"], &repeated["outcomes"]), (&json!(20), &json!({ "done": 20 })));
+    let time = |name: &str| repeated["times"][name].as_f64().unwrap();
+    assert!(0.0 < time("p50_ms") && time("p50_ms") <= time("p99_ms") && time("p99_ms") <= time("max_ms"));
+    assert_eq!(told["changes"].as_array().map(Vec::len), Some(5));
+    let out = String::from_utf8(program.output(&many).stdout).unwrap();
+    assert!(out.contains("repeated   20 runs: p50 "), "{out}");
+    let once = program.json(&many[..4]);
+    assert_eq!(once["repeated"], Value::Null);
+
+    let no_reuse = refused(&program, &[&many[..], &["--reuse"]].concat());
+    assert!(no_reuse.contains("the manifest has no `[instances]` with a `reuse` above 1"), "{no_reuse}");
+    let manifest = example::manifest("orders") + "\n[instances]\nreuse = 10\n";
+    program.file("kept.toml", manifest);
+    let kept = program.json(&[&many[..], &["--reuse", "--manifest", "kept.toml"]].concat());
+    assert_eq!(kept["repeated"]["outcomes"], json!({ "done": 20 }));
+    let both = program.output(&[&many[..], &["--commit", "--redis", "redis://127.0.0.1:1"]].concat());
+    assert_eq!(both.status.code(), Some(2));
+}
+
+#[test]
+fn invoke_gives_a_batch_worker_all_jobs_in_one_call() {
+    let program = Program::alone();
+    let plugin = batch(&program, BATCH);
+    let mixed = ["invoke", &plugin, "--payload", "ok 1", "--payload", "bury 2", "--payload", "set k v"];
+    let output = program.output(&mixed);
+    let out = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    for row in [
+        &["outcome", "buried"][..],
+        &["invoke-1", "done"],
+        &["invoke-1-2", "buried", "bury", "2"],
+        &["invoke-1-3", "done"],
+        &["push", "calls", "none", "→", "list", "of", "1,", "back:", "\"ok", "1,bury", "2,set", "k", "v\""],
+    ] {
+        assert!(rows.iter().any(|found| found == row), "{row:?}\n{out}");
+    }
+    assert_eq!(output.status.code(), Some(1));
+    let trap = program.output(&["invoke", &plugin, "--payload", "ok 1", "--payload", "trap", "--json"]);
+    let told: Value = serde_json::from_slice(&trap.stdout).unwrap();
+    assert_eq!((&told["outcome"], &told["jobs"]), (&json!("trapped"), &json!([])));
+    let told = program.json(&["invoke", &plugin, "--payload", "ok 1", "--payload", "ok 2", "--id", "j"]);
+    let done = |id| json!({ "id": id, "outcome": "done", "reason": "" });
+    assert_eq!(told["jobs"], json!([done("j"), done("j-2")]));
+    let one = program.json(&["invoke", &plugin, "--payload", "ok 1"]);
+    assert_eq!((&one["jobs"], &one["outcome"]), (&json!([]), &json!("done")));
+    let two = ["invoke", &orders(), "--payload", ORDER, "--payload", ORDER];
+    assert_eq!(
+        refused(&program, &two),
+        "sandhog: only a batch worker takes several jobs: give one `--payload`\n"
+    );
+}
