@@ -85,7 +85,7 @@ impl Grants {
 
 /// Whether `pattern` matches all of `name`. Going back to the last `*` only is enough, so the time is bounded by
 /// the product of both lengths.
-fn glob(pattern: &[u8], name: &[u8]) -> bool {
+pub fn glob(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     let mut last_star: Option<(usize, usize)> = None;
     while n < name.len() {

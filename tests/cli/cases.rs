@@ -109,7 +109,7 @@ fn everything_that_differs_is_shown() {
                 found     ["a", "b", "{"amount_cents":9,"currency":"EUR","customer":"b","greeting":"hello","order":"A"}"]
               order:seen:A
                 expected  nothing, as before
-                found     "invoke-1"
+                found     "invoke-1", expires in 7 d
               orders:count
                 expected  nothing, as before
                 found     "1"
@@ -135,10 +135,10 @@ fn everything_that_differs_is_shown() {
                 found     nothing
               order:seen:A-1
                 expected  nothing
-                found     "invoke-1"
+                found     "invoke-1", expires in 7 d
               orders:count
                 expected  "1", expires in 1 h
-                found     "1", does not expire
+                found     "1"
               total:ada
                 expected  "1250"
                 found     "1255"
@@ -257,4 +257,37 @@ fn what_is_no_case_is_refused_in_a_line() {
         assert_eq!(output.status.code(), Some(2), "{error}");
         assert!(error.contains(said), "{error}");
     }
+}
+
+/// A plugin that does what its payload says, and a case with this text.
+fn probe(text: &str) -> Program {
+    let manifest = "kind = \"worker\"\n[[consume]]\nqueue = \"probe\"\n[grants]\nkv.read = [\"*\"]\nkv.write = [\"*\"]\n";
+    with("probe", manifest, &[("one", text)])
+}
+
+#[test]
+fn how_long_a_key_stays_is_compared_too() {
+    const RUN: &str = "payload = \"report none\\nkv.expire k 60000\"\n";
+    for (rest, code) in [
+        ("[before]\nk = \"v\"\n[expect.after]\nk = { text = \"v\", ttl = \"1m\" }", 0),
+        ("[before]\nk = \"v\"\n[expect.after]\nk = \"v\"", 1),
+        ("[before]\nk = { text = \"v\", ttl = \"7d\" }", 1),
+        ("[before]\nk = { text = \"v\", ttl = \"7d\" }\n[expect.after]\nk = \"v\"", 1),
+        ("[before]\nother = { text = \"v\", ttl = \"7d\" }", 0),
+        ("[before]\nother = { text = \"v\", ttl = \"7d\" }\n[expect.after]\nother = \"v\"", 0),
+    ] {
+        let program = probe(&format!("{RUN}{rest}"));
+        let output = program.output(&["test", "cases"]);
+        assert_eq!(output.status.code(), Some(code), "{rest}: {}", program.transcript(&["test", "cases"]));
+    }
+}
+
+#[test]
+fn a_reason_may_name_the_hosts_own_keys() {
+    let reason = "orders:sandhog:seen";
+    let program = probe(&format!(
+        "payload = \"report none\\nbury {reason}\"\n[expect]\noutcome = \"buried\"\nreason = \"{reason}\"\n"
+    ));
+    let output = program.output(&["test", "cases"]);
+    assert_eq!(output.status.code(), Some(0), "{}", program.transcript(&["test", "cases"]));
 }

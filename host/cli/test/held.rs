@@ -14,6 +14,8 @@ use crate::cli::text;
 
 /// How much less a time to live may be than the case says: what the run took, and some.
 const TTL_SLACK_MS: i64 = 60_000;
+/// A key without a time to live, as PTTL says it.
+const FOR_EVER: i64 = -1;
 /// Most characters of a value that are shown.
 const SHOWN_CHARS: usize = 200;
 /// Keys of one page of a listing.
@@ -175,8 +177,8 @@ impl Held {
         Ok(())
     }
 
-    /// Whether it is what was found.
-    pub(super) fn is(&self, found: Option<&Found>) -> bool {
+    /// Whether it is what was found. A time to live that the case does not name is to be what it was before.
+    pub(super) fn is(&self, found: Option<&Found>, was: Option<&Found>) -> bool {
         let content = self.0.as_ref().filter(|content| !content.values.is_empty());
         let (Some(content), Some(found)) = (content, found) else {
             return content.is_none() && found.is_none();
@@ -185,12 +187,7 @@ impl Held {
         found.kind == (if content.is_list { "list" } else { "string" })
             && content.values.len() == found.values.len()
             && content.values.iter().zip(&found.values).all(|(value, found)| value.is(found))
-            && ttl_ms.is_none_or(|ttl_ms| (ttl_ms - TTL_SLACK_MS..=ttl_ms).contains(&found.ttl_ms))
-    }
-
-    /// Whether it says how long the key stays.
-    pub(super) fn has_ttl(&self) -> bool {
-        self.0.as_ref().is_some_and(|content| content.ttl_ms.is_some())
+            && found.stays(ttl_ms.or(was.map(|was| was.ttl_ms)).unwrap_or(FOR_EVER))
     }
 
     /// In words.
@@ -206,25 +203,28 @@ impl Found {
     /// Whether nothing has changed; a time to live may have gone on.
     pub(super) fn is_same(was: Option<&Self>, is: Option<&Self>) -> bool {
         match (was, is) {
-            (Some(was), Some(is)) => {
-                let lasts = |found: &Self| found.ttl_ms < 0;
-                was.kind == is.kind && was.values == is.values && lasts(was) == lasts(is)
-            }
+            (Some(was), Some(is)) => was.kind == is.kind && was.values == is.values && is.stays(was.ttl_ms),
             (was, is) => was.is_none() && is.is_none(),
         }
     }
 
-    /// In words; the time to live where the case asks for one.
-    pub(super) fn show(&self, with_ttl: bool) -> String {
+    /// Whether it stays so many milliseconds, or for ever; a little less is what has gone by.
+    fn stays(&self, ttl_ms: i64) -> bool {
+        match ttl_ms {
+            FOR_EVER => self.ttl_ms == FOR_EVER,
+            ttl_ms => (0.max(ttl_ms - TTL_SLACK_MS)..=ttl_ms).contains(&self.ttl_ms),
+        }
+    }
+
+    /// In words, with the time to live if it has one.
+    pub(super) fn show(&self) -> String {
         if !matches!(self.kind.as_str(), "string" | "list") {
             return format!("a {}", self.kind);
         }
         let values: Vec<String> = self.values.iter().map(|value| shown(value)).collect();
-        let ttl = match u64::try_from(self.ttl_ms) {
-            _ if !with_ttl => String::new(),
-            Ok(ttl) => format!(", expires in {}", text::span(ttl)),
-            Err(_) => ", does not expire".to_owned(),
-        };
+        // What is left of seven days a moment later is shown as seven days.
+        let ttl = u64::try_from(self.ttl_ms).map(|ttl| text::span(ttl.next_multiple_of(1000)));
+        let ttl = ttl.map_or(String::new(), |ttl| format!(", expires in {ttl}"));
         show_values(self.kind == "list", &values) + &ttl
     }
 }

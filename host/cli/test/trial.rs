@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::cmd;
-use sandhog::capability::grant::Patterns;
+use sandhog::capability::grant::glob;
 use sandhog::job::change::{Changes, Write};
 use sandhog::job::commit::{Verdict, apply};
 use sandhog::plugin::load::Loaded;
@@ -120,11 +120,13 @@ impl Bench {
     ) -> Result<Came, anyhow::Error> {
         let (seconds, micros): (u64, u64) = self.link.query(&cmd("TIME")).await?;
         let headers: Vec<(&str, &str)> = case.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let ids: Vec<String> = (0..case.payloads.len()).map(|at| id(case.id.as_str(), at)).collect();
         let jobs: Vec<JobCall<'_>> = case
             .payloads
             .iter()
-            .map(|payload| JobCall {
-                id: case.id.as_str(),
+            .zip(&ids)
+            .map(|(payload, id)| JobCall {
+                id,
                 queue: consume.queue.as_str(),
                 payload,
                 attempt: case.attempt,
@@ -158,6 +160,14 @@ impl Miss {
     }
 }
 
+/// The id of the job at `at`: no two jobs of a call have the same.
+fn id(first: &str, at: usize) -> String {
+    match at {
+        0 => first.to_owned(),
+        at => format!("{first}-{}", at + 1),
+    }
+}
+
 /// Outcomes and reasons.
 fn ends(case: &Case, came: &Came, misses: &mut Vec<Miss>) {
     let expect = &case.expect;
@@ -173,7 +183,7 @@ fn ends(case: &Case, came: &Came, misses: &mut Vec<Miss>) {
             let found = if reason.is_empty() { kind.clone() } else { format!("{kind}: {reason}") };
             misses.push(Miss::new(&field("outcome"), &wanted, &found));
         } else if let Some(wanted) = of(&expect.reason, &expect.reasons)
-            && !Patterns::new(&[&wanted]).matches(reason)
+            && !glob(wanted.as_bytes(), reason.as_bytes())
         {
             misses.push(Miss::new(&field("reason"), &wanted, &text::visible(reason.as_bytes(), SHOWN_CHARS)));
         }
@@ -200,7 +210,8 @@ fn answers(case: &Case, came: &Came, heard: &[String], misses: &mut Vec<Miss>) {
         (None, None) => {}
         (None, Some(_)) => misses.push(Miss::new("settings", "some", "a worker has none")),
         (Some(Err(reason)), wanted) => {
-            let fits = expect.reason.as_ref().is_some_and(|wanted| Patterns::new(&[wanted]).matches(reason));
+            let fits =
+                expect.reason.as_ref().is_some_and(|wanted| glob(wanted.as_bytes(), reason.as_bytes()));
             if wanted.is_some() || !fits {
                 let wanted = expect.reason.as_deref().unwrap_or("settings");
                 misses.push(Miss::new("settings", wanted, &format!("failed: {reason}")));
@@ -228,17 +239,17 @@ fn keys(
     after: &BTreeMap<String, Found>,
     misses: &mut Vec<Miss>,
 ) {
-    let show = |found: Option<&Found>, ttl: bool| found.map_or("nothing".to_owned(), |found| found.show(ttl));
+    let show = |found: Option<&Found>| found.map_or("nothing".to_owned(), Found::show);
     for (key, held) in expected {
-        if !held.is(after.get(key)) {
-            misses.push(Miss::new(key, &held.show(), &show(after.get(key), held.has_ttl())));
+        if !held.is(after.get(key), before.get(key)) {
+            misses.push(Miss::new(key, &held.show(), &show(after.get(key))));
         }
     }
     let all = before.keys().chain(after.keys().filter(|key| !before.contains_key(*key)));
     for key in all.filter(|key| !expected.contains_key(*key)) {
         let (was, is) = (before.get(key), after.get(key));
         if !Found::is_same(was, is) {
-            misses.push(Miss::new(key, &format!("{}, as before", show(was, false)), &show(is, false)));
+            misses.push(Miss::new(key, &format!("{}, as before", show(was)), &show(is)));
         }
     }
 }
@@ -278,4 +289,14 @@ fn show_jobs(jobs: Option<&Vec<Pushed>>) -> String {
 /// How long a case took, for people.
 pub(super) fn took(time: Duration) -> String {
     text::elapsed(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::id;
+
+    #[test]
+    fn every_job_of_a_call_has_its_own_id() {
+        assert_eq!([0, 1, 2].map(|at| id("a", at)), ["a", "a-2", "a-3"]);
+    }
 }
