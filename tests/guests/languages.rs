@@ -203,7 +203,7 @@ macro_rules! languages {
     };
 }
 
-languages!(rust, python, js, ts, c);
+languages!(rust, python, js, ts, c, go);
 
 #[test]
 fn every_language_is_tested_and_has_the_same_manifest() {

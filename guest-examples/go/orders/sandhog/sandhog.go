@@ -1,0 +1,80 @@
+// Package sandhog is what errors mean to the host, and what the host's refusals are as errors.
+package sandhog
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"guest/bindings/sandhog_worker_handler"
+	"guest/bindings/sandhog_worker_types"
+
+	witTypes "go.bytecodealliance.org/pkg/wit/types"
+)
+
+// Retry runs the job again: after the back-off of the manifest, or After.
+type Retry struct {
+	Reason string
+	After  time.Duration
+}
+
+// Bury never runs the job again: to the dead jobs, with this reason.
+type Bury struct{ Reason string }
+
+// Discard drops the job; the reason is logged.
+type Discard struct{ Reason string }
+
+func (e Retry) Error() string   { return e.Reason }
+func (e Bury) Error() string    { return e.Reason }
+func (e Discard) Error() string { return e.Reason }
+
+// Answer makes the host's answer of a handler's error. None: the job is done. Any other error than those above runs the
+// job again.
+func Answer(err error) witTypes.Result[witTypes.Unit, sandhog_worker_handler.Failure] {
+	var retry Retry
+	var bury Bury
+	var discard Discard
+	switch {
+	case err == nil:
+		return witTypes.Ok[witTypes.Unit, sandhog_worker_handler.Failure](witTypes.Unit{})
+	case errors.As(err, &bury):
+		return failure(sandhog_worker_handler.MakeFailureBury(bury.Reason))
+	case errors.As(err, &discard):
+		return failure(sandhog_worker_handler.MakeFailureDiscard(discard.Reason))
+	case errors.As(err, &retry):
+	default:
+		retry = Retry{Reason: err.Error()}
+	}
+	after := witTypes.None[uint64]()
+	if retry.After > 0 {
+		after = witTypes.Some(uint64(retry.After.Milliseconds()))
+	}
+	options := sandhog_worker_handler.RetryOptions{Reason: retry.Reason, AfterMs: after}
+	return failure(sandhog_worker_handler.MakeFailureRetry(options))
+}
+
+func failure(failure sandhog_worker_handler.Failure) witTypes.Result[witTypes.Unit, sandhog_worker_handler.Failure] {
+	return witTypes.Err[witTypes.Unit](failure)
+}
+
+// Check makes Go's pair of what kv and queue answer.
+func Check[T any](result witTypes.Result[T, sandhog_worker_types.Error]) (T, error) {
+	if result.IsOk() {
+		return result.Ok(), nil
+	}
+	var none T
+	return none, refusal(result.Err())
+}
+
+func refusal(refused sandhog_worker_types.Error) error {
+	switch refused.Tag() {
+	case sandhog_worker_types.ErrorDenied:
+		return fmt.Errorf("the grants do not cover `%s`", refused.Denied())
+	case sandhog_worker_types.ErrorWrongType:
+		return fmt.Errorf("`%s` holds something else", refused.WrongType())
+	case sandhog_worker_types.ErrorQuota:
+		return fmt.Errorf("the bound `%s` was passed", refused.Quota())
+	default:
+		return errors.New(refused.Unavailable())
+	}
+}
