@@ -160,7 +160,9 @@ async fn a_full_key_holds_up_no_other_one() {
     for _ in 0..20 {
         push_of(&redis, "fast", "report none\nqueue.push seen fast").await;
     }
-    until("the fast ones are done", async || length(&mut plain, "seen").await == 20).await;
+    until("the fast ones are done", async || count(&host, "jobs", |counters| &counters.completed) == 20)
+        .await;
+    assert_eq!(length(&mut plain, "seen").await, 20);
     let parked: usize = plain.hget("{jobs}:sandhog:parked", "slow").await.unwrap();
     assert_eq!(parked, 99, "one of the slow ones runs");
     let counts = inspect::counts(&redis.link(), &QueueName::new("jobs").unwrap()).await.unwrap();
