@@ -145,7 +145,10 @@ async fn a_deploy_that_some_refuse_fails_with_their_reasons() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text.contains("1 host of 2 did not take it") && text.contains("strict."), "{text}");
     assert!(text.contains("edition.wasm of deploy 1: is not signed"), "{text}");
-    assert_eq!(open.plugins()[0].refusal, None);
+    // The fleet is told first.
+    let refusal = || open.plugins().first().map(|plugin| plugin.refusal.clone());
+    until("it says so itself", async || refusal().is_some()).await;
+    assert_eq!(refusal(), Some(None));
     let seen = program(&redis, 2).on_terminal(&["deploy", "edition.wasm", "--wait"]);
     let line = |host: &str, words: &str| {
         seen.split(host).any(|rest| rest.split_once(' ').is_some_and(|(_id, rest)| rest.starts_with(words)))
@@ -166,10 +169,9 @@ async fn of_deploys_that_race_the_last_one_wins_everywhere() {
     let last = all.into_iter().map(Result::unwrap).max_by_key(|wanted| wanted.number).unwrap();
     assert_eq!(last.number, 12);
     all_run(&redis, 3, &last).await;
-    let version = hosts[0].plugins()[0].version.clone();
-    assert!(
-        hosts.iter().all(|host| host.plugins()[0].version == version && version == last.component.as_str())
-    );
+    // The fleet is told first.
+    let runs = |host: &Host| host.plugins().first().is_some_and(|own| own.version == last.component.as_str());
+    until("every host says so itself", async || hosts.iter().all(runs)).await;
     for host in hosts {
         stop(host).await;
     }
