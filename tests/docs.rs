@@ -23,6 +23,7 @@ struct Page {
 
 const PAGES: &[Page] = &[
     Page { file: "batch.md", plugins: &[], jobs: &[] },
+    Page { file: "writing-workers.md", plugins: &[], jobs: &[] },
     Page { file: "testing-workers.md", plugins: &["orders", "site-settings"], jobs: &[] },
     Page { file: "limits.md", plugins: &[], jobs: &[] },
     Page { file: "producers.md", plugins: &[], jobs: &[] },
