@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let ((lang, language), (kind, what)) = (args.lang.names(), args.kind.names());
     let folder = PathBuf::from(name.as_str());
     refuse_unless_empty(&folder)?;
-    let files = template::files(lang, kind, &name).ok_or_else(|| missing(language, what))?;
+    let files = template::files(lang, kind, &name);
     for (path, file) in &files {
         write(&folder.join(path), file)
             .with_context(|| format!("`{name}` is not complete; delete it and try again"))?;
@@ -136,11 +136,6 @@ fn refuse_unless_empty(folder: &Path) -> Outcome {
     }
     Err(Failure::refused(format!("`{name}` is there already, and not an empty folder"))
         .with_hint("choose another name, or move it away; nothing was written"))
-}
-
-fn missing(language: &str, what: &str) -> Failure {
-    Failure::refused(format!("this program has no template for a {what} in {language}"))
-        .with_hint(format!("it has: {}", template::known().join(", ")))
 }
 
 fn write(path: &Path, file: &File) -> anyhow::Result<()> {

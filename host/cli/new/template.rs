@@ -28,30 +28,19 @@ pub(super) struct File {
     pub(super) is_run: bool,
 }
 
-/// The files of a project; none if there is no such template.
-pub(super) fn files(language: &str, kind: &str, name: &PluginName) -> Option<Files> {
-    let kind = TEMPLATES.get_dir(format!("{language}/{kind}"))?;
+/// The files of a project.
+pub(super) fn files(language: &str, kind: &str, name: &PluginName) -> Files {
     let mut files = Files::new();
-    for folder in TEMPLATES.get_dir(format!("{language}/{SHARED}")).into_iter().chain([kind]) {
+    for part in [SHARED, kind] {
+        // A test makes a project of every language and kind: none of them is missing.
+        let Some(folder) = TEMPLATES.get_dir(format!("{language}/{part}")) else { continue };
         collect(folder, folder.path(), Path::new(""), name.as_str(), &mut files);
     }
     // Some projects have the contract in a library of theirs.
     if !files.keys().any(|path| path.ends_with(CONTRACT)) {
         collect(&WIT, Path::new(""), Path::new("wit"), name.as_str(), &mut files);
     }
-    Some(files)
-}
-
-/// The languages and kinds there are, as people would ask for them.
-pub(super) fn known() -> Vec<String> {
-    let mut known = Vec::new();
-    for language in TEMPLATES.dirs() {
-        for kind in language.dirs().filter_map(|kind| kind.path().file_name()).filter(|kind| *kind != SHARED)
-        {
-            known.push(format!("--lang {} --kind {}", language.path().display(), kind.to_string_lossy()));
-        }
-    }
-    known
+    files
 }
 
 /// Adds what is in `folder`, seen from `root`, below `to`.

@@ -3,11 +3,9 @@ package sandhog
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"guest/bindings/sandhog_worker_handler"
-	"guest/bindings/sandhog_worker_types"
 
 	witTypes "go.bytecodealliance.org/pkg/wit/types"
 )
@@ -55,26 +53,4 @@ func Answer(err error) witTypes.Result[witTypes.Unit, sandhog_worker_handler.Fai
 
 func failure(failure sandhog_worker_handler.Failure) witTypes.Result[witTypes.Unit, sandhog_worker_handler.Failure] {
 	return witTypes.Err[witTypes.Unit](failure)
-}
-
-// Check makes Go's pair of what kv and queue answer.
-func Check[T any](result witTypes.Result[T, sandhog_worker_types.Error]) (T, error) {
-	if result.IsOk() {
-		return result.Ok(), nil
-	}
-	var none T
-	return none, refusal(result.Err())
-}
-
-func refusal(refused sandhog_worker_types.Error) error {
-	switch refused.Tag() {
-	case sandhog_worker_types.ErrorDenied:
-		return fmt.Errorf("the grants do not cover `%s`", refused.Denied())
-	case sandhog_worker_types.ErrorWrongType:
-		return fmt.Errorf("`%s` holds something else", refused.WrongType())
-	case sandhog_worker_types.ErrorQuota:
-		return fmt.Errorf("the bound `%s` was passed", refused.Quota())
-	default:
-		return errors.New(refused.Unavailable())
-	}
 }

@@ -1,0 +1,4 @@
+// The generated code wants an object file linked that says what the module is for; `sandhog componentize --world` says it.
+
+void __component_type_object_force_link_batch_worker(void);
+void __component_type_object_force_link_batch_worker(void) {}

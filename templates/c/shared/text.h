@@ -1,0 +1,1 @@
+../../../guest-examples/c/orders/text.h

@@ -1,0 +1,29 @@
+// Package reader makes the setting `greeting` of the key `{{name}}:greeting`.
+//
+// Workers whose manifest has `config = ["{{name}}"]` among its grants see it as `{{name}}.greeting`. It runs when it is
+// loaded, and again whenever the key changes. On an error the last good settings stay.
+package reader
+
+import (
+	kv "guest/bindings/sandhog_worker_kv"
+	"guest/greeting"
+	"guest/sandhog"
+)
+
+// Where the greeting is.
+const key = "{{name}}:greeting"
+
+// Read answers the settings: names and values.
+func Read() (map[string]string, error) {
+	value, err := sandhog.Check(kv.Get(key))
+	if err != nil {
+		return nil, err
+	}
+	said := greeting.Default
+	if value.IsSome() {
+		if said, err = greeting.Checked(key, value.Some()); err != nil {
+			return nil, err
+		}
+	}
+	return map[string]string{"greeting": said}, nil
+}
