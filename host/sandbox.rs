@@ -18,7 +18,7 @@ pub use compile::{CacheSettings, CompileLimits, Compiling};
 pub use engine::{EngineError, PoolSettings, Sandbox};
 pub use instance::Instance;
 pub use limits::Limits;
-pub use load::{Kind, LoadError, Terms, Version};
+pub use load::{Compiled, Kind, LoadError, Terms, Version};
 pub use outcome::Outcome;
 pub use run::{BatchReport, ConfigReport, JobCall, RunContext, RunReport};
 

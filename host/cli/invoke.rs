@@ -121,7 +121,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let settings = context.settings()?;
     let heard = Heard::beside(&settings.log).refuse()?;
     context::warn(&settings);
-    let (loaded, compile) = prepare(&args, &settings)?;
+    let loaded = prepare(&args, &settings)?;
     let payloads = payloads(&args).refuse()?;
     let private = if is_private { Some(PrivateRedis::start(Reach::Socket).await?) } else { None };
     let settings = context.settings_with(Overrides {
@@ -138,7 +138,6 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let mut kept = None;
     let (mut run, changes) = attempt(&args, &loaded, &link, &payloads, &mut kept).await?;
     run.said = heard.take();
-    run.cost.compile = compile;
     repeat(&args, &loaded, &link, &payloads, &mut kept, &heard, &mut run).await?;
     if let Some(changes) = changes {
         let keys: Vec<&str> = changes.writes.iter().map(|write| effect::name(write).1).collect();
@@ -168,10 +167,10 @@ async fn repeat(
         return Ok(());
     }
     let mut times = Times::default();
-    times.add(first.cost.run, first.verdict().0);
+    times.add(first.cost.whole(), first.verdict().0);
     for _ in 1..args.repeat {
         let (run, _) = attempt(args, loaded, link, payloads, kept).await?;
-        times.add(run.cost.run, run.verdict().0);
+        times.add(run.cost.whole(), run.verdict().0);
         // What is said again and again must not pile up.
         heard.take();
     }
@@ -212,8 +211,8 @@ async fn commit(link: &Link, changes: &Changes) -> Outcome<Fate> {
     })
 }
 
-/// The plugin, compiled, and how long that took.
-fn prepare(args: &Args, settings: &Settings) -> Outcome<(Loaded, std::time::Duration)> {
+/// The plugin, compiled.
+fn prepare(args: &Args, settings: &Settings) -> Outcome<Loaded> {
     let refused = |problems| context::refusal("the plugin would be refused", &problems);
     let pair = Pair::of(&args.component, args.manifest.as_deref()).map_err(refused)?;
     // Whoever runs it here by hand needs nobody to vouch for it.
@@ -234,9 +233,7 @@ fn prepare(args: &Args, settings: &Settings) -> Outcome<(Loaded, std::time::Dura
         return Err(Failure::refused(hint));
     }
     let sandbox = check::sandbox(settings)?;
-    let started = Instant::now();
-    let loaded = load(source, &sandbox).map_err(refused)?;
-    Ok((loaded, started.elapsed()))
+    load(source, &sandbox).map_err(refused)
 }
 
 /// The run itself; in the instance that is kept, if runs share one.
@@ -258,7 +255,13 @@ async fn attempt(
     let started = Instant::now();
     let Some(consume) = consume else {
         let answer = loaded.version.read_config(&context).await;
-        let cost = Cost { run: started.elapsed(), usage: answer.usage, ..Cost::default() };
+        let cost = Cost {
+            run: started.elapsed().saturating_sub(answer.instantiate),
+            instantiate: answer.instantiate,
+            usage: answer.usage,
+            memory_peak_bytes: answer.memory_peak_bytes,
+            log_dropped_bytes: 0,
+        };
         return Ok((Run::of_reader(loaded, answer.settings, cost), None));
     };
     let headers: Vec<(&str, &str)> = args.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
@@ -286,11 +289,11 @@ async fn attempt(
         _ => (loaded.version.run_job_in(kept, jobs[0], &context).await, Vec::new()),
     };
     let cost = Cost {
-        run: started.elapsed(),
+        run: started.elapsed().saturating_sub(report.instantiate),
+        instantiate: report.instantiate,
         usage: report.usage,
-        memory_peak_bytes: Some(report.memory_peak_bytes),
+        memory_peak_bytes: report.memory_peak_bytes,
         log_dropped_bytes: report.log_dropped_bytes,
-        ..Cost::default()
     };
     // A call has ended well if all its jobs have.
     let ended = answers.iter().find(|answer| answer.kind() != "done").unwrap_or(&report.outcome).clone();

@@ -105,21 +105,21 @@ impl Compiler {
         self.compiled.load(Ordering::Relaxed)
     }
 
-    /// The component, out of the cache or compiled. `digest` is that of its bytes.
+    /// The component, and whether it was in the cache; else it is compiled. `digest` is that of its bytes.
     pub(super) fn component(
         &self,
         engine: &Engine,
         digest: &str,
         bytes: &[u8],
-    ) -> Result<Component, LoadError> {
+    ) -> Result<(Component, bool), LoadError> {
         let name = format!("{digest}-{:016x}", self.fingerprint);
         if let Some(found) = self.found(engine, &name) {
-            return Ok(found);
+            return Ok((found, true));
         }
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // Perhaps whoever had the turn before wanted the same.
         if let Some(found) = self.found(engine, &name) {
-            return Ok(found);
+            return Ok((found, true));
         }
         let started = Instant::now();
         let refused = |(text, hint): Problem| LoadError { problems: vec![text], hint };
@@ -133,7 +133,7 @@ impl Compiler {
             .map_err(|error| refused((format!("cannot be compiled: {error:#}"), None)))?;
         // From the folder the code's memory can be had back and is shared with other hosts.
         let kept = self.keep(&name, &compiled).and_then(|kept| kept.load(engine).ok());
-        Ok(kept.unwrap_or(loaded))
+        Ok((kept.unwrap_or(loaded), false))
     }
 
     /// What the cache has under this name. What is there and cannot be used goes.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
@@ -73,7 +73,18 @@ pub struct Version {
     pub(super) tells: bool,
     /// Runs in one instance.
     pub(super) reuse: u32,
+    /// How long its code took to come, and from where.
+    compiled: Compiled,
     digest: String,
+}
+
+/// How the code of a version came to be here.
+#[derive(Debug, Clone, Copy)]
+pub struct Compiled {
+    /// How long that took.
+    pub took: Duration,
+    /// Whether it was compiled before, and found in the cache.
+    pub is_cached: bool,
 }
 
 /// What the host calls.
@@ -95,7 +106,9 @@ impl Sandbox {
             )));
         }
         let digest = hex(&Sha256::digest(component));
-        let compiled = self.core.compiler.component(&self.core.engine, &digest, component)?;
+        let begun = Instant::now();
+        let (compiled, is_cached) = self.core.compiler.component(&self.core.engine, &digest, component)?;
+        let code = Compiled { took: begun.elapsed(), is_cached };
         let mut problems = Vec::new();
         let logs = offer::examine(&self.core.engine, &compiled, terms.kind, &mut problems);
         if !problems.is_empty() {
@@ -114,7 +127,8 @@ impl Sandbox {
             voice,
         };
         let (core, reuse) = (self.core.clone(), terms.reuse);
-        let version = Version { core, scope: Arc::new(scope), entry, logs, tells, reuse, digest };
+        let version =
+            Version { core, scope: Arc::new(scope), entry, logs, tells, reuse, compiled: code, digest };
         version.start_once()?;
         Ok(version)
     }
@@ -169,6 +183,11 @@ impl Version {
             Entry::Batch(_) => Kind::BatchWorker,
             Entry::Reader(_) => Kind::ConfigReader,
         }
+    }
+
+    /// How its code came to be here.
+    pub fn compiled(&self) -> Compiled {
+        self.compiled
     }
 
     /// What its runs may use.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 use wasmtime::Store;
@@ -73,6 +73,8 @@ pub struct RunReport {
     pub pending: Option<Pending>,
     /// The job's result, if it completed and the run has set one.
     pub result: Option<Vec<u8>>,
+    /// How long its instance took to start; nothing where one was kept.
+    pub instantiate: Duration,
     /// Calls, effects, denials.
     pub usage: Usage,
     /// Most memory the guest had.
@@ -98,8 +100,12 @@ pub struct ConfigReport {
     pub settings: Result<BTreeMap<String, String>, String>,
     /// What it read; when any of it changes, the answer may.
     pub reads: ReadSet,
+    /// How long its instance took to start.
+    pub instantiate: Duration,
     /// Calls and denials.
     pub usage: Usage,
+    /// Most memory the guest had.
+    pub memory_peak_bytes: u64,
 }
 
 impl BatchReport {
@@ -129,6 +135,7 @@ impl Version {
             return RunReport::host_fault("it takes no single jobs");
         };
         let _running = self.core.ticker.enter();
+        let (begun, mut instantiate) = (Instant::now(), Duration::ZERO);
         let mut instance = self.ready(kept, context, job.id);
         let Instance { store, exports, .. } = &mut instance;
         if self.tells {
@@ -147,6 +154,7 @@ impl Version {
         let ended = timeout(context.timeout, async {
             if exports.is_none() {
                 *exports = Some(Exports::Worker(worker.instantiate_async(&mut *store).await?));
+                instantiate = begun.elapsed();
             }
             let Some(Exports::Worker(exports)) = exports else { unreachable!("an instance of a worker") };
             exports.sandhog_worker_handler().call_handle(&mut *store, param).await
@@ -160,7 +168,7 @@ impl Version {
         let pending = if outcome == Outcome::Done { store.data_mut().view.finish() } else { None };
         let result = if outcome == Outcome::Done { store.data_mut().view.take_result() } else { None };
         let well = matches!(outcome, Outcome::Done | Outcome::Discarded(_));
-        RunReport { result, ..self.close(instance, (outcome, pending), well, kept) }
+        RunReport { result, instantiate, ..self.close(instance, (outcome, pending), well, kept) }
     }
 
     /// Runs many jobs, at least one, in one call and a sandbox of its own.
@@ -183,12 +191,14 @@ impl Version {
             1 => first.id.to_owned(),
             more => format!("{}+{}", first.id, more - 1),
         };
+        let (begun, mut instantiate) = (Instant::now(), Duration::ZERO);
         let mut instance = self.ready(kept, context, &named);
         let Instance { store, exports, .. } = &mut instance;
         let params: Vec<BatchJob<'_>> = jobs.iter().map(batch_job).collect();
         let ended = timeout(context.timeout, async {
             if exports.is_none() {
                 *exports = Some(Exports::Batch(worker.instantiate_async(&mut *store).await?));
+                instantiate = begun.elapsed();
             }
             let Some(Exports::Batch(exports)) = exports else {
                 unreachable!("an instance of a batch worker")
@@ -213,7 +223,8 @@ impl Version {
         let pending = answers.contains(&Outcome::Done).then(|| store.data_mut().view.finish()).flatten();
         let ended_well = |answer: &Outcome| matches!(answer, Outcome::Done | Outcome::Discarded(_));
         let well = outcome == Outcome::Done && answers.iter().all(ended_well);
-        BatchReport { run: self.close(instance, (outcome, pending), well, kept), answers }
+        let run = RunReport { instantiate, ..self.close(instance, (outcome, pending), well, kept) };
+        BatchReport { run, answers }
     }
 
     /// Asks a config reader for its settings.
@@ -222,13 +233,17 @@ impl Version {
             return ConfigReport {
                 settings: Err("a worker has no settings".to_owned()),
                 reads: ReadSet::default(),
+                instantiate: Duration::ZERO,
                 usage: Usage::default(),
+                memory_peak_bytes: 0,
             };
         };
         let _running = self.core.ticker.enter();
+        let (begun, mut instantiate) = (Instant::now(), Duration::ZERO);
         let mut store = self.store(Some((context.link.clone(), &context.plan)), &context.settings, "config");
         let ended = timeout(context.timeout, async {
             let instance = reader.instantiate_async(&mut store).await?;
+            instantiate = begun.elapsed();
             instance.sandhog_worker_config_source().call_read(&mut store).await
         })
         .await;
@@ -239,11 +254,11 @@ impl Version {
             Err(_) => Err(Outcome::TimedOut.reason().into_owned()),
         };
         let reads = store.data_mut().view.take_reads();
-        let usage = store.data().view.usage();
+        let (usage, memory_peak_bytes) = (store.data().view.usage(), store.data().limiter.memory_bytes());
         let log = store.data().view.log().cloned();
         drop(store);
         log.map(|log| log.finish());
-        ConfigReport { settings, reads, usage }
+        ConfigReport { settings, reads, instantiate, usage, memory_peak_bytes }
     }
 
     /// The end of a run: its figures, and what becomes of its instance.
@@ -260,7 +275,8 @@ impl Version {
         // Unfinished lines are logged when an instance goes, and when it rests.
         self.keep(instance, well, kept);
         let log_dropped_bytes = log.map_or(0, |log| log.finish());
-        RunReport { outcome, pending, result: None, usage, memory_peak_bytes, log_dropped_bytes }
+        let (result, instantiate) = (None, Duration::ZERO);
+        RunReport { outcome, pending, result, instantiate, usage, memory_peak_bytes, log_dropped_bytes }
     }
 
     /// A store for one run. Without a reach nothing outside can be reached.
@@ -306,6 +322,7 @@ impl RunReport {
             outcome: Outcome::HostFault(cause.to_owned()),
             pending: None,
             result: None,
+            instantiate: Duration::ZERO,
             usage: Usage::default(),
             memory_peak_bytes: 0,
             log_dropped_bytes: 0,

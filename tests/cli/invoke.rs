@@ -53,9 +53,7 @@ fn invoke_tells_how_a_run_ended() {
     program.file("trap.toml", MANIFEST);
     program.file("spin.wasm", guest::worker("", "", "(loop $again (br $again)) (i32.const 0)"));
     program.file("spin.toml", MANIFEST);
-    let mut filters = program.filters();
-    filters.add_filter(r"\S+ \S+ to run", "[TIME] to run");
-    filters.bind(|| {
+    program.filters().bind(|| {
         assert_snapshot!(program.session(&[
             &["invoke", "good.wasm", "--payload", "{}"],
             &["invoke", "trap.wasm", "--payload", "{}"],
@@ -67,7 +65,7 @@ fn invoke_tells_how_a_run_ended() {
         $ sandhog invoke good.wasm --payload {}
         plugin     good [VERSION]
         outcome    done
-        time       [TIME] to compile and [TIME] to run
+        time       [TIME] to compile, [TIME] to instantiate, [TIME] to run
         memory     256 KiB at the most
         calls      0 calls, 0 effects, 0 denied
         effects    none
@@ -78,7 +76,7 @@ fn invoke_tells_how_a_run_ended() {
         outcome    trapped
         reason     trapped: wasm `unreachable` instruction executed
                    guest!handle
-        time       [TIME] to compile and [TIME] to run
+        time       [TIME] to compile, [TIME] to instantiate, [TIME] to run
         memory     256 KiB at the most
         calls      0 calls, 0 effects, 0 denied
         effects    none: the run did not end well
@@ -90,7 +88,7 @@ fn invoke_tells_how_a_run_ended() {
         plugin     spin [VERSION]
         outcome    timed-out
         reason     timed out
-        time       [TIME] to compile and [TIME] to run
+        time       [TIME] to compile, [TIME] to instantiate, [TIME] to run
         memory     256 KiB at the most
         calls      0 calls, 0 effects, 0 denied
         effects    none: the run did not end well
@@ -133,14 +131,12 @@ fn invoke_tells_every_kind_of_change() {
     program.file("script", script);
     let keys = ["--set", "text=before", "--set", "count=40", "--set", "old=x", "--set", "stays=y"];
     let arguments = [&["invoke", "probe.wasm", "--payload-file", "script"], &keys[..]].concat();
-    let mut filters = program.filters();
-    filters.add_filter(r"\S+ \S+ to run", "[TIME] to run");
-    filters.bind(|| {
+    program.filters().bind(|| {
         assert_snapshot!(program.session(&[&arguments]), @r#"
         $ sandhog invoke probe.wasm --payload-file script --set text=before --set count=40 --set old=x --set stays=y
         plugin     probe [VERSION]
         outcome    done
-        time       [TIME] to compile and [TIME] to run
+        time       [TIME] to compile, [TIME] to instantiate, [TIME] to run
         memory     256 KiB at the most
         calls      9 calls, 9 effects, 0 denied
         effects    7 changes, not made

@@ -1,9 +1,11 @@
 //! invoke as a workbench: keys from a file, what the guest said, many runs, many jobs in one call.
 
+use std::os::unix::fs::DirBuilderExt as _;
+
 use serde_json::{Value, json};
 
-use crate::support::example;
 use crate::support::program::Program;
+use crate::support::{example, guest};
 
 const ORDER: &str = r#"{"id":"A-1","customer":"ada","amount_cents":5}"#;
 const BATCH: &str = "kind = \"worker\"\n\n[[consume]]\nqueue = \"jobs\"\nbatch = { size = 9 }\n\n[grants]\n\
@@ -17,6 +19,10 @@ fn batch(program: &Program, manifest: &str) -> String {
     program.file("batch.toml", manifest);
     program.file("batch.wasm", example::component("batch-probe")).display().to_string()
 }
+
+/// A function that counts far enough to be seen in any measure of time.
+const COUNTS: &str = "(func $count (local $n i32) (loop $on (br_if $on (i32.lt_u
+    (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 50000000)))))";
 
 /// What is said on standard error by a call that ends with 2.
 fn refused(program: &Program, arguments: &[&str]) -> String {
@@ -116,4 +122,55 @@ fn invoke_gives_a_batch_worker_all_jobs_in_one_call() {
         refused(&program, &two),
         "sandhog: only a batch worker takes several jobs: give one `--payload`\n"
     );
+}
+
+#[test]
+fn invoke_tells_the_start_of_an_instance_from_its_run() {
+    let program = Program::alone();
+    let manifest = "kind = \"worker\"\n\n[[consume]]\nqueue = \"jobs\"\n";
+    let starts = guest::worker("", &format!("{COUNTS} (start $count)"), "(i32.const 0)");
+    let runs = guest::worker("", COUNTS, "(call $count) (i32.const 0)");
+    for (name, component) in [("starts", starts), ("runs", runs)] {
+        program.file(&format!("{name}.toml"), manifest);
+        program.file(&format!("{name}.wasm"), component);
+    }
+    let times = |component: &str, more: &[&str]| {
+        let told = program.json(&[&["invoke", component, "--payload", ""], more].concat());
+        let of = |name: &str| told[name].as_f64().unwrap_or_else(|| panic!("{name}: {told}"));
+        let whole = told["repeated"]["times"]["p50_ms"].as_f64();
+        (of("instantiate_ms"), of("run_ms"), whole)
+    };
+    let (started, ran, whole) = times("starts.wasm", &["--repeat", "3"]);
+    assert!(started > 10.0 * ran && ran > 0.0, "{started} {ran}");
+    assert!(whole > Some(10.0 * ran), "each of many runs starts an instance: {whole:?}");
+    let (started, ran, _) = times("runs.wasm", &[]);
+    assert!(ran > 10.0 * started && started > 0.0, "{started} {ran}");
+    program.file("kept.toml", format!("{manifest}\n[instances]\nreuse = 10\n"));
+    let (started, _, whole) = times("starts.wasm", &["--repeat", "3", "--reuse", "--manifest", "kept.toml"]);
+    assert!(whole < Some(started / 10.0), "two of three find one that has started: {whole:?}");
+}
+
+#[test]
+fn invoke_says_when_the_code_comes_from_the_cache() {
+    let program = Program::alone();
+    program.file("sandhog.toml", "[host]\nstate_dir = \"state\"\n");
+    let cache = program.folder().join("state/compiled");
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(cache).unwrap();
+    let invoke = ["invoke", &orders(), "--payload", ORDER];
+    let told = program.json(&invoke);
+    assert_eq!(told["from_cache"], false);
+    assert!(told["compile_ms"].as_f64() > told["run_ms"].as_f64(), "{told}");
+    assert_eq!(program.json(&invoke)["from_cache"], true);
+    let out = String::from_utf8(program.output(&invoke).stdout).unwrap();
+    assert!(out.contains(" to take from the cache, "), "{out}");
+}
+
+#[test]
+fn invoke_tells_what_a_config_reader_needs() {
+    let program = Program::alone();
+    let reader = example::path("site-settings").display().to_string();
+    let told = program.json(&["invoke", &reader]);
+    assert_eq!(told["memory_peak_bytes"].as_u64().map(|bytes| bytes > 0), Some(true));
+    assert!(told["instantiate_ms"].as_f64() > Some(0.0), "{told}");
+    assert!(told["calls"].as_u64() > Some(0), "{told}");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sandhog::capability::view::Usage;
 use sandhog::job::change::Changes;
 use sandhog::plugin::load::Loaded;
+use sandhog::sandbox::Compiled;
 use sandhog::sandbox::outcome::Outcome as Ended;
 use sandhog::telemetry::Said;
 use serde_json::{Value, json};
@@ -20,18 +21,24 @@ use crate::cli::table::{Column, Table};
 use crate::cli::{output, text};
 
 /// What a run cost.
-#[derive(Default)]
 pub(super) struct Cost {
-    /// Compiling and trying the component.
-    pub(super) compile: Duration,
-    /// From a fresh sandbox to the outcome, Redis included.
+    /// Starting an instance of the component; nothing where one was kept.
+    pub(super) instantiate: Duration,
+    /// From the call to the outcome, Redis included.
     pub(super) run: Duration,
     /// Calls and effects.
     pub(super) usage: Usage,
     /// Most memory the guest had.
-    pub(super) memory_peak_bytes: Option<u64>,
+    pub(super) memory_peak_bytes: u64,
     /// Log beyond the bound.
     pub(super) log_dropped_bytes: u64,
+}
+
+impl Cost {
+    /// What each job costs anew.
+    pub(super) fn whole(&self) -> Duration {
+        self.instantiate + self.run
+    }
 }
 
 /// What a run that ended well would change.
@@ -63,6 +70,7 @@ pub(super) enum Fate {
 pub(super) struct Run {
     plugin: String,
     version: String,
+    compiled: Compiled,
     ended: Option<Ended>,
     settings: Option<Result<BTreeMap<String, String>, String>>,
     /// How each job of a call for several ended, by id.
@@ -100,6 +108,7 @@ impl Run {
         Self {
             plugin,
             version,
+            compiled: loaded.version.compiled(),
             ended: None,
             settings: None,
             jobs: Vec::new(),
@@ -158,14 +167,13 @@ fn sheet(run: &Run) -> String {
         }
     }
     let cost = &run.cost;
-    let (compile, ran) = (text::elapsed(cost.compile), text::elapsed(cost.run));
-    field("time", &format!("{compile} to compile and try, {ran} to run"));
+    let code = if run.compiled.is_cached { "take from the cache" } else { "compile" };
+    let [had, started, ran] = [run.compiled.took, cost.instantiate, cost.run].map(text::elapsed);
+    field("time", &format!("{had} to {code}, {started} to instantiate, {ran} to run"));
     if let Some(times) = &run.times {
         field("repeated", &times.told());
     }
-    if let Some(peak) = cost.memory_peak_bytes {
-        field("memory", &format!("{} at the most", text::size(peak)));
-    }
+    field("memory", &format!("{} at the most", text::size(cost.memory_peak_bytes)));
     let Usage { calls, effects, denied, .. } = cost.usage;
     field("calls", &format!("{calls} calls, {effects} effects, {denied} denied"));
     if let Some(result) = &run.result {
@@ -271,7 +279,9 @@ fn document(run: &Run) -> Value {
         "outcome": kind,
         "reason": reason,
         "backtrace": backtrace,
-        "compile_ms": ms(run.cost.compile),
+        "compile_ms": ms(run.compiled.took),
+        "from_cache": run.compiled.is_cached,
+        "instantiate_ms": ms(run.cost.instantiate),
         "run_ms": ms(run.cost.run),
         "memory_peak_bytes": run.cost.memory_peak_bytes,
         "calls": calls,
