@@ -43,7 +43,11 @@ async fn a_host_has_told_of_a_queue_before_it_claims_wherever_its_first_words_ar
             Options { settings: plugins.settings(&proxy.url(), "h"), observer: None, program: program() };
         let host = match Host::start(options.clone()).await {
             Ok(host) => host,
-            Err(_) => Host::start(options).await.unwrap(),
+            Err(error) => {
+                let joined: usize = plain.zcard("sandhog:hosts").await.unwrap();
+                assert_eq!(joined, 0, "cut at {at}: it had joined, and gave up: {error}");
+                Host::start(options).await.unwrap()
+            }
         };
         until("jobs are claimed", async || plain.exists("{jobs}:sandhog:stats").await.unwrap()).await;
         let id: String = plain.zrange::<_, Vec<String>>("sandhog:hosts", -1, -1).await.unwrap().remove(0);

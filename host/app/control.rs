@@ -23,7 +23,7 @@ use crate::config::settings::{PluginsFrom, Settings};
 use crate::job::hold::{self, Hold, Holds};
 use crate::job::lease::{HostInfo, Leases};
 use crate::job::report::PluginReport;
-use crate::job::store::DeadLimits;
+use crate::job::store::{DeadLimits, StoreError};
 use crate::plugin::watch::FolderWatch;
 use crate::storage::link::{Link, Tracking};
 use crate::storage::server;
@@ -126,7 +126,7 @@ impl Parts {
             membership: membership.clone(),
             link: claims.clone(),
             wake: wake.clone(),
-            phase,
+            phase: phase.clone(),
             holds: held.subscribe(),
         };
         // Before it is read: a change in between is a change.
@@ -138,9 +138,7 @@ impl Parts {
         // Only a host that can serve joins; a tenure must exist before the first feeder.
         let tenure = membership.join(None).await?;
         tracing::info!(host = tenure.host.as_str(), "joined");
-        // A drained host that is started again serves again; a plugin that is held stays so.
-        hold::let_go(&claims, Hold::Host(tenure.host.seat())).await?;
-        held.send_replace(hold::read(&claims).await?);
+        held.send_replace(holds_of_joined(&claims, tenure.host.seat(), &phase).await?);
         let lease = LeaseThread::start(membership.clone(), lease_stop.subscribe())?;
         let told = served.view();
         Ok(Self {
@@ -305,6 +303,28 @@ impl Parts {
             tokio::time::sleep(TELL_AGAIN).await;
         }
         self.tell_history().await;
+    }
+}
+
+/// What is held. From the moment it has joined, a lost connection is no longer a Redis that is not there: the host waits
+/// for it.
+async fn holds_of_joined(
+    link: &Link,
+    seat: &str,
+    phase: &watch::Receiver<Phase>,
+) -> Result<Holds, StoreError> {
+    let read = async || {
+        // A drained host that is started again serves again; a plugin that is held stays so.
+        hold::let_go(link, Hold::Host(seat)).await?;
+        hold::read(link).await
+    };
+    loop {
+        match read().await {
+            Err(StoreError::Fault(fault)) if fault.is_lost() && *phase.borrow() == Phase::Serving => {
+                tokio::time::sleep(TELL_AGAIN).await;
+            }
+            read => return read,
+        }
     }
 }
 

@@ -128,8 +128,9 @@ fn config(pool: &PoolSettings) -> Config {
     pooling
         .total_component_instances(instances)
         .total_stacks(instances)
-        // Components of our guest libraries have 3 core instances and one memory, interpreters 14 and one.
-        .total_core_instances(instances.saturating_mul(16))
+        // Of core instances only their number is bounded, so there are as many as components may have. Memories and tables
+        // take address space: our guest libraries have one memory, as interpreters have.
+        .total_core_instances(instances.saturating_mul(INSTANCES_MAX as u32))
         .total_memories(instances.saturating_mul(MEMORIES_PER_RUN))
         .total_tables(instances.saturating_mul(TABLES_PER_RUN))
         .max_core_instances_per_component(INSTANCES_MAX as u32)

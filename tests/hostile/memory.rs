@@ -1,8 +1,10 @@
 //! Guests that take more than they may: memories, tables, instances.
 
+use sandhog::sandbox::{Outcome, PoolSettings, Sandbox};
+
 use super::attack::Ends::{Dead, Refused};
 use super::attack::{Attack, attacker, attacks, by_hand};
-use crate::support::guest::worker;
+use crate::support::guest::{compiling, run, terms, worker};
 
 const GROW: &str =
     "(loop $l (if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable)) (br $l))
@@ -45,4 +47,13 @@ fn memories(count: usize) -> String {
 fn tables(count: usize) -> String {
     let tables = "(table 1 funcref)".repeat(10);
     format!("(core module $m {tables})\n") + &"(core instance (instantiate $m))\n".repeat(count.div_ceil(10))
+}
+
+/// Interpreters have dozens; what a component may have, every run of a full pool may.
+#[tokio::test]
+async fn as_many_core_instances_as_a_component_may_have_fit_into_the_last_place() {
+    let pool = PoolSettings { instances: 1, memory_bytes_max: 64 << 20 };
+    let items = "(core module $m)\n".to_owned() + &"(core instance (instantiate $m))\n".repeat(60);
+    let version = Sandbox::new(&pool, compiling()).unwrap().load(terms(), &by_hand("", &items)).unwrap();
+    assert_eq!(run(&version).await.outcome, Outcome::Done);
 }
