@@ -7,8 +7,9 @@
 #   scripts/guests.sh languages build|test SANDHOG
 #                                     the examples in other languages, each by its own Makefile, which sets up what it
 #                                     needs in $GUEST_TOOLS (by default target/tools)
-#   scripts/guests.sh lint            clippy and documentation with warnings as errors, and the examples in it, with the
-#                                     toolchain of the host program
+#   scripts/guests.sh bindings        the bindings that the projects in C and Go keep, anew from wit/
+#   scripts/guests.sh lint            clippy and documentation with warnings as errors, the examples in it, and whether those
+#                                     bindings are true, with the toolchain of the host program
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -30,7 +31,7 @@ replace() { # NEW FILE
 build() { # SANDHOG
   use_guest_toolchain
   local sandhog=$1 built=guest-examples/built folder name core to said
-  (cd guest-examples && cargo build --quiet --release --locked --target "$target" --workspace --exclude std-probe)
+  (cd guest-examples && cargo build --quiet --release --locked --target "$target" --workspace --exclude std-probe --exclude bindings)
   mkdir -p "$built/probes"
   std_probe "$built/probes"
   for folder in guest-examples/rust/*/; do
@@ -82,10 +83,16 @@ languages() { # TARGET SANDHOG
   [ ${#failed[@]} = 0 ]
 }
 
+bindings() {
+  cd guest-examples
+  cargo run --quiet --locked -p bindings --target "$(this_machine)"
+}
+
 lint() {
   export CARGO_TARGET_DIR=$CARGO_TARGET_DIR/lint
   cd guest-examples
   cargo clippy --quiet --locked --all-targets --target "$(this_machine)" -- -D warnings
+  cargo test --quiet --locked -p bindings --target "$(this_machine)"
   cargo test --quiet --locked --doc -p sandhog-guest --all-features --target "$(this_machine)"
   RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps -p sandhog-guest --all-features --target "$(this_machine)"
 }
@@ -96,6 +103,7 @@ case ${1:-} in
 build) build "${2:?the path of the program sandhog}" ;;
 test) unit_tests ;;
 languages) languages "${2:?build or test}" "${3:?the path of the program sandhog}" ;;
+bindings) bindings ;;
 lint) lint ;;
-*) echo "usage: scripts/guests.sh build SANDHOG | test | languages build|test SANDHOG | lint" >&2; exit 2 ;;
+*) echo "usage: scripts/guests.sh build SANDHOG | test | languages build|test SANDHOG | bindings | lint" >&2; exit 2 ;;
 esac
