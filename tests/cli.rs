@@ -17,5 +17,7 @@ mod invoke;
 mod secret;
 // run, dev, bench and demo: whole hosts.
 mod serve;
+// The same again, whenever a file has changed.
+mod watch;
 // The same as a tool: keys from a file, many runs, many jobs.
 mod workbench;

@@ -202,7 +202,7 @@ impl Parts {
                     None => { orders.phase.send_replace(Phase::Leaving); }
                 },
                 // What is refused is in the log, and the old version goes on.
-                () = self.folder.changed() => self.served.look(false).await,
+                _ = self.folder.changed() => self.served.look(false).await,
                 event = self.served.next() => self.served.handle(event).await,
                 // Runs are counted all the time; an idle host has nothing new to tell.
                 _ = count.tick() => {

@@ -8,6 +8,7 @@ use sandhog::config::settings::Settings;
 use sandhog::plugin::load::{kind_name, load};
 use sandhog::plugin::manifest::Manifest;
 use sandhog::plugin::scan::{self, Pair, Source};
+use sandhog::sandbox::Compiling;
 use sandhog::sandbox::engine::{PoolSettings, Sandbox};
 use serde_json::{Value, json};
 
@@ -93,8 +94,12 @@ fn judge(pairs: &[Pair], settings: &Settings, together: bool) -> Outcome<Vec<Ver
 
 /// A sandbox as large as it must be to try one component after the other.
 pub(crate) fn sandbox(settings: &Settings) -> Outcome<Sandbox> {
+    sandbox_with(settings, compiling(settings, child::OURSELVES.into(), false))
+}
+
+/// The same that compiles in another way.
+pub(crate) fn sandbox_with(settings: &Settings, compiling: Compiling) -> Outcome<Sandbox> {
     let pool = PoolSettings { instances: TRIALS_AT_ONCE, memory_bytes_max: settings.ceilings.memory_bytes };
-    let compiling = compiling(settings, child::OURSELVES.into(), false);
     Sandbox::new(&pool, compiling).context("cannot set up the sandbox").refuse()
 }
 

@@ -68,7 +68,8 @@ impl Failure {
         ExitCode::from(self.code)
     }
 
-    fn is_broken_pipe(&self) -> bool {
+    /// Whether nobody reads what it had to print.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
         let broken = |cause: &(dyn std::error::Error + 'static)| {
             cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
         };

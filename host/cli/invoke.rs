@@ -1,43 +1,37 @@
 //! `sandhog invoke`: one run of a plugin, here and now, and everything that can be said about it. Its effects are held
 //! back, told, and made only if that is wanted. How the run is told is in `invoke/report`, how its effects are in
-//! `invoke/effect` and `invoke/document`; `invoke/before` looks at the keys they are about.
+//! `invoke/effect` and `invoke/document`; `invoke/before` looks at the keys they are about. What runs need is in
+//! `invoke/stage`, running again at each change of a file in `invoke/watch`.
 
 mod before;
 mod document;
 mod effect;
 mod repeat;
 mod report;
+mod stage;
+mod watch;
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::Context as _;
 use sandhog::capability::plan::{Atomic, Isolation, Plan, Pops};
-use sandhog::config::settings::{Overrides, Settings};
 use sandhog::job::change::Changes;
-use sandhog::job::commit::{Verdict, Why, apply};
-use sandhog::plugin::load::{Loaded, load};
+use sandhog::plugin::load::Loaded;
 use sandhog::plugin::manifest::{Consume, EffectsMode, Kind, Manifest};
-use sandhog::plugin::scan::Pair;
 use sandhog::sandbox::Instance;
 use sandhog::sandbox::run::{BatchReport, JobCall, RunContext};
 use sandhog::storage::link::Link;
 use sandhog::telemetry::Heard;
-use serde::Deserialize;
 
-use crate::cli::context::{self, Context};
-use crate::cli::error::{Failure, Outcome, Shape};
-use crate::cli::private_redis::{PrivateRedis, Reach};
-use crate::cli::test::held::Held;
-use crate::cli::{argument, check};
+use crate::cli::argument;
+use crate::cli::context::Context;
+use crate::cli::error::{Failure, Outcome};
 use repeat::Times;
-use report::{Cost, Effects, Fate, Run};
+use report::{Cost, Run};
+use stage::Stage;
 
-/// Longest payload read from a file.
-const PAYLOAD_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Most runs of one call.
 const RUNS_MAX: u64 = 1_000_000;
 
@@ -46,6 +40,7 @@ Examples:
   sandhog invoke plugins/orders.wasm --payload '{\"id\": \"A-1\", \"customer\": \"ada\", \"amount_cents\": 5}'
   sandhog invoke plugins/orders.wasm --payload-file order.json --set total:ada=7
   sandhog invoke plugins/orders.wasm --payload-file order.json --before cases/good.toml --repeat 1000
+  sandhog invoke plugins/orders.wasm --payload-file order.json --before cases/good.toml --watch
   sandhog invoke plugins/sums.wasm --payload 'ada 1' --payload 'bob 2'
   sandhog invoke plugins/orders.wasm --payload-file order.json --redis redis://127.0.0.1:6379 --commit";
 
@@ -92,6 +87,9 @@ pub(crate) struct Args {
     /// Makes the changes, on the Redis named with `--redis`.
     #[arg(long, conflicts_with = "repeat")]
     commit: bool,
+    /// Runs again whenever the component, its manifest, the payload's file or the file of keys has changed, until Ctrl-C.
+    #[arg(long)]
+    watch: bool,
     /// Runs it so often, each time as if it were the first, and tells how long that took; the first run is shown.
     #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=RUNS_MAX))]
     repeat: u64,
@@ -100,57 +98,15 @@ pub(crate) struct Args {
     reuse: bool,
 }
 
-/// What a file of keys says; anything else that a case has is not for us.
-#[derive(Debug, Deserialize)]
-struct Start {
-    before: BTreeMap<String, Held>,
-}
-
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    let is_private = context.global.redis.is_none();
-    if args.commit && is_private {
-        return Err(Failure::refused("`--commit` needs `--redis URL`: name the server that is changed"));
+    let mut stage = Stage::new(&args, context)?;
+    if args.watch {
+        return watch::run(&mut stage).await;
     }
-    if !is_private && (!args.set.is_empty() || args.before.is_some()) {
-        let flag = if args.set.is_empty() { "--before" } else { "--set" };
-        let why = "is for the private Redis: nothing is set on one of yours";
-        return Err(Failure::refused(format!("`{flag}` {why}")));
-    }
-    let start = args.before.as_deref().map(start).transpose()?;
-    let settings = context.settings()?;
-    let heard = Heard::beside(&settings.log).refuse()?;
-    context::warn(&settings);
-    let loaded = prepare(&args, &settings)?;
-    let payloads = payloads(&args).refuse()?;
-    let private = if is_private { Some(PrivateRedis::start(Reach::Socket).await?) } else { None };
-    let settings = context.settings_with(Overrides {
-        redis_url: private.as_ref().map(PrivateRedis::url),
-        ..Overrides::default()
-    })?;
-    let link = context::connect(&settings).await?;
-    for (key, held) in start.iter().flat_map(|start| &start.before) {
-        held.put(&link, key).await?;
-    }
-    for (key, value) in &args.set {
-        link.query::<()>(redis::cmd("SET").arg(key).arg(value)).await?;
-    }
-    let mut kept = None;
-    let (mut run, changes) = attempt(&args, &loaded, &link, &payloads, &mut kept).await?;
-    run.said = heard.take();
-    repeat(&args, &loaded, &link, &payloads, &mut kept, &heard, &mut run).await?;
-    if let Some(changes) = changes {
-        let keys: Vec<&str> = changes.writes.iter().map(|write| effect::name(write).1).collect();
-        let before = before::look(&link, &keys).await?;
-        let now_ms = context.redis_now_ms(&link).await?;
-        let fate = match (is_private, args.commit) {
-            (true, _) => Fate::Shown,
-            (false, false) => Fate::Held,
-            (false, true) => commit(&link, &changes).await?,
-        };
-        run.effects = Some(Effects { changes, before, fate, now_ms });
-    }
-    report::tell(&run, context)
+    let ready = stage.ready().await?;
+    stage.connect().await?;
+    report::tell(&stage.run(&ready).await?, context, report::Told::Once)
 }
 
 /// The runs after the first. Effects are held back, so each finds what the first has found.
@@ -176,64 +132,6 @@ async fn repeat(
     }
     first.times = Some(times);
     Ok(())
-}
-
-/// The keys that a file says are there before.
-fn start(file: &Path) -> Outcome<Start> {
-    let shown = file.display();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::refused(format!("{shown}: cannot be read: {error}")))?;
-    toml::from_str(&text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start.min(text.len()));
-        let line = text[..at].matches('\n').count() + 1;
-        Failure::refused(format!("{shown}:{line}: {}", error.message().replace('\n', "; ")))
-    })
-}
-
-/// Applies the changes as one step.
-async fn commit(link: &Link, changes: &Changes) -> Outcome<Fate> {
-    Ok(match apply(link, changes).await? {
-        Verdict::Done => Fate::Made,
-        Verdict::Conflict(key) => {
-            Fate::Refused(format!("`{key}` is not any more what the run saw; run it again"))
-        }
-        Verdict::Refused { key, why } => Fate::Refused(match why {
-            Why::WrongType => format!("`{key}` holds another type"),
-            Why::NotAnInteger => format!("`{key}` holds no whole number"),
-            Why::OutOfRange => format!("the sum at `{key}` would be out of range"),
-            Why::Forbidden => format!("the plugin's own Redis user has no permission for `{key}`"),
-            Why::Permission => format!("this Redis user has no permission for `{key}`"),
-        }),
-        Verdict::Full => Fate::Refused("Redis is at its memory limit".to_owned()),
-        Verdict::Late | Verdict::Parted(_) => {
-            Fate::Refused("Redis took it for a job that is gone".to_owned())
-        }
-    })
-}
-
-/// The plugin, compiled.
-fn prepare(args: &Args, settings: &Settings) -> Outcome<Loaded> {
-    let refused = |problems| context::refusal("the plugin would be refused", &problems);
-    let pair = Pair::of(&args.component, args.manifest.as_deref()).map_err(refused)?;
-    // Whoever runs it here by hand needs nobody to vouch for it.
-    let source = pair.read(&settings.ceilings, &[]).map_err(refused)?;
-    let has_payload = !args.payload.is_empty() || args.payload_file.is_some();
-    match (source.manifest.kind, has_payload) {
-        (Kind::Worker | Kind::BatchWorker, false) => {
-            return Err(Failure::refused("a worker needs a job: give `--payload` or `--payload-file`"));
-        }
-        (Kind::Worker, true) if args.payload.len() > 1 => {
-            return Err(Failure::refused("only a batch worker takes several jobs: give one `--payload`"));
-        }
-        (Kind::ConfigReader, true) => return Err(Failure::refused("a config reader takes no payload")),
-        _ => {}
-    }
-    if args.reuse && source.manifest.reuse < 2 {
-        let hint = "`--reuse` shows nothing: the manifest has no `[instances]` with a `reuse` above 1";
-        return Err(Failure::refused(hint));
-    }
-    let sandbox = check::sandbox(settings)?;
-    load(source, &sandbox).map_err(refused)
 }
 
 /// The run itself; in the instance that is kept, if runs share one.
@@ -330,19 +228,4 @@ fn consume<'l>(args: &Args, loaded: &'l Loaded) -> Outcome<Option<&'l Consume>> 
             None => Err(Failure::refused(format!("the manifest has no queue `{queue}`"))),
         },
     }
-}
-
-/// The bytes of the jobs; none for a config reader.
-fn payloads(args: &Args) -> anyhow::Result<Vec<Vec<u8>>> {
-    let Some(file) = &args.payload_file else {
-        return Ok(args.payload.iter().map(|payload| payload.clone().into_bytes()).collect());
-    };
-    let mut bytes = Vec::new();
-    let read = if file.as_os_str() == "-" {
-        std::io::stdin().take(PAYLOAD_BYTES_MAX).read_to_end(&mut bytes)
-    } else {
-        std::fs::File::open(file).and_then(|opened| opened.take(PAYLOAD_BYTES_MAX).read_to_end(&mut bytes))
-    };
-    read.with_context(|| format!("cannot read `{}`", file.display()))?;
-    Ok(vec![bytes])
 }

@@ -37,6 +37,11 @@ impl Signals {
         })
     }
 
+    /// Waits for any of them.
+    pub(crate) async fn any(&mut self) {
+        self.receive().await;
+    }
+
     async fn next(&mut self) -> Wish {
         if std::mem::take(&mut self.reload_wanted) {
             return Wish::Reload;

@@ -1,4 +1,4 @@
-//! Notices that the plugin folder has changed and come to rest. What is loaded then, and how, is not known here:
+//! Notices that the plugin folder, or some files, have changed and come to rest. What is loaded then, and how, is not known here:
 //! whoever asks is told "look again", as by SIGHUP.
 //!
 //! Events only wake: whether anything has changed is seen by looking (`watch/sight.rs`), and one looks every
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use super::scan::Part;
 use crate::config::settings::{PluginSettings, Watch};
 use crate::config::unit::show_duration;
-use sight::{Contents, Places, Sight, look};
+use sight::{Contents, Places, Scene, Sight, look};
 
 /// A file that was written to is whole when nothing has happened to it for this long. One that takes longer
 /// between two pieces is refused at first, and taken when it is whole.
@@ -32,11 +32,13 @@ const UNREST_MAX: Duration = Duration::from_secs(2);
 /// Most folders that are watched for events, those of link targets included; of the rest, polls tell.
 const FOLDERS_MAX: usize = 64;
 
-/// Watches a plugin folder until it is dropped.
+/// Watches a plugin folder, or some files, until it is dropped.
 #[derive(Debug)]
 pub struct FolderWatch {
     /// None if nobody is to be told.
-    changes: Option<watch::Receiver<u64>>,
+    changes: Option<watch::Receiver<Option<Sight>>>,
+    /// What was seen when the last change was told, or at the start.
+    last: Option<Sight>,
     inbox: Arc<Inbox>,
     thread: Option<JoinHandle<()>>,
 }
@@ -44,26 +46,40 @@ pub struct FolderWatch {
 impl FolderWatch {
     /// Starts to watch: what changes from here on is told.
     pub fn start(folder: &Path, settings: &PluginSettings) -> io::Result<Self> {
-        let inbox = Arc::new(Inbox::default());
-        if settings.watch == Watch::Off {
-            return Ok(Self { changes: None, inbox, thread: None });
-        }
-        let (teller, changes) = watch::channel(0);
-        let mut watcher = Watcher::new(folder, settings, inbox.clone(), teller);
-        watcher.told = watcher.look().ok();
-        let body = move || watcher.run();
-        let thread = std::thread::Builder::new().name("sandhog-watch".to_owned()).spawn(body)?;
-        Ok(Self { changes: Some(changes), inbox, thread: Some(thread) })
+        Self::begin(Scene::Folder(folder.to_owned()), settings.watch, settings.poll)
     }
 
-    /// Returns when the folder has changed since the last time, and come to rest. Loses nothing if dropped.
-    pub async fn changed(&mut self) {
-        let told = match &mut self.changes {
-            Some(changes) => changes.changed().await.is_ok(),
-            None => false,
-        };
-        if !told {
-            std::future::pending().await
+    /// The same for files, wherever they are. Those that are not there may come.
+    pub fn of_files(files: Vec<PathBuf>, poll: Duration) -> io::Result<Self> {
+        Self::begin(Scene::Files(files), Watch::Events, poll)
+    }
+
+    fn begin(scene: Scene, watch: Watch, poll: Duration) -> io::Result<Self> {
+        let inbox = Arc::new(Inbox { only_names: matches!(scene, Scene::Files(_)), ..Inbox::default() });
+        if watch == Watch::Off {
+            return Ok(Self { changes: None, last: None, inbox, thread: None });
+        }
+        let (teller, changes) = watch::channel(None);
+        let mut watcher = Watcher::new(scene, (watch, poll), inbox.clone(), teller);
+        watcher.told = watcher.look().ok();
+        let last = watcher.told.clone();
+        let body = move || watcher.run();
+        let thread = std::thread::Builder::new().name("sandhog-watch".to_owned()).spawn(body)?;
+        Ok(Self { changes: Some(changes), last, inbox, thread: Some(thread) })
+    }
+
+    /// Returns when something has changed since the last time, and come to rest: the names of files that look other than
+    /// they did. Loses nothing if dropped.
+    pub async fn changed(&mut self) -> Vec<PathBuf> {
+        let Some(changes) = &mut self.changes else { return std::future::pending().await };
+        if changes.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        let now = changes.borrow_and_update().clone();
+        let before = std::mem::replace(&mut self.last, now);
+        match (&self.last, before) {
+            (Some(now), Some(before)) => now.differences(&before),
+            _ => Vec::new(),
         }
     }
 }
@@ -96,8 +112,10 @@ struct News {
 struct Inbox {
     news: Mutex<News>,
     bell: Condvar,
-    /// Names that concern plugins beyond those of their files.
+    /// Names that are of concern beyond those of plugins' files.
     names: Mutex<BTreeSet<PathBuf>>,
+    /// And no others are.
+    only_names: bool,
 }
 
 impl Inbox {
@@ -135,7 +153,7 @@ impl Inbox {
             }
             let names = lock(&self.names);
             uprooted &= event.paths.iter().any(|path| names.contains(path));
-            let ours = |path: &PathBuf| Part::of(path).is_some() || names.contains(path);
+            let ours = |path: &PathBuf| names.contains(path) || !self.only_names && Part::of(path).is_some();
             concerned = event.need_rescan() || event.paths.iter().any(ours);
         }
         if concerned {
@@ -174,7 +192,7 @@ impl Unrest {
 
 /// The thread's own.
 struct Watcher {
-    folder: PathBuf,
+    scene: Scene,
     poll: Duration,
     events: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
@@ -182,9 +200,9 @@ struct Watcher {
     uprooted: bool,
     inbox: Arc<Inbox>,
     contents: Contents,
-    /// The folder as it was when the owner was last told, or at the start.
+    /// The scene as it was when the owner was last told, or at the start.
     told: Option<Sight>,
-    teller: watch::Sender<u64>,
+    teller: watch::Sender<Option<Sight>>,
     warned: Warned,
 }
 
@@ -196,10 +214,15 @@ struct Warned {
 }
 
 impl Watcher {
-    fn new(folder: &Path, settings: &PluginSettings, inbox: Arc<Inbox>, teller: watch::Sender<u64>) -> Self {
+    fn new(
+        scene: Scene,
+        (watch, poll): (Watch, Duration),
+        inbox: Arc<Inbox>,
+        teller: watch::Sender<Option<Sight>>,
+    ) -> Self {
         let mut watcher = Self {
-            folder: folder.to_owned(),
-            poll: settings.poll,
+            scene,
+            poll,
             events: None,
             watched: BTreeSet::new(),
             uprooted: false,
@@ -209,7 +232,7 @@ impl Watcher {
             teller,
             warned: Warned::default(),
         };
-        if settings.watch == Watch::Events {
+        if watch == Watch::Events {
             let inbox = watcher.inbox.clone();
             match notify::recommended_watcher(move |event| inbox.receive(event)) {
                 Ok(events) => watcher.events = Some(events),
@@ -258,8 +281,8 @@ impl Watcher {
             return Some(Unrest { last: now, seen: Some(sight), ..unrest });
         }
         if unrest.certain || self.told.as_ref() != Some(&sight) {
-            self.told = Some(sight);
-            self.teller.send_modify(|times| *times = times.wrapping_add(1));
+            self.told = Some(sight.clone());
+            self.teller.send_replace(Some(sight));
         }
         None
     }
@@ -267,7 +290,11 @@ impl Watcher {
     /// Looks without an event; answers a change that was not told of.
     fn poll(&mut self) -> Option<Unrest> {
         let sight = self.look().ok()?;
-        let certain = self.contents.advance(&self.folder, &sight);
+        let certain = match &self.scene {
+            Scene::Folder(folder) => self.contents.advance(folder, &sight),
+            // Somebody sits there and can save once more.
+            Scene::Files(_) => false,
+        };
         if !certain && self.told.as_ref() == Some(&sight) {
             return None;
         }
@@ -275,21 +302,19 @@ impl Watcher {
         Some(Unrest { since: now, last: now, rest: REST_AFTER_WRITE, certain, seen: Some(sight) })
     }
 
-    /// Looks at the folder, and follows the places that its state depends on.
+    /// Looks at the scene, and follows the places that its state depends on.
     fn look(&mut self) -> io::Result<Sight> {
-        let (mut sight, places) = look(&self.folder);
+        let (mut sight, places) = look(&self.scene);
         if self.follow(places) {
             // What happened before they were watched has no event.
-            sight = look(&self.folder).0;
+            sight = look(&self.scene).0;
         }
         match &sight {
             Ok(_) => self.warned.folder = false,
             Err(error) if !self.warned.folder => {
                 self.warned.folder = true;
-                let folder = self.folder.display();
-                tracing::warn!(
-                    "cannot read the plugin folder `{folder}`: {error}; what was loaded from it goes on"
-                );
+                let scene = &self.scene;
+                tracing::warn!("cannot read {scene}: {error}; what was loaded from there goes on");
             }
             Err(_) => {}
         }
@@ -340,10 +365,8 @@ impl Watcher {
     /// Says once that there are no events, or not all.
     fn warn(&mut self, error: &notify::Error) {
         if !std::mem::replace(&mut self.warned.events, true) {
-            let (folder, every) = (self.folder.display(), show_duration(self.poll));
-            tracing::warn!(
-                "no events of the plugin folder `{folder}`: {error}; it is looked at every {every}"
-            );
+            let (scene, every) = (&self.scene, show_duration(self.poll));
+            tracing::warn!("no events of {scene}: {error}; one looks every {every}");
         }
     }
 }

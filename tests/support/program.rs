@@ -122,9 +122,14 @@ impl Program {
 
     /// Starts a copy of the program and leaves it running.
     pub fn start_other(&self, program: &Path, arguments: &[&str]) -> Running {
+        self.start_command(self.command_of(program, arguments))
+    }
+
+    /// Starts it as this command says, and leaves it running.
+    pub fn start_command(&self, mut command: Command) -> Running {
         let log = std::fs::File::create(self.folder().join("stderr")).unwrap();
         let out = std::fs::File::create(self.folder().join("stdout")).unwrap();
-        let child = self.command_of(program, arguments).stdout(out).stderr(log).spawn().unwrap();
+        let child = command.stdout(out).stderr(log).spawn().unwrap();
         Running { child, folder: self.folder().to_owned() }
     }
 }
@@ -136,6 +141,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.child.id().cast_signed()).unwrap(), signal).unwrap();

@@ -131,10 +131,21 @@ impl Run {
     }
 }
 
+/// How many runs are told.
+pub(super) enum Told {
+    /// This one.
+    Once,
+    /// One after the other: in JSON each is a line.
+    Each,
+}
+
 /// Prints the run; one that did not end well is a failure.
-pub(super) fn tell(run: &Run, context: &Context) -> Outcome {
+pub(super) fn tell(run: &Run, context: &Context, told: Told) -> Outcome {
     if context.out.is_json() {
-        context.out.document(&document(run))?;
+        match told {
+            Told::Once => context.out.document(&document(run))?,
+            Told::Each => context.out.line(&document(run).to_string())?,
+        }
     } else {
         context.out.text(&sheet(run))?;
     }

@@ -1,9 +1,10 @@
-//! What a plugin folder looks like at one moment, told cheaply: names, lengths, times and inodes, through all
+//! What a plugin folder, or some files, look like at one moment, told cheaply: names, lengths, times and inodes, through all
 //! links. And the digests of its files, taken a few at a time, for file systems on which none of that can be
 //! trusted. When one looks is in `watch`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
 use std::ops::Bound;
@@ -23,7 +24,25 @@ const DIGESTED_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes read at once to be digested.
 const READ_BYTES: usize = 64 * 1024;
 
-/// The folder at one moment. Two that are equal show the same plugins, as far as one sees from outside.
+/// What is looked at.
+#[derive(Debug, Clone)]
+pub(super) enum Scene {
+    /// A folder, for the files of plugins in it.
+    Folder(PathBuf),
+    /// These files, wherever they are and whatever they are called.
+    Files(Vec<PathBuf>),
+}
+
+impl fmt::Display for Scene {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(f, "the plugin folder `{}`", folder.display()),
+            Self::Files(_) => f.write_str("the watched files"),
+        }
+    }
+}
+
+/// The scene at one moment. Two that are equal show the same plugins, as far as one sees from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sight {
     /// A file that cannot be looked at (a link to nowhere) has no print.
@@ -61,11 +80,35 @@ impl Places {
     }
 }
 
-/// Looks at a folder. The places are told even if it cannot be read.
-pub(super) fn look(folder: &Path) -> (io::Result<Sight>, Places) {
+impl Sight {
+    /// The names of files that are not as in `other`.
+    pub(super) fn differences(&self, other: &Self) -> Vec<PathBuf> {
+        let names =
+            self.files.keys().chain(other.files.keys().filter(|name| !self.files.contains_key(*name)));
+        names.filter(|name| self.files.get(*name) != other.files.get(*name)).map(PathBuf::from).collect()
+    }
+}
+
+/// Looks at a scene. The places are told even if its folder cannot be read.
+pub(super) fn look(scene: &Scene) -> (io::Result<Sight>, Places) {
     let mut places = Places::default();
-    let sight = look_into(folder, &mut places);
+    let sight = match scene {
+        Scene::Folder(folder) => look_into(folder, &mut places),
+        Scene::Files(files) => Ok(look_at(files, &mut places)),
+    };
     (sight, places)
+}
+
+fn look_at(files: &[PathBuf], places: &mut Places) -> Sight {
+    let print = |file: &PathBuf| {
+        let target = resolve(Path::new("/"), &std::path::absolute(file)?, &mut places.names)?;
+        let found = fs::symlink_metadata(&target);
+        places.names.insert(target);
+        found
+    };
+    let prints: Vec<io::Result<Metadata>> = files.iter().map(print).collect();
+    let prints = prints.into_iter().map(|found| found.ok().map(|found| Print::of(&found)));
+    Sight { files: files.iter().map(|file| file.as_os_str().to_owned()).zip(prints).collect() }
 }
 
 fn look_into(folder: &Path, places: &mut Places) -> io::Result<Sight> {
@@ -195,7 +238,7 @@ mod tests {
     use super::*;
 
     fn sight(folder: &Path) -> Sight {
-        look(folder).0.unwrap()
+        look(&Scene::Folder(folder.to_owned())).0.unwrap()
     }
 
     /// A folder whose own path is free of links.
@@ -233,7 +276,7 @@ mod tests {
         symlink("nowhere/b.wasm", folder.join("b.wasm")).unwrap();
         symlink("loop.wasm", folder.join("loop.wasm")).unwrap();
         symlink("plugins", root.join("link")).unwrap();
-        let (before, places) = look(&root.join("link/../link"));
+        let (before, places) = look(&Scene::Folder(root.join("link/../link")));
         let names = ["link", "plugins/..1/a.wasm", "plugins/..data", "plugins/a.wasm", "plugins/b.wasm"];
         let names = names.into_iter().chain(["plugins/loop.wasm", "plugins/nowhere"]);
         assert_eq!(places.names, names.map(|name| root.join(name)).collect());
@@ -247,7 +290,7 @@ mod tests {
     #[test]
     fn of_a_folder_that_is_not_there_the_first_missing_name_is_told() {
         let (_dir, root) = folder();
-        let (sight, places) = look(&root.join("not/there"));
+        let (sight, places) = look(&Scene::Folder(root.join("not/there")));
         assert_eq!(sight.unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!((places.folder.as_ref(), places.names), (None, [root.join("not")].into()));
     }
