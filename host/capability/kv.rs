@@ -10,13 +10,13 @@ const TTL_MS_MAX: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
 
 impl Host for View {
     async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, Refusal> {
-        self.spend_call()?;
+        self.spend_call("kv.get")?;
         self.check_read(&key)?;
         self.effects.get(&key).await
     }
 
     async fn get_many(&mut self, keys: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, Refusal> {
-        self.spend_call()?;
+        self.spend_call("kv.get-many")?;
         check_batch(keys.len())?;
         keys.iter().try_for_each(|key| self.check_read(key))?;
         if keys.is_empty() {
@@ -26,7 +26,7 @@ impl Host for View {
     }
 
     async fn set(&mut self, key: String, value: Vec<u8>) -> Result<(), Refusal> {
-        self.spend_call()?;
+        self.spend_call("kv.set")?;
         self.check_write(&key)?;
         self.check_value(value.len())?;
         self.spend_effects(1)?;
@@ -34,7 +34,7 @@ impl Host for View {
     }
 
     async fn set_with(&mut self, key: String, value: Vec<u8>, options: SetOptions) -> Result<bool, Refusal> {
-        self.spend_call()?;
+        self.spend_call("kv.set-with")?;
         self.check_write(&key)?;
         self.check_value(value.len())?;
         if options.ttl_ms.is_some_and(|ttl| ttl == 0 || ttl > TTL_MS_MAX) {
@@ -50,7 +50,7 @@ impl Host for View {
     }
 
     async fn set_many(&mut self, entries: Vec<(String, Vec<u8>)>) -> Result<(), Refusal> {
-        self.spend_call()?;
+        self.spend_call("kv.set-many")?;
         check_batch(entries.len())?;
         entries.iter().try_for_each(|(key, _)| self.check_write(key))?;
         self.check_value(entries.iter().map(|(_, value)| value.len()).sum())?;
@@ -62,27 +62,27 @@ impl Host for View {
     }
 
     async fn delete(&mut self, key: String) -> Result<bool, Refusal> {
-        self.spend_call()?;
+        self.spend_call("kv.delete")?;
         self.check_write(&key)?;
         self.spend_effects(1)?;
         self.effects.delete(&key).await
     }
 
     async fn exists(&mut self, key: String) -> Result<bool, Refusal> {
-        self.spend_call()?;
+        self.spend_call("kv.exists")?;
         self.check_read(&key)?;
         self.effects.exists(&key).await
     }
 
     async fn add(&mut self, key: String, delta: i64) -> Result<(), Refusal> {
-        self.spend_call()?;
+        self.spend_call("kv.add")?;
         self.check_write(&key)?;
         self.spend_effects(1)?;
         self.effects.add(&key, delta).await
     }
 
     async fn increment(&mut self, key: String, delta: i64) -> Result<i64, Refusal> {
-        self.spend_call()?;
+        self.spend_call("kv.increment")?;
         self.check_write(&key)?;
         self.spend_effects(1)?;
         self.effects.increment(&key, delta).await
@@ -94,7 +94,7 @@ impl Host for View {
         expected: Option<Vec<u8>>,
         replacement: Option<Vec<u8>>,
     ) -> Result<bool, Refusal> {
-        self.spend_call()?;
+        self.spend_call("kv.compare-and-swap")?;
         self.check_write(&key)?;
         for value in [&expected, &replacement].into_iter().flatten() {
             self.check_value(value.len())?;
@@ -104,7 +104,7 @@ impl Host for View {
     }
 
     async fn expire(&mut self, key: String, ttl_ms: Option<u64>) -> Result<bool, Refusal> {
-        self.spend_call()?;
+        self.spend_call("kv.expire")?;
         self.check_write(&key)?;
         if ttl_ms.is_some_and(|ttl| ttl > TTL_MS_MAX) {
             return Err(Refusal::Quota("ttl-ms"));
@@ -114,13 +114,13 @@ impl Host for View {
     }
 
     async fn ttl(&mut self, key: String) -> Result<Option<u64>, Refusal> {
-        self.spend_call()?;
+        self.spend_call("kv.ttl")?;
         self.check_read(&key)?;
         self.effects.ttl(&key).await
     }
 
     async fn list_keys(&mut self, prefix: String, cursor: Option<String>) -> Result<KeyPage, Refusal> {
-        self.spend_call()?;
+        self.spend_call("kv.list-keys")?;
         self.check_prefix(&prefix)?;
         let start = match cursor {
             None => 0,

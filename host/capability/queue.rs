@@ -16,7 +16,7 @@ const UNIQUE_TTL_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
 
 impl Host for View {
     async fn push(&mut self, queue: String, payload: Vec<u8>) -> Result<u64, Refusal> {
-        self.spend_call()?;
+        self.spend_call("queue.push")?;
         let queue = self.check_push(queue)?;
         self.check_value(payload.len())?;
         self.spend_effects(1)?;
@@ -29,7 +29,7 @@ impl Host for View {
         payload: Vec<u8>,
         options: PushOptions,
     ) -> Result<PushOutcome, Refusal> {
-        self.spend_call()?;
+        self.spend_call("queue.push-with")?;
         let queue = self.check_push(queue)?;
         self.check_value(payload.len())?;
         if options.delay_ms.is_some_and(|delay| delay > DELAY_MS_MAX) {
@@ -54,7 +54,7 @@ impl Host for View {
     }
 
     async fn push_many(&mut self, queue: String, payloads: Vec<Vec<u8>>) -> Result<u64, Refusal> {
-        self.spend_call()?;
+        self.spend_call("queue.push-many")?;
         let queue = self.check_push(queue)?;
         if payloads.len() > BATCH_MAX {
             return Err(Refusal::Quota("payloads"));
@@ -68,7 +68,7 @@ impl Host for View {
     }
 
     async fn pop(&mut self, queue: String, at: WitEnd) -> Result<Option<Vec<u8>>, Refusal> {
-        self.spend_call()?;
+        self.spend_call("queue.pop")?;
         check_name("queue", &queue)?;
         check_grant(&self.scope.grants.queue_pop, &queue)?;
         self.spend_effects(1)?;
@@ -76,13 +76,13 @@ impl Host for View {
     }
 
     async fn length(&mut self, queue: String) -> Result<u64, Refusal> {
-        self.spend_call()?;
+        self.spend_call("queue.length")?;
         let queue = self.check_look(queue)?;
         self.effects.length(&queue).await
     }
 
     async fn peek(&mut self, queue: String, count: u32) -> Result<Vec<Vec<u8>>, Refusal> {
-        self.spend_call()?;
+        self.spend_call("queue.peek")?;
         let queue = self.check_look(queue)?;
         if count as usize > BATCH_MAX {
             return Err(Refusal::Quota("count"));

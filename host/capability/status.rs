@@ -69,7 +69,7 @@ impl Host for View {
     }
 
     async fn set_result(&mut self, value: Vec<u8>) -> Result<(), Refusal> {
-        self.spend_call()?;
+        self.spend_call("status.set-result")?;
         self.check_value(value.len())?;
         if value.len() > RESULT_BYTES_MAX {
             return Err(Refusal::Quota("result"));

@@ -53,10 +53,12 @@ pub struct ReadSet {
 }
 
 /// What a run has used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Calls of `kv` and `queue`.
     pub calls: u64,
+    /// The same by name, in the order of their first ones.
+    pub by_name: Vec<(&'static str, u64)>,
     /// Keys and entries written.
     pub effects: u64,
     /// Calls refused because no grant covers them.
@@ -93,7 +95,7 @@ impl View {
 
     /// What the run has used so far.
     pub fn usage(&self) -> Usage {
-        Usage { moved_bytes: self.effects.moved_bytes(), ..self.usage }
+        Usage { moved_bytes: self.effects.moved_bytes(), ..self.usage.clone() }
     }
 
     /// The run's log, if its component can write one.
@@ -111,12 +113,16 @@ impl View {
         self.reads.take().map(|reads| *reads).unwrap_or_default()
     }
 
-    /// Counts one call.
-    pub(super) fn spend_call(&mut self) -> Result<(), Refusal> {
+    /// Counts one call of this name.
+    pub(super) fn spend_call(&mut self, name: &'static str) -> Result<(), Refusal> {
         if self.usage.calls >= self.scope.limits.kv_calls {
             return Err(Refusal::Quota("kv_calls"));
         }
         self.usage.calls += 1;
+        match self.usage.by_name.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => self.usage.by_name.push((name, 1)),
+        }
         Ok(())
     }
 

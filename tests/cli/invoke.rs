@@ -139,6 +139,7 @@ fn invoke_tells_every_kind_of_change() {
         time       [TIME] to compile, [TIME] to instantiate, [TIME] to run
         memory     256 KiB at the most
         calls      9 calls, 9 effects, 0 denied
+                   kv.set 1, kv.set-with 1, kv.add 1, kv.delete 1, kv.expire 1, queue.push 1, queue.push-with 2, kv.compare-and-swap 1
         effects    7 changes, not made
 
         effect    key     before → after

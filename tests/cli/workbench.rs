@@ -76,6 +76,8 @@ fn invoke_runs_many_times_as_if_each_were_the_first() {
     let time = |name: &str| repeated["times"][name].as_f64().unwrap();
     assert!(0.0 < time("p50_ms") && time("p50_ms") <= time("p99_ms") && time("p99_ms") <= time("max_ms"));
     assert_eq!(told["changes"].as_array().map(Vec::len), Some(5));
+    let calls = json!({ "kv.set-with": 1, "kv.add": 3, "queue.push": 1 });
+    assert_eq!((&told["calls_by_name"], &told["calls"]), (&calls, &json!(5)), "of the first run");
     let out = String::from_utf8(program.output(&many).stdout).unwrap();
     assert!(out.contains("repeated   20 runs: p50 "), "{out}");
     let once = program.json(&many[..4]);
@@ -172,5 +174,6 @@ fn invoke_tells_what_a_config_reader_needs() {
     let told = program.json(&["invoke", &reader]);
     assert_eq!(told["memory_peak_bytes"].as_u64().map(|bytes| bytes > 0), Some(true));
     assert!(told["instantiate_ms"].as_f64() > Some(0.0), "{told}");
-    assert!(told["calls"].as_u64() > Some(0), "{told}");
+    let named: u64 = told["calls_by_name"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+    assert!(named > 0 && told["calls"].as_u64() == Some(named), "{told}");
 }

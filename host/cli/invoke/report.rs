@@ -185,8 +185,12 @@ fn sheet(run: &Run) -> String {
         field("repeated", &times.told());
     }
     field("memory", &format!("{} at the most", text::size(cost.memory_peak_bytes)));
-    let Usage { calls, effects, denied, .. } = cost.usage;
+    let Usage { calls, by_name, effects, denied, .. } = &cost.usage;
     field("calls", &format!("{calls} calls, {effects} effects, {denied} denied"));
+    if !by_name.is_empty() {
+        let named: Vec<String> = by_name.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        field("", &named.join(", "));
+    }
     if let Some(result) = &run.result {
         field("result", &format!("\"{}\"", text::visible(result, 2000)));
     }
@@ -277,7 +281,7 @@ fn document(run: &Run) -> Value {
         Some(Ended::Trapped { backtrace, .. }) => Some(backtrace),
         _ => None,
     };
-    let Usage { calls, effects, denied, .. } = run.cost.usage;
+    let Usage { calls, by_name, effects, denied, .. } = &run.cost.usage;
     let ms = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
     let (changes, assumptions) = match &run.effects {
         Some(Effects { changes, before, .. }) => document::of(changes, before),
@@ -296,6 +300,7 @@ fn document(run: &Run) -> Value {
         "run_ms": ms(run.cost.run),
         "memory_peak_bytes": run.cost.memory_peak_bytes,
         "calls": calls,
+        "calls_by_name": by_name.iter().copied().collect::<BTreeMap<_, _>>(),
         "effects": effects,
         "denied": denied,
         "log_dropped_bytes": run.cost.log_dropped_bytes,
