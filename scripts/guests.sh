@@ -71,6 +71,8 @@ unit_tests() {
 languages() { # TARGET SANDHOG
   local folder failed=() target=$1 sandhog
   sandhog=$(realpath "$2")
+  # Their tools come as Python packages; Debian keeps what `venv` needs in a package of its own.
+  python3 -c 'import ensurepip, venv' 2>/dev/null || scripts/apt-install.sh python3 python3-venv
   export SANDHOG=$sandhog TOOLS=${GUEST_TOOLS:-$PWD/target/tools}
   for folder in guest-examples/*/*/Makefile; do
     [ -e "$folder" ] || continue
