@@ -15,7 +15,9 @@ mod fleet;
 mod invoke;
 // What must not be seen anywhere.
 mod secret;
-// run, dev, bench and demo: whole hosts.
+// What is measured, and that nothing of it stays.
+mod bench;
+// run, dev and demo: whole hosts.
 mod serve;
 // The same again, whenever a file has changed.
 mod watch;

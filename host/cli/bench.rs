@@ -7,7 +7,9 @@ mod idle;
 mod latency;
 mod ledger;
 mod load;
+mod meter;
 mod neighbour;
+mod sitting;
 mod stage;
 mod start;
 mod swap;
@@ -25,12 +27,13 @@ use wasm_metadata::Producers;
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::{argument, text};
+use meter::StandIn;
 
 /// Longest text about what a component was made with.
 const WORDS_MAX: usize = 40;
-/// Where `make guests` puts components: the one that does nothing, the one that books numbers.
-const NOOP: &str = "guest-examples/built/noop.wasm";
-const LEDGER: &str = "guest-examples/built/ledger.wasm";
+/// Queues and plugins of `mixed`.
+const MIXED_QUEUES: u32 = 100;
+const MIXED_PLUGINS: u32 = 20;
 
 /// Measures a host on this machine.
 ///
@@ -41,13 +44,22 @@ pub(crate) struct Args {
     /// What to measure.
     #[arg(long, value_enum, default_value = "noop")]
     workload: Workload,
-    /// Jobs to push; 100000 for `noop` and `ledger`, 500 for `idle-latency` when not given. Swaps for `swap`, 50.
-    /// Runs of each kind for `start`, 2000.
+    /// Jobs to push; 100000 for `noop`, `ledger` and `mixed`, 5000 for `cpu`, 500 for `echo-1m` and `idle-latency` when
+    /// not given. Swaps for `swap`, 50. Runs of each kind for `start`, 2000.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     jobs: Option<u64>,
-    /// Bytes of a payload.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(8..=1_048_576))]
-    payload: u64,
+    /// Bytes of a payload; 100, for `echo-1m` 1048576 when not given.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(8..=1_048_576))]
+    payload: Option<u64>,
+    /// Runs of the whole workload, each on an empty Redis: figures are medians. For those that work off a backlog.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: u32,
+    /// What takes the place of the component: what the host costs without a guest. For `noop`, `cpu` and `mixed`.
+    #[arg(long, value_enum)]
+    baseline: Option<Baseline>,
+    /// Jobs one after the other in the same sandbox, as a manifest's `[instances] reuse`.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    reuse: u32,
     /// Runs at once.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1000))]
     concurrency: u32,
@@ -60,7 +72,8 @@ pub(crate) struct Args {
     /// When a job's writes take place.
     #[arg(long, value_enum, default_value = "atomic")]
     effects: Effects,
-    /// The component that does the work; the example `ledger` for `ledger`, `noop` for the others when not given.
+    /// The component that does the work; the example `ledger`, `cpu` or `echo` for the workload of its name, `noop` for
+    /// the others when not given.
     /// Given again, `swap` and `start` measure each.
     #[arg(long, value_name = "FILE")]
     component: Vec<PathBuf>,
@@ -77,8 +90,68 @@ pub(crate) struct Args {
 
 impl Args {
     fn component(&self) -> &Path {
-        let example = if self.workload == Workload::Ledger { LEDGER } else { NOOP };
+        // Where `make guests` puts components.
+        let example = match self.workload {
+            Workload::Ledger => "guest-examples/built/ledger.wasm",
+            Workload::Cpu => "guest-examples/built/cpu.wasm",
+            Workload::Echo1m => "guest-examples/built/echo.wasm",
+            _ => "guest-examples/built/noop.wasm",
+        };
         self.component.first().map_or(Path::new(example), PathBuf::as_path)
+    }
+
+    fn payload_bytes(&self) -> u64 {
+        self.payload.unwrap_or(if self.workload == Workload::Echo1m { 1 << 20 } else { 100 })
+    }
+
+    /// Of a workload that works off a backlog.
+    fn job_count(&self) -> u64 {
+        self.jobs.unwrap_or(match self.workload {
+            Workload::Cpu => 5000,
+            Workload::Echo1m => 500,
+            _ => 100_000,
+        })
+    }
+
+    /// The same's queues.
+    fn backlog_queues(&self) -> u32 {
+        if self.workload == Workload::Mixed { MIXED_QUEUES } else { 1 }
+    }
+
+    /// Plugins that share the queues.
+    fn plugins(&self) -> u32 {
+        if self.workload == Workload::Mixed { MIXED_PLUGINS } else { 1 }
+    }
+
+    /// What takes the place of the component.
+    fn stand_in(&self) -> Option<StandIn> {
+        self.baseline.map(|Baseline::Native| match self.workload {
+            Workload::Cpu => meter::cpu as StandIn,
+            _ => meter::noop,
+        })
+    }
+
+    /// What makes no sense together.
+    fn refusal(&self) -> Option<Failure> {
+        let word = self.workload.word();
+        let backlog = self.workload.is_backlog();
+        let refuse = |text: String, hint: &str| Some(Failure::refused(text).with_hint(hint));
+        if self.component.len() > 1 && !matches!(self.workload, Workload::Swap | Workload::Start) {
+            Some(Failure::refused("only the workloads `swap` and `start` take several components"))
+        } else if self.runs > 1 && !backlog {
+            refuse(format!("`{word}` knows no `--runs`"), "it repeats what it measures by itself")
+        } else if self.reuse > 1 && !backlog {
+            refuse(
+                format!("`{word}` knows no `--reuse`"),
+                "leave it out, or choose a workload that works off a backlog",
+            )
+        } else if self.baseline.is_some()
+            && !matches!(self.workload, Workload::Noop | Workload::Cpu | Workload::Mixed)
+        {
+            refuse(format!("`{word}` has no baseline"), "`noop`, `cpu` and `mixed` have one")
+        } else {
+            None
+        }
     }
 
     /// All that were named, or the example.
@@ -96,6 +169,13 @@ enum Workload {
     /// As `noop`, but each job reads a key, adds to a balance, pushes a receipt and sets a marker if there is none.
     /// Fails if the sums are wrong at the end.
     Ledger,
+    /// As `noop`, but each job hashes its payload again and again, for about a millisecond.
+    Cpu,
+    /// As `noop`, but payloads have a megabyte, and each is written to a key.
+    #[value(name = "echo-1m")]
+    Echo1m,
+    /// As `noop`, in 100 queues of 20 plugins.
+    Mixed,
     /// One job at a time into an idle queue: from the push to the handler's start.
     IdleLatency,
     /// Queues without jobs: what waiting costs.
@@ -106,6 +186,24 @@ enum Workload {
     Start,
     /// A good plugin beside a hostile one, attack after attack: what is left to the good one.
     Neighbour,
+}
+
+impl Workload {
+    fn word(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// Whether its jobs are pushed first and then worked off.
+    fn is_backlog(self) -> bool {
+        matches!(self, Self::Noop | Self::Ledger | Self::Cpu | Self::Echo1m | Self::Mixed)
+    }
+}
+
+/// What is measured instead of a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Baseline {
+    /// The same handler as a Rust function of this program: no sandbox, all else the same.
+    Native,
 }
 
 /// The words of a manifest's `effects.mode`.
@@ -132,19 +230,19 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         return Err(Failure::refused(format!("there is no component `{}`", missing.display()))
             .with_hint("build the examples with `make guests`, or name one with `--component FILE`"));
     }
-    if args.component.len() > 1 && !matches!(args.workload, Workload::Swap | Workload::Start) {
-        return Err(Failure::refused("only the workloads `swap` and `start` take several components"));
+    if let Some(refusal) = args.refusal() {
+        return Err(refusal);
     }
     // A log line per load or stop has no place among figures.
     let quiet = Overrides { log_level: Some("error".to_owned()), ..Overrides::default() };
     context::start_logging(&context.settings_with(quiet)?, Reader::Watcher)?;
     let (document, told) = match args.workload {
-        Workload::Noop | Workload::Ledger => backlog::run(&args, context).await?,
+        workload if workload.is_backlog() => backlog::run(&args, context).await?,
         Workload::IdleLatency => latency::run(&args, context).await?,
         Workload::Idle => idle::run(&args, context).await?,
         Workload::Swap => swap::run(&args, context).await?,
         Workload::Start => start::run(&args, context).await?,
-        Workload::Neighbour => neighbour::run(&args, context).await?,
+        _ => neighbour::run(&args, context).await?,
     };
     if context.out.is_json() {
         context.out.document(&document)?
@@ -163,7 +261,7 @@ fn micros() -> Histogram<u64> {
 fn percentiles(histogram: &Histogram<u64>) -> Value {
     let ms = |quantile| round(micros_to_ms(histogram.value_at_quantile(quantile)));
     json!({
-        "p50": ms(0.5), "p90": ms(0.9), "p99": ms(0.99), "p999": ms(0.999), "max": round(micros_to_ms(histogram.max())),
+        "p50": ms(0.5), "p90": ms(0.9), "p95": ms(0.95), "p99": ms(0.99), "p999": ms(0.999), "max": round(micros_to_ms(histogram.max())),
     })
 }
 

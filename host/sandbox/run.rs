@@ -318,8 +318,13 @@ impl Version {
 
 impl RunReport {
     fn host_fault(cause: &str) -> Self {
+        Self::of(Outcome::HostFault(cause.to_owned()))
+    }
+
+    /// Of a run without a guest.
+    pub(crate) fn of(outcome: Outcome) -> Self {
         Self {
-            outcome: Outcome::HostFault(cause.to_owned()),
+            outcome,
             pending: None,
             result: None,
             instantiate: Duration::ZERO,

@@ -15,7 +15,7 @@ use super::precedence::Precedence;
 use super::sandboxes::{Place, Sandboxes};
 use crate::job::name::QueueName;
 use crate::job::store::{Delivery, JobStore};
-use crate::sandbox::{Contention, Foresight, Instance};
+use crate::sandbox::{Contention, Foresight, Instance, Outcome};
 use crate::storage::link::Link;
 
 /// Told of every run: for measuring.
@@ -24,6 +24,10 @@ pub trait Observe: Send + Sync {
     fn started(&self, payload: &[u8]);
     /// Redis has accepted the end of a job that was claimed then.
     fn settled(&self, claimed_at: Instant);
+    /// What a run comes to without its component: for measuring what a host costs beside its guests.
+    fn stand_in(&self, _payload: &[u8]) -> Option<Outcome> {
+        None
+    }
 }
 
 /// Who measures.

@@ -115,7 +115,10 @@ impl Seat<'_> {
             if let Some(patience) = patience {
                 tokio::time::sleep(patience).await;
             }
-            edition.version.run_job_in(kept, call, &self.context).await
+            match self.lane.observer.as_ref().and_then(|observer| observer.stand_in(call.payload)) {
+                Some(outcome) => RunReport::of(outcome),
+                None => edition.version.run_job_in(kept, call, &self.context).await,
+            }
         };
         let report = tokio::select! {
             biased;

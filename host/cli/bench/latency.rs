@@ -64,7 +64,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, Strin
             before = Load::look(&stage.link).await?;
         }
         tokio::time::sleep(REST + Duration::from_millis(fastrand::u64(0..=REST_MORE_MS))).await;
-        let mut payload = vec![b'x'; usize::try_from(args.payload).unwrap_or(8)];
+        let mut payload = vec![b'x'; usize::try_from(args.payload_bytes()).unwrap_or(8)];
         payload[..8].copy_from_slice(&number.to_le_bytes());
         let pushed = Instant::now();
         stage.link.query::<u64>(cmd("RPUSH").arg(stage.queues[0].as_str()).arg(payload)).await?;
@@ -85,7 +85,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, Strin
     let mut document = json!({
         "workload": "idle-latency",
         "jobs": jobs,
-        "payload_bytes": args.payload,
+        "payload_bytes": args.payload_bytes(),
         "latency_ms": percentiles(&to_start),
         "settled_ms": percentiles(&to_end),
     });
@@ -100,7 +100,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, Strin
                 "settled",
                 &format!("{} from push to settled", percentiles_text(&document["settled_ms"])),
             )
-            + &load.text(jobs);
+            + &Load::text(&document);
     Ok((document, report))
 }
 

@@ -66,17 +66,18 @@ impl Load {
         document["bytes_out_per_job"] = json!(per(self.out_bytes, jobs));
     }
 
-    /// The figures per job in words.
-    pub(super) fn text(self, jobs: u64) -> String {
+    /// The figures per job of a document, in words.
+    pub(super) fn text(document: &Value) -> String {
+        let of = |name: &str| document[name].as_f64().unwrap_or(0.0);
         let (cpu, commands, scripts) =
-            (per(self.cpu_us, jobs), per(self.commands, jobs), per(self.scripts, jobs));
+            (of("redis_cpu_us_per_job"), of("commands_per_job"), of("script_calls_per_job"));
         line("redis", &format!("{cpu} µs of processor, {commands} commands, {scripts} script calls per job"))
             + &line(
                 "network",
                 &format!(
                     "{} bytes in, {} bytes out per job",
-                    per(self.in_bytes, jobs),
-                    per(self.out_bytes, jobs)
+                    of("bytes_in_per_job"),
+                    of("bytes_out_per_job")
                 ),
             )
     }

@@ -1,4 +1,4 @@
-//! What a workload plays on: a Redis, queues of names nobody else uses, a folder with one plugin, and a host of
+//! What a workload plays on: a Redis, queues of names nobody else uses, a folder of plugins, and a host of
 //! this very process.
 
 use std::path::Path;
@@ -13,7 +13,7 @@ use sandhog::storage::link::Link;
 use sandhog::worker::lane::Observer;
 use tempfile::TempDir;
 
-use super::{Args, Effects};
+use super::Args;
 use crate::cli::child;
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Outcome, Shape};
@@ -27,7 +27,7 @@ const HOST: &str = "bench";
 pub(super) struct Stage {
     /// A connection of the bench itself, not of the host.
     pub(super) link: Link,
-    /// The queues, all of one plugin.
+    /// The queues; plugins share them.
     pub(super) queues: Vec<QueueName>,
     settings: Settings,
     folder: TempDir,
@@ -35,7 +35,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Sets everything up but the host; the one plugin is `component`.
+    /// Sets everything up but the host; the plugins are all `component`.
     pub(super) async fn set(
         context: &Context,
         component: &Path,
@@ -60,12 +60,19 @@ impl Stage {
             .map(|n| QueueName::new(format!("{ours}{n}")))
             .collect::<Result<_, _>>()
             .context("cannot name the queues")?;
-        std::fs::copy(component, folder.path().join("bench.wasm"))
-            .with_context(|| format!("cannot copy `{}`", component.display()))
-            .refuse()?;
-        std::fs::write(folder.path().join("bench.toml"), manifest(&queues, &ours, concurrency, args.effects))
+        let share = queues.len().div_ceil(usize::try_from(args.plugins()).unwrap_or(1));
+        for (nth, queues) in queues.chunks(share).enumerate() {
+            let name = if nth == 0 { "bench".to_owned() } else { format!("bench-{nth}") };
+            std::fs::copy(component, folder.path().join(format!("{name}.wasm")))
+                .with_context(|| format!("cannot copy `{}`", component.display()))
+                .refuse()?;
+            std::fs::write(
+                folder.path().join(format!("{name}.toml")),
+                manifest(queues, &ours, concurrency, args),
+            )
             .context("cannot write a manifest")
             .refuse()?;
+        }
         let link = context::connect(&settings).await?;
         Ok(Self { link, queues, settings, folder, _redis: redis })
     }
@@ -104,6 +111,7 @@ impl Stage {
             let keys = QueueKeys::new(queue);
             let mut delete = cmd("DEL");
             delete.arg(&[keys.list, keys.ready, keys.delayed, keys.dead, keys.stats, keys.paused]);
+            delete.arg(format!("{queue}:echo"));
             self.link.query::<u64>(&delete).await?;
             self.link.query::<u64>(cmd("SREM").arg(QUEUES).arg(queue.as_str())).await?;
         }
@@ -112,10 +120,10 @@ impl Stage {
 }
 
 /// The queues, and grants for every key that begins as their names do.
-fn manifest(queues: &[QueueName], ours: &str, concurrency: u32, effects: Effects) -> String {
-    let effects = effects.word();
+fn manifest(queues: &[QueueName], ours: &str, concurrency: u32, args: &Args) -> String {
+    let (effects, reuse) = (args.effects.word(), args.reuse);
     let mut text = format!(
-        "kind = \"worker\"\neffects.mode = \"{effects}\"\n[grants]\nkv.read = [\"{ours}*\"]\n\
+        "kind = \"worker\"\neffects.mode = \"{effects}\"\ninstances.reuse = {reuse}\n[grants]\nkv.read = [\"{ours}*\"]\n\
          kv.write = [\"{ours}*\"]\nqueue.push = [\"{ours}*\"]\n"
     );
     for queue in queues {

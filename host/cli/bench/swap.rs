@@ -81,12 +81,12 @@ pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, Strin
 /// One component, from an empty stage to an empty stage.
 async fn with(component: &Path, args: &Args, context: &Context) -> Outcome<Measured> {
     let stage = Stage::set(context, component, args, 1, args.concurrency).await?;
-    fill(&stage, args.payload).await?;
+    fill(&stage, args.payload_bytes()).await?;
     let gaps = Arc::new(Gaps::new());
     let host = stage.host(gaps.clone()).await?;
     let measured = tokio::select! {
         measured = measure(component, args, &stage, &host, &gaps) => measured,
-        broken = feed(&stage, args.payload) => Err(broken.into()),
+        broken = feed(&stage, args.payload_bytes()) => Err(broken.into()),
     }?;
     stage.clear(host).await?;
     Ok(measured)

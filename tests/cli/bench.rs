@@ -1,0 +1,145 @@
+//! `sandhog bench`: what it measures is measured, and nothing of it stays. How fast it is, no test asks.
+
+use redis::Commands as _;
+use serde_json::json;
+
+use crate::support::example;
+use crate::support::guest;
+use crate::support::program::Program;
+use crate::support::redis::TestRedis;
+
+#[test]
+fn bench_measures_a_real_host() {
+    let program = Program::alone();
+    let component = program.file("noop.wasm", guest::worker("", "", "(i32.const 0)")).display().to_string();
+    let noop = program.json(&["bench", "--jobs", "2000", "--component", &component]);
+    assert!(noop["jobs_per_s"].as_f64().unwrap() > 100.0, "{noop}");
+    assert!(noop["latency_ms"]["p50"].as_f64().unwrap() > 0.0, "{noop}");
+    assert!(noop["commands_per_job"].as_f64().unwrap() < 4.0, "{noop}");
+    let latency =
+        program.json(&["bench", "--workload", "idle-latency", "--jobs", "20", "--component", &component]);
+    assert!(latency["latency_ms"]["p50"].as_f64().unwrap() < 250.0, "{latency}");
+    let idle = program.json(&[
+        "bench",
+        "--workload",
+        "idle",
+        "--queues",
+        "20",
+        "--time",
+        "1s",
+        "--component",
+        &component,
+    ]);
+    assert!(idle["commands_per_queue_per_s"].as_f64().unwrap() < 2.0, "{idle}");
+}
+
+#[test]
+fn bench_tells_what_a_component_costs() {
+    let program = Program::alone();
+    let manifest = "kind = \"worker\"\n[[consume]]\nqueue = \"q\"\n";
+    program.file("noop.toml", manifest);
+    let noop = program.file("noop.wasm", guest::worker("", "", "(i32.const 0)")).display().to_string();
+    program.file("picky.toml", manifest);
+    let text = "(if (i32.ne (local.get $length) (i32.const 3)) (then unreachable)) (i32.const 0)";
+    let picky = program.file("picky.wasm", guest::worker("", "", text)).display().to_string();
+    let start = ["bench", "--workload", "start", "--jobs", "50", "--component", &noop, "--component", &picky];
+    let told = program.json(&[&start[..], &["--job", "abc"]].concat());
+    assert_eq!(
+        (&told["components"][0]["component"], &told["components"][1]["component"]),
+        (&json!("noop"), &json!("picky"))
+    );
+    for component in told["components"].as_array().unwrap() {
+        assert_eq!(component["memory_bytes"], 4 * 65_536);
+        for field in ["compile_ms", "load_ms", "first_run_ms"] {
+            assert!(component[field].as_f64().unwrap() > 0.0, "{field}: {told}");
+        }
+        assert!(
+            component["kept_run_ms"]["p50"].as_f64() <= component["fresh_run_ms"]["max"].as_f64(),
+            "{told}"
+        );
+    }
+    let said = program.transcript(&start);
+    assert!(
+        said.contains("`picky` does not complete the job: trapped") && said.contains("--job PAYLOAD"),
+        "{said}"
+    );
+}
+
+/// A coarse guard; figures come from the bench itself.
+
+#[test]
+fn bench_of_a_ledger_is_about_books_that_are_right() {
+    let program = Program::alone();
+    let ledger = example::path("ledger").display().to_string();
+    for effects in ["atomic", "immediate"] {
+        let bench = ["bench", "--workload", "ledger", "--jobs", "1500", "--effects", effects, "--component"];
+        let told = program.json(&[&bench[..], &[&ledger]].concat());
+        assert_eq!((&told["workload"], &told["effects"]), (&json!("ledger"), &json!(effects)));
+        assert_eq!(told["balance"], 3 * 1500 * 1499 / 2);
+    }
+    let noop = program.file("noop.wasm", guest::worker("", "", "(i32.const 0)")).display().to_string();
+    let idle = program.output(&["bench", "--workload", "ledger", "--jobs", "10", "--component", &noop]);
+    let said = String::from_utf8_lossy(&idle.stderr).into_owned();
+    assert!(said.contains("the books are wrong: 10 jobs were worth 135, but 0 was booked"), "{said}");
+    assert_eq!(idle.status.code(), Some(1));
+}
+
+#[test]
+fn bench_cleans_up_on_a_redis_that_is_not_its_own() {
+    let redis = TestRedis::start();
+    let program = Program::alone();
+    let noop = program.file("noop.wasm", guest::worker("", "", "(i32.const 0)")).display().to_string();
+    let ledger = example::path("ledger").display().to_string();
+    for (workload, component) in [("noop", &noop), ("ledger", &ledger)] {
+        let bench = ["bench", "--jobs", "500", "--workload", workload, "--component", component];
+        program.json(&[&bench[..], &["--redis", &redis.url()]].concat());
+        let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+        let left: Vec<String> = connection.keys("*").unwrap();
+        assert_eq!(left, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn bench_repeats_a_workload_and_tells_the_median() {
+    let program = Program::alone();
+    let component = |name: &str| example::path(name).display().to_string();
+    for (workload, payload, queues) in [("cpu", 100, 1), ("echo-1m", 1 << 20, 1), ("mixed", 100, 100)] {
+        let component = component(match workload {
+            "cpu" => "cpu",
+            "echo-1m" => "echo",
+            _ => "noop",
+        });
+        let bench =
+            ["bench", "--workload", workload, "--jobs", "150", "--runs", "3", "--component", &component];
+        let told = program.json(&bench);
+        assert_eq!(
+            (&told["workload"], &told["jobs"], &told["payload_bytes"], &told["queues"], &told["runs"]),
+            (&json!(workload), &json!(150), &json!(payload), &json!(queues), &json!(3))
+        );
+        let rate = |value: &serde_json::Value| value.as_f64().unwrap();
+        let spread = &told["jobs_per_s_spread"];
+        assert!(
+            rate(&spread[0]) <= rate(&told["jobs_per_s"]) && rate(&told["jobs_per_s"]) <= rate(&spread[1]),
+            "{told}"
+        );
+        assert!(rate(&told["host_cpu_us_per_job"]) > 0.0 && rate(&told["memory_kib"]) > 1000.0, "{told}");
+    }
+}
+
+#[test]
+fn a_baseline_runs_no_guest() {
+    let program = Program::alone();
+    // Whoever runs it fails every job.
+    let broken = program.file("broken.wasm", guest::worker("", "", "unreachable")).display().to_string();
+    let told = program.json(&["bench", "--jobs", "500", "--baseline", "native", "--component", &broken]);
+    assert_eq!((&told["baseline"], &told["jobs"]), (&json!("native"), &json!(500)));
+    for (wrong, said) in [
+        (["--workload", "idle", "--runs", "2"], "`idle` knows no `--runs`"),
+        (["--workload", "swap", "--reuse", "2"], "`swap` knows no `--reuse`"),
+        (["--workload", "ledger", "--baseline", "native"], "`ledger` has no baseline"),
+    ] {
+        let output = program.output(&[&["bench", "--component", &broken], &wrong[..]].concat());
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && error.contains(said), "{wrong:?}: {error}");
+    }
+}
