@@ -109,7 +109,7 @@ async fn sums_meet_no_conflict() {
     assert_eq!(stage.plain.get::<_, u64>("n").await.unwrap(), 3000);
     assert_eq!(conflicts(&host), 0);
     let lane = lane(&host, "jobs");
-    assert_eq!(lane.counters.commits.load(Relaxed), 1000);
+    until("the host has heard of each", async || lane.counters.commits.load(Relaxed) == 1000).await;
     assert_eq!(lane.counters.effects.load(Relaxed), 1000);
     stop(host).await;
 }

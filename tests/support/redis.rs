@@ -4,10 +4,14 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use sandhog::storage::address::{Address, TlsFiles};
 use sandhog::storage::link::{Link, Tracking};
 use tempfile::TempDir;
+
+/// How long a test waits for an answer of Redis.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a server may take to start on a busy machine.
 const START: Duration = Duration::from_secs(10);
@@ -83,7 +87,12 @@ impl TestRedis {
 
     /// A connection as any other client has it.
     pub async fn plain(&self) -> MultiplexedConnection {
-        redis::Client::open(self.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+        // The library gives up after half a second, which a busy machine can take, and a command that blocks.
+        let patient = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let client = redis::Client::open(self.url()).unwrap();
+        client.get_multiplexed_async_connection_with_config(&patient).await.unwrap()
     }
 
     /// What it logged.
