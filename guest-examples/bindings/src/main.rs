@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use wit_bindgen_core::wit_parser::Resolve;
@@ -22,9 +23,15 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
     for (path, text) in bindings()? {
-        fs::write(path, text)?;
+        write(&path, &text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
     Ok(())
+}
+
+/// An interface that is new in the contract has no folder yet.
+fn write(path: &Path, text: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(path.parent().unwrap_or(path))?;
+    fs::write(path, text)
 }
 
 /// Every file of bindings, and what it should hold.
@@ -41,7 +48,9 @@ fn bindings() -> Outcome<BTreeMap<PathBuf, Vec<u8>>> {
         for (name, text) in generated(&root, world, options.build())?.iter() {
             let own = root.join(go).join(name);
             let shared = root.join(GO_SHARED).join(name);
-            found.insert(if own.exists() { own } else { shared }, text.to_owned());
+            // What neither has is new in the contract: the world's own, until a link says otherwise.
+            let is_shared = shared.exists() && !own.exists();
+            found.insert(if is_shared { shared } else { own }, text.to_owned());
         }
     }
     Ok(found)
