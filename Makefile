@@ -4,11 +4,11 @@
 CARGO ?= cargo
 BINARY = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug/sandhog
 
-.PHONY: help demo test chaos fuzz bench guests rust-guests lint build redis python
+.PHONY: help demo test chaos fuzz bench bench-quick guests rust-guests lint build redis python
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: redis rust-guests ## the guided tour: a private Redis, the example plugins, 10,000 orders, a killed host
 	@$(BINARY) demo
@@ -29,9 +29,12 @@ TIME ?= 60
 fuzz: redis rust-guests ## fuzzes what reads foreign bytes, TIME=60 seconds each; TARGETS="calls" chooses (fuzz/README.md)
 	@scripts/fuzz.sh $(BINARY) $(TIME) $(TARGETS)
 
-bench: redis rust-guests ## the standard workload against a private Redis, release build
+bench: redis rust-guests ## every workload and other queue systems beside it, release build: benches/RESULTS.md (ARGS=--no-peers)
 	@$(CARGO) build --release
-	@$(subst /debug/,/release/,$(BINARY)) bench $(ARGS)
+	@SANDHOG=$(subst /debug/,/release/,$(abspath $(BINARY))) benches/results.py $(ARGS)
+
+bench-quick: redis rust-guests ## three ratios against those of benches/RESULTS.md, by the program as it is
+	@SANDHOG=$(abspath $(BINARY)) benches/results.py --quick
 
 guests: rust-guests ## the example plugins in every language as components: guest-examples/built, and a build/ each
 	@scripts/guests.sh languages build $(BINARY)

@@ -18,13 +18,16 @@ use crate::capability::voice::Voice;
 const WASM_STACK_BYTES: usize = 256 * 1024;
 /// Stack of a run: the guest's frames, and above them those of the host functions it calls.
 const RUN_STACK_BYTES: usize = 512 * 1024;
-/// Memory of a slot that is cleared by writing zeros instead of a system call. A guest whose heap fits causes
-/// no system call per run; for larger ones writing costs more than the call.
-const KEEP_RESIDENT_BYTES: usize = 256 * 1024;
+/// Memory of a slot that is cleared page by page, as far as the run has written to it, instead of being given back and
+/// taken again: a guest that writes to no more of it causes one system call per run, which tells those pages.
+const KEEP_RESIDENT_BYTES: usize = 4 << 20;
+/// The same where the kernel does not tell (Linux before 6.7): all of it is cleared, written to or not, so a large one would
+/// cost more than giving it back.
+const KEEP_RESIDENT_BYTES_BLIND: usize = 256 << 10;
 /// The same for tables, which are small.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 64 * 1024;
 /// Slots that stay warm for the next run of the same component; bounds what idle slots keep resident.
-const WARM_SLOTS: u32 = 128;
+const WARM_SLOTS: u32 = 64;
 /// Memories and tables in the pool for each run; one that has more takes them from others.
 const MEMORIES_PER_RUN: u32 = 2;
 const TABLES_PER_RUN: u32 = 8;
@@ -125,6 +128,10 @@ impl std::fmt::Debug for Sandbox {
 fn config(pool: &PoolSettings) -> Config {
     let instances = pool.instances;
     let mut pooling = PoolingAllocationConfig::default();
+    let keep = match PoolingAllocationConfig::is_pagemap_scan_available() {
+        true => KEEP_RESIDENT_BYTES,
+        false => KEEP_RESIDENT_BYTES_BLIND,
+    };
     pooling
         .total_component_instances(instances)
         .total_stacks(instances)
@@ -142,10 +149,10 @@ fn config(pool: &PoolSettings) -> Config {
         .max_core_instance_size(INSTANCE_BYTES_MAX)
         .max_memory_size(usize::try_from(pool.memory_bytes_max).unwrap_or(usize::MAX))
         .table_elements(TABLE_ELEMENTS_MAX)
-        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .linear_memory_keep_resident(keep)
         .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES)
         .max_unused_warm_slots(WARM_SLOTS)
-        .pagemap_scan(Enabled::No);
+        .pagemap_scan(Enabled::Auto);
     let mut config = code_config();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
     config

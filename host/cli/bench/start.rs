@@ -112,7 +112,7 @@ impl Stage<'_> {
         let compiling = compiling(&self.settings, child::OURSELVES.into(), false);
         let cache = CacheSettings { folder: cache.to_owned(), bytes_max: u64::MAX, make: true };
         let pool = PoolSettings {
-            instances: u32::try_from(ALIVE + 4).unwrap_or(u32::MAX),
+            instances: u32::try_from(4 * ALIVE).unwrap_or(u32::MAX),
             memory_bytes_max: self.settings.ceilings.memory_bytes,
         };
         let sandbox = Sandbox::new(&pool, Compiling { cache: Some(cache), ..compiling })

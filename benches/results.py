@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Runs every workload, and the other queue systems beside them, and writes benches/RESULTS.md.
+
+    benches/results.py [--runs 5] [--jobs 300000] [--no-peers] [--quick]
+
+Needs a release build (`make bench` makes it), or another one in SANDHOG. `--quick` prints three ratios, and fails where one
+has halved against the file.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import platform
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SANDHOG = os.environ.get("SANDHOG", str(ROOT / "target/release/sandhog"))
+RESULTS = ROOT / "benches/RESULTS.md"
+# What `--quick` guards: throughput of noop as a part of the native baseline's, fresh and reused, and of the ledger's modes.
+GUARDED = ("fresh / native", "reused / native", "ledger, atomic / immediate")
+
+
+def bench(*arguments):
+    """One measurement's document."""
+    command = [SANDHOG, "bench", "--json", *map(str, arguments)]
+    print("$", *command[1:], file=sys.stderr)
+    return json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def guarded(rounds, jobs):
+    """The ratios that matter. Sides take turns, and the best of each counts: what else a machine does only slows."""
+    ledger = ["--workload", "ledger", "--jobs", jobs // 6, "--effects"]
+    sides = {
+        "native": ["--jobs", jobs, "--baseline", "native"],
+        "fresh": ["--jobs", jobs],
+        "reused": ["--jobs", jobs, "--reuse", 1000],
+        "atomic": [*ledger, "atomic"],
+        "immediate": [*ledger, "immediate"],
+    }
+    best = dict.fromkeys(sides, 0.0)
+    for _ in range(rounds):
+        for side, arguments in sides.items():
+            best[side] = max(best[side], bench(*arguments)["jobs_per_s"])
+    pairs = [("fresh", "native"), ("reused", "native"), ("atomic", "immediate")]
+    return {name: best[one] / best[other] for name, (one, other) in zip(GUARDED, pairs)}
+
+
+def quick():
+    """Compares with what is written; information, unless something has halved, twice."""
+    written = dict(re.findall(r"^\| (.+?) \| ([0-9.]+) \|$", RESULTS.read_text(), re.M)) if RESULTS.exists() else {}
+    for _ in range(2):
+        halved = False
+        for name, ratio in guarded(3, 60000).items():
+            before = float(written.get(name, 0))
+            halved |= ratio < before / 2
+            print(f"{name}: {ratio:.2f}, was {before:.2f}{'  HALVED' if ratio < before / 2 else ''}")
+        if not halved:
+            return 0
+    return 1
+
+
+def backlogs(runs, jobs):
+    """Rows of the workloads that work off a backlog."""
+    rows = []
+    for name, arguments in [
+        ("noop, fresh sandbox", ["--jobs", jobs]),
+        ("noop, reuse 1000", ["--jobs", jobs, "--reuse", 1000]),
+        ("noop, native", ["--jobs", jobs, "--baseline", "native"]),
+        ("ledger, atomic", ["--workload", "ledger", "--jobs", jobs // 6]),
+        ("ledger, immediate", ["--workload", "ledger", "--jobs", jobs // 6, "--effects", "immediate"]),
+        ("cpu", ["--workload", "cpu"]),
+        ("cpu, native", ["--workload", "cpu", "--baseline", "native"]),
+        ("echo-1m", ["--workload", "echo-1m"]),
+        ("mixed", ["--workload", "mixed", "--jobs", jobs // 2]),
+    ]:
+        of = bench("--runs", runs, *arguments)
+        least, most = of["jobs_per_s_spread"]
+        ms = of["latency_ms"]
+        rows.append([
+            name, f"{of['jobs_per_s']:,.0f}", f"{least:,.0f} to {most:,.0f}",
+            f"{ms['p50']} / {ms['p95']} / {ms['p99']} / {ms['p999']}",
+            of["redis_cpu_us_per_job"], of["commands_per_job"], of["host_cpu_us_per_job"], f"{of['memory_kib'] // 1024} MiB",
+        ])
+    return rows
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in lines) + "\n"
+
+
+def machine():
+    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    redis = subprocess.run(["redis-server", "--version"], stdout=subprocess.PIPE, text=True).stdout
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
+    return (f"{os.cpu_count()} cores ({cpu[1] if cpu else platform.processor()}), {memory} GiB, Linux {platform.release()}; "
+            f"Redis {re.search(r'v=([0-9.]+)', redis)[1]} on the same cores; commit {commit.strip()}; {datetime.date.today()}")
+
+
+def everything(runs, jobs, peers):
+    head = ["workload", "jobs/s, median", "from, to", "p50 / p95 / p99 / p99.9 ms, claim to settled", "Redis µs/job",
+            "commands/job", "host µs/job", "memory"]
+    text = f"# Results\n\nWritten by `make bench`: {machine()}. Medians of {runs} runs; machines differ, so quote ratios.\n\n"
+    text += table(head, backlogs(runs, jobs))
+    ratios = guarded(runs, jobs)
+    text += "\n" + table(["ratio", "figure"], [[name, f"{ratio:.2f}"] for name, ratio in ratios.items()])
+    latency, idle = bench("--workload", "idle-latency"), bench("--workload", "idle", "--queues", 1000)
+    ms = latency["latency_ms"]
+    text += (f"\nOne job into an idle queue, push to start: p50 {ms['p50']} ms, p99 {ms['p99']} ms. A thousand idle queues: "
+             f"{idle['commands_per_queue_per_s']} commands a second for each.\n")
+    if peers:
+        run = subprocess.run([ROOT / "benches/peers/run"], check=True, stdout=subprocess.PIPE, text=True,
+                             env={**os.environ, "ROUNDS": str(runs), "SANDHOG": SANDHOG})
+        text += "\n## Beside other systems\n\nTCP to one Redis without persistence, in turn (`benches/peers/run`).\n\n"
+        text += run.stdout.split("\n\n", 1)[1]
+    RESULTS.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=300000)
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    asked = parser.parse_args()
+    sys.exit(quick() if asked.quick else everything(asked.runs, asked.jobs, not asked.no_peers))
