@@ -10,7 +10,7 @@ use crate::config::settings::Ceilings;
 use crate::job::name::QueueName;
 use crate::job::status::RESULT_BYTES_MAX;
 use crate::plugin::manifest::{EffectsMode, Kind, Manifest};
-use crate::sandbox::engine::{IDLE_BYTES, RUN_OVERHEAD_BYTES};
+use crate::sandbox::engine::{RUN_OVERHEAD_BYTES, idle_bytes};
 use crate::sandbox::outcome::REASON_BYTES_MAX;
 use crate::worker::feeder::{CLAIM_BYTES_MAX, EFFECTS_BYTES_MAX, held_bytes_max};
 
@@ -80,7 +80,7 @@ impl PerRun {
 impl Figure {
     /// The figure of a host that serves these plugins, a version on trial among them.
     pub(super) fn of(ceilings: &Ceilings, manifests: &[&Manifest]) -> Self {
-        let mut figure = Self { rest: BASE_BYTES + IDLE_BYTES, ..Self::default() };
+        let mut figure = Self { rest: BASE_BYTES + idle_bytes(ceilings.instances), ..Self::default() };
         figure.rest = figure.rest.saturating_add(ceilings.component_bytes.saturating_mul(LOADS));
         let mut wanted: Vec<(PerRun, u64)> = Vec::new();
         for manifest in manifests {
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(figure.effects, (10 * 3 * 8 + 3 * 8) * MIB + 10 * RESULTS);
         // Ten that run, one claim, one job too many; the claim's answer three times; the ends.
         assert_eq!(figure.jobs, (10 * 8 + 8 + 8 + 3 * (8 + 8) + 16) * MIB);
-        assert_eq!(figure.rest, BASE_BYTES + IDLE_BYTES);
+        assert_eq!(figure.rest, BASE_BYTES + idle_bytes(1000));
         let parts = figure.sandboxes + figure.copies + figure.replies + figure.effects + figure.jobs;
         assert_eq!(figure.total(), parts + figure.rest);
     }

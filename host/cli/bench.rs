@@ -118,9 +118,13 @@ impl Args {
         if self.workload == Workload::Mixed { MIXED_QUEUES } else { 1 }
     }
 
-    /// Plugins that share the queues.
+    /// Plugins that share the queues: one has 256 at the most.
     fn plugins(&self) -> u32 {
-        if self.workload == Workload::Mixed { MIXED_PLUGINS } else { 1 }
+        match self.workload {
+            Workload::Mixed => MIXED_PLUGINS,
+            Workload::Idle => self.queues.div_ceil(100),
+            _ => 1,
+        }
     }
 
     /// What takes the place of the component.

@@ -37,10 +37,13 @@ const INSTANCE_BYTES_MAX: usize = 512 << 10;
 /// What one run may need besides its memory: its stack, its tables, the records of its instances, handles of WASI.
 pub const RUN_OVERHEAD_BYTES: u64 =
     (RUN_STACK_BYTES + TABLE_ELEMENTS_MAX * 16 + (INSTANCES_MAX + 1) * INSTANCE_BYTES_MAX + (1 << 20)) as u64;
-/// What slots keep that nothing runs in: by the pool's shares, two memories and eight tables for each.
-pub const IDLE_BYTES: u64 = WARM_SLOTS as u64
-    * (MEMORIES_PER_RUN as usize * KEEP_RESIDENT_BYTES + TABLES_PER_RUN as usize * TABLE_KEEP_RESIDENT_BYTES)
-        as u64;
+/// What slots keep that nothing runs in: memories that stay warm, as far as the pool has so many, and tables of as many
+/// runs.
+pub fn idle_bytes(instances: u32) -> u64 {
+    let memories = instances.saturating_mul(MEMORIES_PER_RUN).min(WARM_SLOTS);
+    let tables = WARM_SLOTS * TABLES_PER_RUN;
+    u64::from(memories) * KEEP_RESIDENT_BYTES as u64 + u64::from(tables) * TABLE_KEEP_RESIDENT_BYTES as u64
+}
 
 /// How many runs fit on a host, and how large they may be.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -183,9 +183,21 @@ fn invoke_gives_the_guest_the_job_it_is_told() {
     let program = Program::alone();
     program.file("probe.toml", "kind = \"worker\"\n\n[[consume]]\nqueue = \"jobs\"\nmax_attempts = 9\n");
     let probe = program.file("probe.wasm", example::component("probe")).display().to_string();
-    let job = ["--header", "trace=a=b", "--header", "tenant=x", "--attempt", "4", "--id", "mine", "--queue", "jobs"];
-    let run = ["invoke", &probe, "--payload", "report none\njob\nbury $results"];
-    let told = program.json(&[&run[..], &job].concat());
+    let job = [
+        "--header",
+        "trace=a=b",
+        "--header",
+        "tenant=x",
+        "--attempt",
+        "4",
+        "--id",
+        "mine",
+        "--queue",
+        "jobs",
+    ];
+    let run = ["invoke", &probe, "--payload", "report none\njob\nbury $results", "--json"];
+    let output = program.output(&[&run[..], &job].concat());
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     let reason = told["reason"].as_str().unwrap();
     for said in ["id=\"mine\" queue=\"jobs\"", "attempt=4/9", "trace", "a=b", "tenant"] {
         assert!(reason.contains(said), "{said}: {told}");
