@@ -1,0 +1,1 @@
+../../python/config-reader/project.mk

@@ -1,1 +1,0 @@
-../../python/worker/world.mk

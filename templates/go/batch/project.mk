@@ -1,0 +1,1 @@
+../../python/batch/project.mk

@@ -1,1 +1,0 @@
-../../python/config-reader/world.mk

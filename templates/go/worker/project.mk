@@ -1,0 +1,1 @@
+../../python/worker/project.mk

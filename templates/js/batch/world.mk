@@ -1,1 +1,0 @@
-../../python/batch/world.mk

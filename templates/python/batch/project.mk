@@ -1,0 +1,3 @@
+# What is particular to this project: its name, and the world of wit/worlds.wit that it is made for.
+NAME := {{name}}
+WORLD := batch-worker

@@ -1,2 +1,0 @@
-# The world of wit/worlds.wit that the component is made for.
-WORLD := queue-worker
