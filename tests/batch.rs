@@ -98,7 +98,9 @@ async fn a_call_that_fails_costs_an_attempt_and_only_the_job_to_blame_dies() {
         ("long", "2%20answers%20for%201"),
     ] {
         let jobs = ["ok 1", "ok 2", guilty, "ok 3"];
-        let consume = "batch = { size = 4, wait = \"20s\" }\nmax_attempts = 3\ntimeout = \"1s\"";
+        // One runner: two could share the jobs.
+        let consume =
+            "batch = { size = 4, wait = \"20s\" }\nconcurrency = 1\nmax_attempts = 3\ntimeout = \"1s\"";
         let (_redis, host, mut plain) = with_jobs(&jobs, consume, "[limits]\nmemory = \"8MiB\"").await;
         until_settled(&plain).await;
         assert_eq!(dead(&mut plain).await, [guilty]);
@@ -141,8 +143,9 @@ async fn a_call_waits_for_more_jobs_and_no_longer_than_it_may() {
 
 #[tokio::test]
 async fn fewer_jobs_than_fit_run_when_the_wait_is_over() {
-    const WAIT: Duration = Duration::from_millis(300);
-    let (_redis, host, mut plain) = with_jobs(&[], "batch = { size = 100, wait = \"300ms\" }", "").await;
+    // Long enough for the second job on a busy machine.
+    const WAIT: Duration = Duration::from_secs(2);
+    let (_redis, host, mut plain) = with_jobs(&[], "batch = { size = 100, wait = \"2s\" }", "").await;
     let begun = Instant::now();
     for (nth, job) in ["ok 1", "ok 2"].into_iter().enumerate() {
         let _: u64 = plain.rpush("jobs", job).await.unwrap();
