@@ -51,7 +51,8 @@ pub(crate) struct Args {
     /// Bytes of a payload; 100, for `echo-1m` 1048576 when not given.
     #[arg(long, value_parser = clap::value_parser!(u64).range(8..=1_048_576))]
     payload: Option<u64>,
-    /// Runs of the whole workload, each on an empty Redis: figures are medians. For those that work off a backlog.
+    /// Runs of the whole workload, each on an empty Redis: figures are medians. For `neighbour` and those
+    /// that work off a backlog.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: u32,
     /// What takes the place of the component: what the host costs without a guest. For `noop`, `cpu` and `mixed`.
@@ -142,7 +143,7 @@ impl Args {
         let refuse = |text: String, hint: &str| Some(Failure::refused(text).with_hint(hint));
         if self.component.len() > 1 && !matches!(self.workload, Workload::Swap | Workload::Start) {
             Some(Failure::refused("only the workloads `swap` and `start` take several components"))
-        } else if self.runs > 1 && !backlog {
+        } else if self.runs > 1 && !backlog && self.workload != Workload::Neighbour {
             refuse(format!("`{word}` knows no `--runs`"), "it repeats what it measures by itself")
         } else if self.reuse > 1 && !backlog {
             refuse(
@@ -188,7 +189,8 @@ enum Workload {
     Swap,
     /// A component alone: compiling, loading, its first run, runs in fresh instances and in one that is kept, memory.
     Start,
-    /// A good plugin beside a hostile one, attack after attack: what is left to the good one.
+    /// A good plugin beside a hostile one, attack after attack, and beside one whose jobs are slow: what is left to the
+    /// good one.
     Neighbour,
 }
 

@@ -214,6 +214,11 @@ fn a_good_plugin_goes_on_beside_a_hostile_one() {
         assert!(beside["of_fair_share"].as_f64().unwrap() > 0.2, "{told}");
         assert!(beside["attacks"].as_u64().unwrap() > 0, "{told}");
     }
+    let slow = ["--probes", &probes, "--attack", "slow jobs", "--runs", "2"];
+    let told = program.json(&[&bench[..], &slow].concat());
+    let (beside, alone) = (&told["attacks"][0], told["quiet_jobs_per_s"].as_f64().unwrap());
+    assert!(beside["attacks"].as_f64().unwrap() > 0.0 && told["runs"] == 2, "{told}");
+    assert!(beside["kept"].as_f64().unwrap() > 0.2 && alone > 0.0, "{told}");
     let unknown = program.transcript(&[&bench[..], &["--attack", "nothing of the kind"]].concat());
     assert!(unknown.contains("no attack has `nothing of the kind` in its name"), "{unknown}");
 }

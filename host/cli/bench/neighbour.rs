@@ -1,5 +1,5 @@
 //! The workload `neighbour`: a good plugin beside a hostile one, which attacks without a pause, one attack after the
-//! other. Measures what is left to the good one: jobs per second with a backlog, and the time from the push to the start
+//! other; the last neighbour is only slow. Measures what is left to the good one: jobs per second with a backlog, and the time from the push to the start
 //! of a run at a moderate rate; both against what it does alone.
 
 mod attack;
@@ -20,7 +20,7 @@ use sandhog::worker::lane::Observe;
 use serde_json::{Value, json};
 
 use super::stage::Stage;
-use super::{Args, line, micros, micros_to_ms, round};
+use super::{Args, line, micros, micros_to_ms, round, sitting};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::table::{Column, Table};
@@ -88,24 +88,31 @@ struct Row {
     peak_kib: u64,
 }
 
-/// Runs the workload.
+/// Runs the workload as often as was asked for.
 pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, String)> {
     let attacks = attack::all(args.attack.as_deref())?;
-    let bar = progress::over_steps(attacks.len() as u64 + 2);
-    let mut rows = Vec::new();
-    // Alone before and after, for the machine's mood changes.
-    let order = [&Attack::NONE].into_iter().chain(attacks).chain([&Attack::NONE]);
-    for attack in order {
-        bar.set_message(attack.name);
-        rows.push(beside(attack, args, context).await?);
-        bar.inc(1);
+    let bar = progress::over_steps((attacks.len() as u64 + 2) * u64::from(args.runs));
+    let mut documents = Vec::new();
+    for _ in 0..args.runs {
+        let mut rows = Vec::new();
+        // Alone before and after, for the machine's mood changes.
+        let order = [&Attack::NONE].into_iter().chain(attacks.iter().copied()).chain([&Attack::NONE]);
+        for attack in order {
+            bar.set_message(attack.name);
+            rows.push(beside(attack, args, context).await?);
+            bar.inc(1);
+        }
+        let (last, first) = (rows.pop(), rows.remove(0));
+        let quiet = last.map_or((first.jobs_per_s, first.p99_ms), |last| {
+            (f64::midpoint(first.jobs_per_s, last.jobs_per_s), f64::midpoint(first.p99_ms, last.p99_ms))
+        });
+        documents.push(document(quiet, &rows));
     }
     bar.finish_and_clear();
-    let (last, first) = (rows.pop(), rows.remove(0));
-    let quiet = last.map_or((first.jobs_per_s, first.p99_ms), |last| {
-        (f64::midpoint(first.jobs_per_s, last.jobs_per_s), f64::midpoint(first.p99_ms, last.p99_ms))
-    });
-    Ok(tell(quiet, &rows))
+    let mut document = sitting::median(&documents);
+    document["runs"] = json!(args.runs);
+    let told = report(&document);
+    Ok((document, told))
 }
 
 /// One attack, from an empty stage to an empty stage.
@@ -222,11 +229,30 @@ fn peak_kib() -> u64 {
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
-/// The figures as a document and as a table.
-fn tell((quiet_per_s, quiet_p99_ms): (f64, f64), rows: &[Row]) -> (Value, String) {
+/// The figures of one run.
+fn document((quiet_per_s, quiet_p99_ms): (f64, f64), rows: &[Row]) -> Value {
+    let attacks = rows.iter().map(|row| {
+        let kept = row.jobs_per_s / quiet_per_s;
+        json!({
+            "attack": row.name, "jobs_per_s": row.jobs_per_s, "kept": round(kept),
+            // Two plugins that want all there is: half for each.
+            "of_fair_share": round(2.0 * kept), "p50_ms": row.p50_ms, "p99_ms": row.p99_ms,
+            "p99_times_quiet": round(row.p99_ms / quiet_p99_ms), "attacks": row.attacks,
+            "lease_kept": row.lease_kept, "peak_kib": row.peak_kib,
+        })
+    });
+    json!({
+        "workload": "neighbour", "concurrency": CONCURRENCY, "quiet_jobs_per_s": quiet_per_s,
+        "quiet_p99_ms": quiet_p99_ms, "attacks": attacks.collect::<Vec<_>>(),
+    })
+}
+
+/// The document as a table.
+fn report(document: &Value) -> String {
     let columns = [
         Column::Text("attack"),
         Column::Number("jobs/s"),
+        Column::Number("kept"),
         Column::Number("of fair share"),
         Column::Number("p50 ms"),
         Column::Number("p99 ms"),
@@ -236,35 +262,31 @@ fn tell((quiet_per_s, quiet_p99_ms): (f64, f64), rows: &[Row]) -> (Value, String
         Column::Number("peak memory"),
     ];
     let mut table = Table::new(&columns);
-    let mut documents = Vec::new();
-    for row in rows {
-        // Two plugins that want all there is: half for each.
-        let share = round(row.jobs_per_s / (quiet_per_s / 2.0));
-        let slower = round(row.p99_ms / quiet_p99_ms);
-        documents.push(json!({
-            "attack": row.name, "jobs_per_s": row.jobs_per_s, "of_fair_share": share, "p50_ms": row.p50_ms,
-            "p99_ms": row.p99_ms, "p99_times_quiet": slower, "attacks": row.attacks,
-            "lease_kept": row.lease_kept, "peak_kib": row.peak_kib,
-        }));
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is not negative")]
-        let per_s = row.jobs_per_s as u64;
+    for row in document["attacks"].as_array().into_iter().flatten() {
+        let of = |name: &str| row[name].as_f64().unwrap_or(0.0);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "nothing is negative here"
+        )]
+        let count = |name: &str| of(name) as u64;
+        let percent = |name: &str| format!("{:.0} %", of(name) * 100.0);
         table.row([
-            row.name.to_owned(),
-            text::count(per_s),
-            format!("{:.0} %", share * 100.0),
-            format!("{:.2}", row.p50_ms),
-            format!("{:.2}", row.p99_ms),
-            format!("{slower:.1}"),
-            text::count(row.attacks),
-            if row.lease_kept { "kept" } else { "LOST" }.to_owned(),
-            text::size(row.peak_kib * 1024),
+            row["attack"].as_str().unwrap_or_default().to_owned(),
+            text::count(count("jobs_per_s")),
+            percent("kept"),
+            percent("of_fair_share"),
+            format!("{:.2}", of("p50_ms")),
+            format!("{:.2}", of("p99_ms")),
+            format!("{:.1}", of("p99_times_quiet")),
+            text::count(count("attacks")),
+            if row["lease_kept"] == true { "kept" } else { "LOST" }.to_owned(),
+            text::size(count("peak_kib") * 1024),
         ]);
     }
-    let document = json!({
-        "workload": "neighbour", "concurrency": CONCURRENCY, "quiet_jobs_per_s": quiet_per_s,
-        "quiet_p99_ms": quiet_p99_ms, "attacks": documents,
-    });
-    let heading = line("workload", "neighbour: a good plugin beside a hostile one")
-        + &line("alone", &format!("{quiet_per_s:.0} jobs/s, p99 {quiet_p99_ms:.2} ms from push to start"));
-    (document, heading + &table.render())
+    let of = |name: &str| document[name].as_f64().unwrap_or(0.0);
+    let (per_s, p99_ms) = (of("quiet_jobs_per_s"), of("quiet_p99_ms"));
+    line("workload", "neighbour: a good plugin beside a hostile or a slow one")
+        + &line("alone", &format!("{per_s:.0} jobs/s, p99 {p99_ms:.2} ms from push to start"))
+        + &table.render()
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::round;
 
-/// The runs' documents as one: strings are those of the first, figures are medians.
+/// The runs' documents as one: strings are those of the first, figures are medians, and true is what always was.
 pub(super) fn median(documents: &[Value]) -> Value {
     let of = |index: &str| {
         documents.iter().filter_map(|document| document.get(index).cloned()).collect::<Vec<_>>()
@@ -13,6 +13,12 @@ pub(super) fn median(documents: &[Value]) -> Value {
     match documents.first() {
         Some(Value::Object(first)) => {
             Value::Object(first.keys().map(|key| (key.clone(), median(&of(key)))).collect::<Map<_, _>>())
+        }
+        Some(Value::Array(first)) => {
+            let nth = |index: usize| -> Vec<Value> {
+                documents.iter().filter_map(|document| document.get(index).cloned()).collect()
+            };
+            (0..first.len()).map(|index| median(&nth(index))).collect()
         }
         Some(Value::Number(first)) => {
             let mut figures: Vec<f64> = documents.iter().filter_map(Value::as_f64).collect();
@@ -29,6 +35,7 @@ pub(super) fn median(documents: &[Value]) -> Value {
                 _ => json!(round(f64::midpoint(figures[middle - 1], figures[middle]))),
             }
         }
+        Some(Value::Bool(_)) => json!(documents.iter().all(|document| *document == true)),
         Some(first) => first.clone(),
         None => Value::Null,
     }
@@ -51,6 +58,8 @@ mod tests {
         assert_eq!(median(&three), of(2.0, 10, 0.3));
         assert_eq!(median(&three[..2])["rate"], 2.0);
         assert_eq!(median(&three[..1]), three[0]);
+        let rows = |rate: f64, kept: bool| json!([{"rate": rate, "kept": kept}]);
+        assert_eq!(median(&[rows(3.0, true), rows(1.0, false), rows(2.0, true)]), rows(2.0, false));
         assert_eq!(spread(&three, "rate"), (1.0, 3.0));
     }
 }

@@ -29,7 +29,7 @@ const fn attack(name: &'static str, script: &'static str) -> Attack {
 }
 
 /// All of them.
-static ATTACKS: [Attack; 15] = [
+static ATTACKS: [Attack; 16] = [
     attack("endless loop", "spin"),
     attack("endless host calls", "spin-calls"),
     attack("memory to the limit", "grow 30"),
@@ -45,6 +45,8 @@ static ATTACKS: [Attack; 15] = [
     attack("pushes to the quota", "repeat 1000 queue.push {}sink x"),
     attack("log lines", "repeat 10000 log info context text text text text"),
     Attack { name: "sleep", component: WASI_PROBE, script: Some("sleep-for-ever") },
+    // No attack, but what any queue may be: its jobs wait for something, and as many do at once as may.
+    Attack { name: "slow jobs", component: WASI_PROBE, script: Some("sleep 100") },
 ];
 
 /// Those whose names hold `wanted`, or all.
