@@ -3,6 +3,8 @@
 //! (what Redis did meanwhile).
 
 mod backlog;
+mod boot;
+mod figure;
 mod idle;
 mod latency;
 mod ledger;
@@ -18,22 +20,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use hdrhistogram::Histogram;
 use sandhog::config::settings::Overrides;
 use sandhog::telemetry::Reader;
-use serde_json::{Value, json};
-use wasm_metadata::Producers;
 
+use crate::cli::argument;
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::{argument, text};
+use figure::{
+    line, made_with, micros, micros_to_ms, per, percentiles, percentiles_text, processor_us, resident_kib,
+    round,
+};
 use meter::StandIn;
 
-/// Longest text about what a component was made with.
-const WORDS_MAX: usize = 40;
 /// Queues and plugins of `mixed`.
 const MIXED_QUEUES: u32 = 100;
 const MIXED_PLUGINS: u32 = 20;
+/// Plugins of `boot`.
+const BOOT_PLUGINS: u32 = 10;
 
 /// Measures a host on this machine.
 ///
@@ -45,7 +48,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "noop")]
     workload: Workload,
     /// Jobs to push; 100000 for `noop`, `ledger` and `mixed`, 5000 for `cpu`, 500 for `echo-1m` and `idle-latency` when
-    /// not given. Swaps for `swap`, 50. Runs of each kind for `start`, 2000.
+    /// not given. Swaps for `swap`, 50. Runs of each kind for `start`, 2000. Starts of a host for `boot`, 20.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     jobs: Option<u64>,
     /// Bytes of a payload; 100, for `echo-1m` 1048576 when not given.
@@ -67,6 +70,9 @@ pub(crate) struct Args {
     /// Queues that idle, for `idle`.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     queues: u32,
+    /// Plugins that share them, for `idle`, one for each hundred when not given; plugins that are loaded, for `boot`, 10.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    plugins: Option<u32>,
     /// How long they idle, for `idle`, 10s; how long each rate is measured, for `neighbour`, 3s.
     #[arg(long, value_parser = argument::duration)]
     time: Option<Duration>,
@@ -123,7 +129,8 @@ impl Args {
     fn plugins(&self) -> u32 {
         match self.workload {
             Workload::Mixed => MIXED_PLUGINS,
-            Workload::Idle => self.queues.div_ceil(100),
+            Workload::Idle => self.plugins.unwrap_or(self.queues.div_ceil(100)),
+            Workload::Boot => self.plugins.unwrap_or(BOOT_PLUGINS),
             _ => 1,
         }
     }
@@ -145,6 +152,8 @@ impl Args {
             Some(Failure::refused("only the workloads `swap` and `start` take several components"))
         } else if self.runs > 1 && !backlog && self.workload != Workload::Neighbour {
             refuse(format!("`{word}` knows no `--runs`"), "it repeats what it measures by itself")
+        } else if self.plugins.is_some() && !matches!(self.workload, Workload::Idle | Workload::Boot) {
+            refuse(format!("`{word}` knows no `--plugins`"), "`idle` and `boot` know it")
         } else if self.reuse > 1 && !backlog {
             refuse(
                 format!("`{word}` knows no `--reuse`"),
@@ -189,6 +198,8 @@ enum Workload {
     Swap,
     /// A component alone: compiling, loading, its first run, runs in fresh instances and in one that is kept, memory.
     Start,
+    /// A host that starts with everything compiled before: from the start of its process to its first claim.
+    Boot,
     /// A good plugin beside a hostile one, attack after attack, and beside one whose jobs are slow: what is left to the
     /// good one.
     Neighbour,
@@ -248,6 +259,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Workload::Idle => idle::run(&args, context).await?,
         Workload::Swap => swap::run(&args, context).await?,
         Workload::Start => start::run(&args, context).await?,
+        Workload::Boot => boot::run(&args, context).await?,
         _ => neighbour::run(&args, context).await?,
     };
     if context.out.is_json() {
@@ -256,67 +268,4 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         context.out.text(&told)?
     }
     Ok(())
-}
-
-/// A histogram of microseconds up to an hour.
-fn micros() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("the bounds and the precision are legal")
-}
-
-/// Percentiles in milliseconds.
-fn percentiles(histogram: &Histogram<u64>) -> Value {
-    let ms = |quantile| round(micros_to_ms(histogram.value_at_quantile(quantile)));
-    json!({
-        "p50": ms(0.5), "p90": ms(0.9), "p95": ms(0.95), "p99": ms(0.99), "p999": ms(0.999), "max": round(micros_to_ms(histogram.max())),
-    })
-}
-
-/// The same in words.
-fn percentiles_text(percentiles: &Value) -> String {
-    let of = |name: &str| percentiles[name].as_f64().unwrap_or(0.0);
-    format!("p50 {} ms, p90 {} ms, p99 {} ms, max {} ms", of("p50"), of("p90"), of("p99"), of("max"))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "an hour in microseconds is far below 2^52")]
-fn micros_to_ms(micros: u64) -> f64 {
-    micros as f64 / 1e3
-}
-
-/// Three decimals: the rest is noise.
-fn round(value: f64) -> f64 {
-    (value * 1e3).round() / 1e3
-}
-
-/// `amount` for each of `parts`.
-#[expect(clippy::cast_precision_loss, reason = "counts of a bench are far below 2^52")]
-fn per(amount: u64, parts: u64) -> f64 {
-    round(amount as f64 / parts.max(1) as f64)
-}
-
-/// One line of a report.
-fn line(name: &str, value: &str) -> String {
-    format!("\x1b[1m{name:<12}\x1b[0m{value}\n")
-}
-
-/// Memory of this process, which is the host's; 0 where the system does not tell.
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-}
-
-/// What a component says it was written in, or else made with.
-fn made_with(component: &[u8]) -> String {
-    let producers = Producers::from_wasm(component).ok().flatten().unwrap_or_else(Producers::empty);
-    let names = |field| -> Vec<String> {
-        let names = producers.get(field);
-        names.map(|names| names.iter().map(|(name, _)| name.clone()).collect()).unwrap_or_default()
-    };
-    let mut words = names("language");
-    if words.is_empty() {
-        words = names("processed-by");
-        // Whatever the language, this one makes the component.
-        words.retain(|tool| tool != "wit-component");
-    }
-    text::visible(words.join(", ").as_bytes(), WORDS_MAX)
 }

@@ -25,12 +25,40 @@ fn bench_measures_a_real_host() {
         "idle",
         "--queues",
         "20",
+        "--plugins",
+        "5",
         "--time",
         "1s",
         "--component",
         &component,
     ]);
     assert!(idle["commands_per_queue_per_s"].as_f64().unwrap() < 2.0, "{idle}");
+    assert_eq!((&idle["queues"], &idle["plugins"]), (&json!(20), &json!(5)));
+    assert!(idle["memory_kib"].as_u64() > idle["memory_kib_before_start"].as_u64(), "{idle}");
+    assert!(idle["host_cpu_percent"].as_f64().unwrap() < 200.0, "{idle}");
+}
+
+#[test]
+fn bench_boots_a_host_of_its_own_with_what_was_compiled_before() {
+    let redis = TestRedis::start();
+    let program = Program::alone();
+    let component = program.file("noop.wasm", guest::worker("", "", "(i32.const 0)")).display().to_string();
+    let boot = ["bench", "--workload", "boot", "--component", &component];
+    let told =
+        program.json(&[&boot[..], &["--jobs", "3", "--plugins", "2", "--redis", &redis.url()]].concat());
+    assert_eq!((&told["plugins"], &told["starts"]), (&json!(2), &json!(3)));
+    let ms = |field: &str| told[field]["p50"].as_f64().unwrap();
+    assert!(ms("claimed_ms") > 0.0 && ms("claimed_ms") <= ms("completed_ms"), "{told}");
+    assert!(
+        told["cold_claimed_ms"].as_f64().unwrap() > told["claimed_ms"]["p50"].as_f64().unwrap(),
+        "{told}"
+    );
+    let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    let left: Vec<String> = connection.keys("*").unwrap();
+    assert_eq!(left, Vec::<String>::new());
+    program.file("noop.wasm", "no component");
+    let refused = program.transcript(&boot);
+    assert!(refused.contains("the host did not complete the job") && refused.contains("noop"), "{refused}");
 }
 
 #[test]
@@ -135,6 +163,7 @@ fn a_baseline_runs_no_guest() {
     assert_eq!((&told["baseline"], &told["jobs"]), (&json!("native"), &json!(500)));
     for (wrong, said) in [
         (["--workload", "idle", "--runs", "2"], "`idle` knows no `--runs`"),
+        (["--workload", "noop", "--plugins", "2"], "`noop` knows no `--plugins`"),
         (["--workload", "swap", "--reuse", "2"], "`swap` knows no `--reuse`"),
         (["--workload", "ledger", "--baseline", "native"], "`ledger` has no baseline"),
     ] {

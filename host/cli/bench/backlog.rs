@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
 use sandhog::app::Host;
 use sandhog::job::push::push_many;
 use sandhog::worker::counters::Counters;
@@ -15,7 +14,9 @@ use super::ledger::{Books, Ledger};
 use super::load::Load;
 use super::meter::Meter;
 use super::stage::Stage;
-use super::{Args, Workload, line, per, percentiles, percentiles_text, resident_kib, round, sitting};
+use super::{
+    Args, Workload, line, per, percentiles, percentiles_text, processor_us, resident_kib, round, sitting,
+};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::{progress, text};
@@ -102,12 +103,6 @@ fn count(host: &Host, document: &mut Value) {
         document["conflicts"] = json!(counted(|of| &of.conflicts));
         document["effects_per_commit"] = json!(per(counted(|of| &of.effects), commits));
     }
-}
-
-/// Processor time of this process, microseconds.
-fn processor_us() -> u64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    u64::try_from(time.tv_sec * 1_000_000 + time.tv_nsec / 1000).unwrap_or(0)
 }
 
 /// The document in words.

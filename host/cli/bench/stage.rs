@@ -29,6 +29,8 @@ pub(super) struct Stage {
     pub(super) link: Link,
     /// The queues; plugins share them.
     pub(super) queues: Vec<QueueName>,
+    /// Of Redis.
+    pub(super) url: String,
     settings: Settings,
     folder: TempDir,
     _redis: Option<PrivateRedis>,
@@ -47,9 +49,10 @@ impl Stage {
             Some(_) => None,
             None => Some(PrivateRedis::start(Reach::Socket).await?),
         };
+        let url = redis.as_ref().map(PrivateRedis::url).or_else(|| context.global.redis.clone());
         let folder = tempfile::tempdir().context("cannot make a folder for the bench").refuse()?;
         let settings = context.settings_with(Overrides {
-            redis_url: redis.as_ref().map(PrivateRedis::url),
+            redis_url: url.clone(),
             host_name: Some(HOST.to_owned()),
             state_dir: Some(folder.path().join("state")),
             plugins_dir: Some(folder.path().to_owned()),
@@ -60,21 +63,22 @@ impl Stage {
             .map(|n| QueueName::new(format!("{ours}{n}")))
             .collect::<Result<_, _>>()
             .context("cannot name the queues")?;
+        let component = std::fs::read(component)
+            .with_context(|| format!("cannot read `{}`", component.display()))
+            .refuse()?;
         let share = queues.len().div_ceil(usize::try_from(args.plugins()).unwrap_or(1));
         for (nth, queues) in queues.chunks(share).enumerate() {
             let name = if nth == 0 { "bench".to_owned() } else { format!("bench-{nth}") };
-            std::fs::copy(component, folder.path().join(format!("{name}.wasm")))
-                .with_context(|| format!("cannot copy `{}`", component.display()))
+            let file = |ending: &str| folder.path().join(format!("{name}.{ending}"));
+            // The plugins of a host are different ones, so each is compiled and kept for itself.
+            let component = if nth == 0 { component.clone() } else { variant(&component, nth as u64) };
+            std::fs::write(file("wasm"), component).context("cannot write a component").refuse()?;
+            std::fs::write(file("toml"), manifest(queues, &ours, concurrency, args))
+                .context("cannot write a manifest")
                 .refuse()?;
-            std::fs::write(
-                folder.path().join(format!("{name}.toml")),
-                manifest(queues, &ours, concurrency, args),
-            )
-            .context("cannot write a manifest")
-            .refuse()?;
         }
         let link = context::connect(&settings).await?;
-        Ok(Self { link, queues, settings, folder, _redis: redis })
+        Ok(Self { link, queues, url: url.unwrap_or_default(), settings, folder, _redis: redis })
     }
 
     /// Starts the host.
@@ -97,10 +101,20 @@ impl Stage {
         self.settings.host.threads
     }
 
+    /// Where the host keeps what it has compiled.
+    pub(super) fn state(&self) -> &Path {
+        &self.settings.host.state_dir
+    }
+
     /// Stops the host and deletes what the queues left behind.
     pub(super) async fn clear(self, host: Host) -> Outcome {
         host.drain();
         host.stopped().await;
+        self.sweep().await
+    }
+
+    /// Deletes what the queues left behind.
+    pub(super) async fn sweep(self) -> Outcome {
         // What became of the bench's versions is nothing for a fleet to remember.
         for line in self.link.query::<Vec<String>>(cmd("LRANGE").arg(SWAPS).arg(0).arg(-1)).await? {
             if line.starts_with(&format!("[\"{HOST}.")) {
@@ -117,6 +131,14 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// The same code as another version: with a custom section at its end that says `n`.
+pub(super) fn variant(component: &[u8], n: u64) -> Vec<u8> {
+    let mut variant = component.to_vec();
+    variant.extend([0, 9, 0]);
+    variant.extend(n.to_le_bytes());
+    variant
 }
 
 /// The queues, and grants for every key that begins as their names do.

@@ -18,7 +18,7 @@ use sandhog::plugin::release::Digest;
 use sandhog::worker::lane::Observe;
 use serde_json::{Value, json};
 
-use super::stage::Stage;
+use super::stage::{Stage, variant};
 use super::{Args, line, made_with, micros, percentiles, resident_kib};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape};
@@ -213,14 +213,6 @@ async fn swap(folder: &Path, component: &[u8], host: &Host) -> Outcome<u64> {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     Ok(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX))
-}
-
-/// The same code as another version: with a custom section at its end that says `n`.
-fn variant(component: &[u8], n: u64) -> Vec<u8> {
-    let mut variant = component.to_vec();
-    variant.extend([0, 9, 0]);
-    variant.extend(n.to_le_bytes());
-    variant
 }
 
 /// Keeps the queue from running dry; ends only when Redis does.
