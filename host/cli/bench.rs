@@ -5,6 +5,8 @@
 mod backlog;
 mod boot;
 mod figure;
+mod fill;
+mod growth;
 mod idle;
 mod latency;
 mod ledger;
@@ -12,6 +14,7 @@ mod load;
 mod meter;
 mod neighbour;
 mod sitting;
+mod soak;
 mod stage;
 mod start;
 mod swap;
@@ -49,13 +52,14 @@ pub(crate) struct Args {
     workload: Workload,
     /// Jobs to push; 100000 for `noop`, `ledger` and `mixed`, 5000 for `cpu`, 500 for `echo-1m` and `idle-latency` when
     /// not given. Swaps for `swap`, 50. Runs of each kind for `start`, 2000. Starts of a host for `boot`, 20.
+    /// Most jobs that wait for `growth`, 1000000.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     jobs: Option<u64>,
     /// Bytes of a payload; 100, for `echo-1m` 1048576 when not given.
     #[arg(long, value_parser = clap::value_parser!(u64).range(8..=1_048_576))]
     payload: Option<u64>,
-    /// Runs of the whole workload, each on an empty Redis: figures are medians. For `neighbour` and those
-    /// that work off a backlog.
+    /// Runs of the whole workload, each on an empty Redis: figures are medians. For `neighbour`,
+    /// `growth` and those that work off a backlog.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: u32,
     /// What takes the place of the component: what the host costs without a guest. For `noop`, `cpu` and `mixed`.
@@ -73,7 +77,8 @@ pub(crate) struct Args {
     /// Plugins that share them, for `idle`, one for each hundred when not given; plugins that are loaded, for `boot`, 10.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     plugins: Option<u32>,
-    /// How long they idle, for `idle`, 10s; how long each rate is measured, for `neighbour`, 3s.
+    /// How long they idle, for `idle`, 10s; how long each rate is measured, for `neighbour` and
+    /// `growth`, 3s; the whole time of `soak`, 1h.
     #[arg(long, value_parser = argument::duration)]
     time: Option<Duration>,
     /// When a job's writes take place.
@@ -109,6 +114,11 @@ impl Args {
 
     fn payload_bytes(&self) -> u64 {
         self.payload.unwrap_or(if self.workload == Workload::Echo1m { 1 << 20 } else { 100 })
+    }
+
+    /// Where all jobs are the same.
+    fn one_payload(&self) -> Vec<u8> {
+        vec![b'x'; usize::try_from(self.payload_bytes()).unwrap_or(0)]
     }
 
     /// Of a workload that works off a backlog.
@@ -150,11 +160,14 @@ impl Args {
         let refuse = |text: String, hint: &str| Some(Failure::refused(text).with_hint(hint));
         if self.component.len() > 1 && !matches!(self.workload, Workload::Swap | Workload::Start) {
             Some(Failure::refused("only the workloads `swap` and `start` take several components"))
-        } else if self.runs > 1 && !backlog && self.workload != Workload::Neighbour {
+        } else if self.runs > 1
+            && !backlog
+            && !matches!(self.workload, Workload::Neighbour | Workload::Growth)
+        {
             refuse(format!("`{word}` knows no `--runs`"), "it repeats what it measures by itself")
         } else if self.plugins.is_some() && !matches!(self.workload, Workload::Idle | Workload::Boot) {
             refuse(format!("`{word}` knows no `--plugins`"), "`idle` and `boot` know it")
-        } else if self.reuse > 1 && !backlog {
+        } else if self.reuse > 1 && !backlog && !matches!(self.workload, Workload::Growth | Workload::Soak) {
             refuse(
                 format!("`{word}` knows no `--reuse`"),
                 "leave it out, or choose a workload that works off a backlog",
@@ -200,6 +213,11 @@ enum Workload {
     Start,
     /// A host that starts with everything compiled before: from the start of its process to its first claim.
     Boot,
+    /// A queue kept at a depth, a thousand jobs at first and then more and more, and one with many dead and delayed jobs:
+    /// what each costs.
+    Growth,
+    /// Full load for a long time: memory and jobs per second in each tenth of it.
+    Soak,
     /// A good plugin beside a hostile one, attack after attack, and beside one whose jobs are slow: what is left to the
     /// good one.
     Neighbour,
@@ -260,6 +278,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Workload::Swap => swap::run(&args, context).await?,
         Workload::Start => start::run(&args, context).await?,
         Workload::Boot => boot::run(&args, context).await?,
+        Workload::Growth => growth::run(&args, context).await?,
+        Workload::Soak => soak::run(&args, context).await?,
         _ => neighbour::run(&args, context).await?,
     };
     if context.out.is_json() {

@@ -155,6 +155,42 @@ fn bench_repeats_a_workload_and_tells_the_median() {
 }
 
 #[test]
+fn bench_of_growth_holds_each_depth() {
+    let redis = TestRedis::start();
+    let program = Program::alone();
+    let component = program.file("noop.wasm", guest::worker("", "", "(i32.const 0)")).display().to_string();
+    let growth = ["bench", "--workload", "growth", "--jobs", "20000", "--time", "300ms"];
+    let told = program.json(&[&growth[..], &["--component", &component, "--redis", &redis.url()]].concat());
+    let rows = told["rows"].as_array().unwrap();
+    let sizes: Vec<_> = rows.iter().map(|row| [&row["waiting"], &row["dead"], &row["delayed"]]).collect();
+    let [none, some] = [json!(0), json!(20_000)];
+    assert_eq!(
+        sizes,
+        [[&json!(1000), &none, &none], [&json!(1000), &some, &none], [&json!(1000), &none, &some]]
+    );
+    for row in rows {
+        let of = |name: &str| row[name].as_f64().unwrap();
+        assert!(of("jobs_per_s") > 0.0 && of("redis_cpu_us_per_job") > 0.0, "{told}");
+        assert!(of("dead_at_the_end") == of("dead") && of("delayed_at_the_end") == of("delayed"), "{told}");
+    }
+    assert_eq!(rows[0]["of_first"], 1.0);
+    let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    let left: Vec<String> = connection.keys("*").unwrap();
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[test]
+fn bench_of_a_long_time_tells_each_tenth() {
+    let program = Program::alone();
+    let component = program.file("noop.wasm", guest::worker("", "", "(i32.const 0)")).display().to_string();
+    let told = program.json(&["bench", "--workload", "soak", "--time", "2s", "--component", &component]);
+    let parts = told["parts"].as_array().unwrap();
+    assert_eq!((parts.len(), &told["memory_kib"]["last"]), (10, &parts[9]["memory_kib"]));
+    assert!(parts.iter().all(|part| part["memory_kib"].as_u64().unwrap() > 0), "{told}");
+    assert!(told["jobs"].as_u64().unwrap() > 0, "{told}");
+}
+
+#[test]
 fn a_baseline_runs_no_guest() {
     let program = Program::alone();
     // Whoever runs it fails every job.

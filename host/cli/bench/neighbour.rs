@@ -13,14 +13,13 @@ use hdrhistogram::Histogram;
 use redis::cmd;
 use sandhog::app::Host;
 use sandhog::job::key::HOSTS;
-use sandhog::job::push::push_many;
 use sandhog::job::store::StoreError;
 use sandhog::worker::counters::Counters;
 use sandhog::worker::lane::Observe;
 use serde_json::{Value, json};
 
 use super::stage::Stage;
-use super::{Args, line, micros, micros_to_ms, round, sitting};
+use super::{Args, fill, line, micros, micros_to_ms, round, sitting};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::table::{Column, Table};
@@ -39,8 +38,6 @@ const PACE: Duration = Duration::from_millis(5);
 const BACKLOG: std::ops::Range<u64> = 50_000..100_000;
 /// The same for an attack's.
 const ATTACKS: std::ops::Range<u64> = 2_000..10_000;
-/// Entries pushed as one step.
-const BATCH: u64 = 2_000;
 /// How often queues are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long a queue may take to run dry.
@@ -198,26 +195,10 @@ async fn feed(stage: &Stage, is_wanted: &AtomicBool, attack: &Attack) -> StoreEr
 async fn fill(stage: &Stage, is_wanted: &AtomicBool, attack: &Attack) -> Result<(), StoreError> {
     let queue = &stage.queues[0];
     if let Some(script) = attack.payload(stage) {
-        push_up_to(stage, &attack.queue(stage), script.as_bytes(), ATTACKS).await?;
+        fill::top_up(&stage.link, &attack.queue(stage), script.as_bytes(), &ATTACKS).await?;
     }
     if is_wanted.load(Relaxed) {
-        push_up_to(stage, queue, &[b'x'; 100], BACKLOG).await?;
-    }
-    Ok(())
-}
-
-async fn push_up_to(
-    stage: &Stage,
-    queue: &sandhog::job::name::QueueName,
-    payload: &[u8],
-    backlog: std::ops::Range<u64>,
-) -> Result<(), StoreError> {
-    let mut waiting: u64 = stage.link.query(cmd("LLEN").arg(queue.as_str())).await?;
-    if waiting < backlog.start {
-        let batch: Vec<&[u8]> = (0..BATCH).map(|_| payload).collect();
-        while waiting < backlog.end {
-            waiting = push_many(&stage.link, queue, &batch).await?;
-        }
+        fill::top_up(&stage.link, queue, &[b'x'; 100], &BACKLOG).await?;
     }
     Ok(())
 }

@@ -91,6 +91,13 @@ impl Stage {
         Host::start(options).await.map_err(serve::refusal)
     }
 
+    /// Lets the host keep so many dead jobs of each queue, for as long as it runs.
+    pub(super) fn keep_dead(&mut self, count: u64) {
+        let dead = &mut self.settings.dead;
+        dead.count = dead.count.max(count);
+        dead.bytes = u64::MAX;
+    }
+
     /// The plugin folder, with `bench.wasm`.
     pub(super) fn folder(&self) -> &Path {
         self.folder.path()
@@ -123,7 +130,7 @@ impl Stage {
         }
         for queue in &self.queues {
             let keys = QueueKeys::new(queue);
-            let mut delete = cmd("DEL");
+            let mut delete = cmd("UNLINK");
             delete.arg(&[keys.list, keys.ready, keys.delayed, keys.dead, keys.stats, keys.paused]);
             delete.arg(format!("{queue}:echo"));
             self.link.query::<u64>(&delete).await?;

@@ -10,16 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
-use redis::cmd;
 use sandhog::app::Host;
-use sandhog::job::push::push_many;
-use sandhog::job::store::StoreError;
 use sandhog::plugin::release::Digest;
 use sandhog::worker::lane::Observe;
 use serde_json::{Value, json};
 
 use super::stage::{Stage, variant};
-use super::{Args, line, made_with, micros, percentiles, resident_kib};
+use super::{Args, fill, line, made_with, micros, percentiles, resident_kib};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::table::{Column, Table};
@@ -33,8 +30,6 @@ const CALM_MAX: u64 = 100;
 const REST: Duration = Duration::from_millis(100);
 /// Entries that wait in the queue at the least and at the most.
 const BACKLOG: std::ops::Range<u64> = 50_000..100_000;
-/// Entries pushed as one step.
-const BATCH: u64 = 5_000;
 /// How often the queue is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long one swap may take.
@@ -81,12 +76,13 @@ pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, Strin
 /// One component, from an empty stage to an empty stage.
 async fn with(component: &Path, args: &Args, context: &Context) -> Outcome<Measured> {
     let stage = Stage::set(context, component, args, 1, args.concurrency).await?;
-    fill(&stage, args.payload_bytes()).await?;
+    let payload = args.one_payload();
+    fill::top_up(&stage.link, &stage.queues[0], &payload, &BACKLOG).await?;
     let gaps = Arc::new(Gaps::new());
     let host = stage.host(gaps.clone()).await?;
     let measured = tokio::select! {
         measured = measure(component, args, &stage, &host, &gaps) => measured,
-        broken = feed(&stage, args.payload_bytes()) => Err(broken.into()),
+        broken = fill::keep_up(&stage.link, &stage.queues[0], &payload, &BACKLOG, LOOK_EVERY) => Err(broken.into()),
     }?;
     stage.clear(host).await?;
     Ok(measured)
@@ -213,28 +209,4 @@ async fn swap(folder: &Path, component: &[u8], host: &Host) -> Outcome<u64> {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     Ok(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX))
-}
-
-/// Keeps the queue from running dry; ends only when Redis does.
-async fn feed(stage: &Stage, payload: u64) -> StoreError {
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        if let Err(error) = fill(stage, payload).await {
-            return error;
-        }
-    }
-}
-
-async fn fill(stage: &Stage, payload: u64) -> Result<(), StoreError> {
-    let queue = &stage.queues[0];
-    let mut waiting: u64 = stage.link.query(cmd("LLEN").arg(queue.as_str())).await?;
-    if waiting >= BACKLOG.start {
-        return Ok(());
-    }
-    let payload = vec![b'x'; usize::try_from(payload).unwrap_or(8)];
-    let batch: Vec<&[u8]> = (0..BATCH).map(|_| payload.as_slice()).collect();
-    while waiting < BACKLOG.end {
-        waiting = push_many(&stage.link, queue, &batch).await?;
-    }
-    Ok(())
 }
