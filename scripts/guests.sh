@@ -3,6 +3,8 @@
 #
 #   scripts/guests.sh build SANDHOG   core modules, made into components by the program SANDHOG, in
 #                                     guest-examples/built/ (those with a manifest) and built/probes/ (the others)
+#   scripts/guests.sh one PACKAGE SANDHOG FILE
+#                                     one of them, as the component FILE
 #   scripts/guests.sh test            unit tests of their pure parts, on this machine
 #   scripts/guests.sh languages build|test SANDHOG
 #                                     the examples in other languages, each by its own Makefile, which sets up what it
@@ -31,7 +33,7 @@ replace() { # NEW FILE
 build() { # SANDHOG
   use_guest_toolchain
   local sandhog=$1 built=guest-examples/built folder name core to said
-  (cd guest-examples && cargo build --quiet --release --locked --target "$target" --workspace --exclude std-probe --exclude bindings)
+  (cd guest-examples && cargo build --quiet --release --locked --target "$target" --workspace --exclude std-probe --exclude bindings --exclude noop-grows)
   mkdir -p "$built/probes"
   std_probe "$built/probes"
   for folder in guest-examples/rust/*/; do
@@ -47,6 +49,12 @@ build() { # SANDHOG
     said=$("$sandhog" componentize "$core" -o "$to/.$name.$$" 2>&1) || { echo "$said" >&2; exit 1; }
     replace "$to/.$name.$$" "$to/$name.wasm"
   done
+}
+
+one() { # PACKAGE SANDHOG FILE
+  use_guest_toolchain
+  (cd guest-examples && cargo build --quiet --release --locked --target "$target" -p "$1")
+  "$2" componentize "$CARGO_TARGET_DIR/$target/release/${1//-/_}.wasm" -o "$3"
 }
 
 # For wasm32-wasip2 Cargo makes a component, as others' tools do; its own shell, because the path is another one.
@@ -103,9 +111,10 @@ this_machine() { "${RUSTC:-rustc}" -vV | sed -n 's/^host: //p'; }
 
 case ${1:-} in
 build) build "${2:?the path of the program sandhog}" ;;
+one) one "${2:?the package}" "${3:?the path of the program sandhog}" "${4:?the component}" ;;
 test) unit_tests ;;
 languages) languages "${2:?build or test}" "${3:?the path of the program sandhog}" ;;
 bindings) bindings ;;
 lint) lint ;;
-*) echo "usage: scripts/guests.sh build SANDHOG | test | languages build|test SANDHOG | bindings | lint" >&2; exit 2 ;;
+*) echo "usage: scripts/guests.sh build SANDHOG | one PACKAGE SANDHOG FILE | test | languages build|test SANDHOG | bindings | lint" >&2; exit 2 ;;
 esac

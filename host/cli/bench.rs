@@ -89,9 +89,9 @@ pub(crate) struct Args {
     /// Given again, `swap` and `start` measure each.
     #[arg(long, value_name = "FILE")]
     component: Vec<PathBuf>,
-    /// The job's bytes, for `start`.
-    #[arg(long, value_name = "BYTES", default_value = "")]
-    job: String,
+    /// The job's bytes, for `start`; those of every job, for workloads that work off a backlog, instead of `--payload`.
+    #[arg(long, value_name = "BYTES", conflicts_with = "payload")]
+    job: Option<String>,
     /// Where the guests are that attack, for `neighbour`.
     #[arg(long, value_name = "DIR", default_value = "guest-examples/built/probes")]
     probes: PathBuf,
@@ -113,11 +113,17 @@ impl Args {
     }
 
     fn payload_bytes(&self) -> u64 {
+        if let Some(job) = &self.job {
+            return job.len() as u64;
+        }
         self.payload.unwrap_or(if self.workload == Workload::Echo1m { 1 << 20 } else { 100 })
     }
 
     /// Where all jobs are the same.
     fn one_payload(&self) -> Vec<u8> {
+        if let Some(job) = &self.job {
+            return job.clone().into_bytes();
+        }
         vec![b'x'; usize::try_from(self.payload_bytes()).unwrap_or(0)]
     }
 
@@ -171,6 +177,11 @@ impl Args {
             refuse(
                 format!("`{word}` knows no `--reuse`"),
                 "leave it out, or choose a workload that works off a backlog",
+            )
+        } else if self.job.is_some() && !self.workload.takes_any_job() {
+            refuse(
+                format!("`{word}` knows no `--job`"),
+                "its jobs tell it something; `--payload` says how long they are",
             )
         } else if self.baseline.is_some()
             && !matches!(self.workload, Workload::Noop | Workload::Cpu | Workload::Mixed)
@@ -226,6 +237,12 @@ enum Workload {
 impl Workload {
     fn word(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// Whether all that its jobs say is for the component.
+    fn takes_any_job(self) -> bool {
+        self.is_backlog() && self != Self::Ledger
+            || matches!(self, Self::Start | Self::Growth | Self::Soak | Self::Swap)
     }
 
     /// Whether its jobs are pushed first and then worked off.

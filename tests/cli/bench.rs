@@ -93,7 +93,19 @@ fn bench_tells_what_a_component_costs() {
     );
 }
 
-/// A coarse guard; figures come from the bench itself.
+#[test]
+fn bench_measures_jobs_that_a_component_completes() {
+    let program = Program::alone();
+    let text = "(if (i32.ne (local.get $length) (i32.const 3)) (then unreachable)) (i32.const 0)";
+    let picky = program.file("picky.wasm", guest::worker("", "", text)).display().to_string();
+    let bench = ["bench", "--jobs", "300", "--component", &picky];
+    let told = program.json(&[&bench[..], &["--job", "abc"]].concat());
+    assert_eq!((&told["jobs"], &told["payload_bytes"]), (&json!(300), &json!(3)));
+    let output = program.output(&bench);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("0 of 300 runs completed their job") && error.contains("--job BYTES"), "{error}");
+    assert_eq!(output.status.code(), Some(1));
+}
 
 #[test]
 fn bench_of_a_ledger_is_about_books_that_are_right() {
@@ -200,6 +212,7 @@ fn a_baseline_runs_no_guest() {
     for (wrong, said) in [
         (["--workload", "idle", "--runs", "2"], "`idle` knows no `--runs`"),
         (["--workload", "noop", "--plugins", "2"], "`noop` knows no `--plugins`"),
+        (["--workload", "ledger", "--job", "abc"], "`ledger` knows no `--job`"),
         (["--workload", "swap", "--reuse", "2"], "`swap` knows no `--reuse`"),
         (["--workload", "ledger", "--baseline", "native"], "`ledger` has no baseline"),
     ] {

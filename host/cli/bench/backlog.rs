@@ -1,6 +1,7 @@
 //! The workloads whose jobs are pushed first and then worked off by a host: `noop`, `ledger`, `cpu`, `echo-1m`, `mixed`.
 //! What is particular to `ledger` is in `bench/ledger`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -51,7 +52,7 @@ async fn once(args: &Args, context: &Context) -> Outcome<Value> {
         ledger.open(&stage.link).await?;
     }
     let pushing = Instant::now();
-    push_all(&stage, jobs, args.payload_bytes()).await?;
+    push_all(&stage, jobs, args).await?;
     let push_s = pushing.elapsed().as_secs_f64();
     let meter = Arc::new(Meter::new(args.stand_in()));
     let before = Load::look(&stage.link).await?;
@@ -81,6 +82,7 @@ async fn once(args: &Args, context: &Context) -> Outcome<Value> {
     });
     load.add_to(&mut document, jobs);
     count(&host, &mut document);
+    all_completed(&host, jobs)?;
     let books = match &ledger {
         Some(ledger) => Some(ledger.close(&stage.link).await?),
         None => None,
@@ -92,11 +94,25 @@ async fn once(args: &Args, context: &Context) -> Outcome<Value> {
     Ok(document)
 }
 
+/// What the lanes of a host have counted together.
+fn counted(host: &Host, of: fn(&Counters) -> &AtomicU64) -> u64 {
+    host.lanes().iter().map(|lane| Counters::read(of(&lane.counters))).sum()
+}
+
+/// Fails if runs ended in any other way than well: what was measured then is not what was asked for.
+fn all_completed(host: &Host, jobs: u64) -> Outcome {
+    let completed = counted(host, |of| &of.completed);
+    if completed < jobs {
+        return Err(Failure::failed(format!("{completed} of {jobs} runs completed their job")).with_hint(
+            "give it jobs that it completes: `--job BYTES`; `sandhog invoke` tells what one comes to",
+        ));
+    }
+    Ok(())
+}
+
 /// Adds what the host has counted of commits.
 fn count(host: &Host, document: &mut Value) {
-    let counted = |of: fn(&Counters) -> &AtomicU64| -> u64 {
-        host.lanes().iter().map(|lane| Counters::read(of(&lane.counters))).sum()
-    };
+    let counted = |of| counted(host, of);
     let commits = counted(|of| &of.commits);
     if commits > 0 {
         document["commits"] = json!(commits);
@@ -152,8 +168,10 @@ fn rate(document: &Value) -> String {
     }
 }
 
-/// Jobs are their numbers, with as many zeros before them as a payload has room for; queues take turns.
-async fn push_all(stage: &Stage, jobs: u64, payload_bytes: u64) -> Outcome {
+/// Jobs are their numbers, with as many zeros before them as a payload has room for, unless `--job` says what they are;
+/// queues take turns.
+async fn push_all(stage: &Stage, jobs: u64, args: &Args) -> Outcome {
+    let payload_bytes = args.payload_bytes();
     let bar = progress::over_steps(jobs);
     bar.set_message("pushing");
     let width = usize::try_from(payload_bytes).unwrap_or(0);
@@ -164,7 +182,11 @@ async fn push_all(stage: &Stage, jobs: u64, payload_bytes: u64) -> Outcome {
             break;
         }
         let numbers = pushed..jobs.min(pushed + most);
-        let batch: Vec<String> = numbers.map(|number| payload(number, width)).collect();
+        let batch: Vec<Cow<'_, str>> = match &args.job {
+            Some(job) => numbers.map(|_| Cow::Borrowed(job.as_str())).collect(),
+            None => numbers.map(|number| Cow::Owned(payload(number, width))).collect(),
+        };
+        let batch: Vec<&str> = batch.iter().map(AsRef::as_ref).collect();
         push_many(&stage.link, queue, &batch).await?;
         pushed += batch.len() as u64;
         bar.set_position(pushed);

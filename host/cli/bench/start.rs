@@ -64,7 +64,13 @@ pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, Strin
     let settings = context.settings_with(Overrides { redis_url: url, ..Overrides::default() })?;
     let link = context::connect(&settings).await?;
     let runs = args.jobs.unwrap_or(RUNS);
-    let stage = Stage { settings, link, job: args.job.as_bytes(), runs, _redis: redis };
+    let stage = Stage {
+        settings,
+        link,
+        job: args.job.as_deref().unwrap_or_default().as_bytes(),
+        runs,
+        _redis: redis,
+    };
     let mut costs = Vec::new();
     for component in args.components() {
         costs.push(stage.measure(component).await?);

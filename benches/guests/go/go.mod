@@ -1,0 +1,1 @@
+../../../guest-examples/go/orders/go.mod

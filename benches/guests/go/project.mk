@@ -1,0 +1,3 @@
+# What is particular to this project; the Makefile is that of the templates.
+NAME := noop-go
+WORLD := queue-worker
