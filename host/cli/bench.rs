@@ -13,6 +13,7 @@ mod ledger;
 mod load;
 mod meter;
 mod neighbour;
+mod scripts;
 mod sitting;
 mod soak;
 mod stage;
@@ -62,7 +63,8 @@ pub(crate) struct Args {
     /// `growth` and those that work off a backlog.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: u32,
-    /// What takes the place of the component: what the host costs without a guest. For `noop`, `cpu` and `mixed`.
+    /// What takes the place of the component: what the host costs without a guest. For `noop`, `cpu` and `mixed`; `scripts`
+    /// for `noop`.
     #[arg(long, value_enum)]
     baseline: Option<Baseline>,
     /// Jobs one after the other in the same sandbox, as a manifest's `[instances] reuse`.
@@ -153,10 +155,11 @@ impl Args {
 
     /// What takes the place of the component.
     fn stand_in(&self) -> Option<StandIn> {
-        self.baseline.map(|Baseline::Native| match self.workload {
-            Workload::Cpu => meter::cpu as StandIn,
-            _ => meter::noop,
-        })
+        match (self.baseline?, self.workload) {
+            (Baseline::Scripts, _) => None,
+            (Baseline::Native, Workload::Cpu) => Some(meter::cpu),
+            (Baseline::Native, _) => Some(meter::noop),
+        }
     }
 
     /// What makes no sense together.
@@ -187,6 +190,8 @@ impl Args {
             && !matches!(self.workload, Workload::Noop | Workload::Cpu | Workload::Mixed)
         {
             refuse(format!("`{word}` has no baseline"), "`noop`, `cpu` and `mixed` have one")
+        } else if self.baseline == Some(Baseline::Scripts) && self.workload != Workload::Noop {
+            refuse(format!("`{word}` has no baseline `scripts`"), "`noop` has it")
         } else {
             None
         }
@@ -256,6 +261,17 @@ impl Workload {
 enum Baseline {
     /// The same handler as a Rust function of this program: no sandbox, all else the same.
     Native,
+    /// The script that claims and acknowledges, and nothing else of a host: what Redis and a connection let through.
+    Scripts,
+}
+
+impl Baseline {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Scripts => "scripts",
+        }
+    }
 }
 
 /// The words of a manifest's `effects.mode`.

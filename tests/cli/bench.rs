@@ -209,10 +209,21 @@ fn a_baseline_runs_no_guest() {
     let broken = program.file("broken.wasm", guest::worker("", "", "unreachable")).display().to_string();
     let told = program.json(&["bench", "--jobs", "500", "--baseline", "native", "--component", &broken]);
     assert_eq!((&told["baseline"], &told["jobs"]), (&json!("native"), &json!(500)));
+    let redis = TestRedis::start();
+    let scripts = ["bench", "--jobs", "3000", "--baseline", "scripts", "--component", &broken];
+    let told = program.json(&[&scripts[..], &["--redis", &redis.url()]].concat());
+    assert_eq!((&told["baseline"], &told["jobs"]), (&json!("scripts"), &json!(3000)));
+    // Turns of 512 jobs at a time, one of each of four hosts that finds nothing, and their registrations.
+    let calls = told["script_calls_per_job"].as_f64().unwrap() * 3000.0;
+    assert!((6.0..40.0).contains(&calls), "{told}");
+    let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    let left: Vec<String> = connection.keys("*").unwrap();
+    assert_eq!(left, Vec::<String>::new());
     for (wrong, said) in [
         (["--workload", "idle", "--runs", "2"], "`idle` knows no `--runs`"),
         (["--workload", "noop", "--plugins", "2"], "`noop` knows no `--plugins`"),
         (["--workload", "ledger", "--job", "abc"], "`ledger` knows no `--job`"),
+        (["--workload", "cpu", "--baseline", "scripts"], "`cpu` has no baseline `scripts`"),
         (["--workload", "swap", "--reuse", "2"], "`swap` knows no `--reuse`"),
         (["--workload", "ledger", "--baseline", "native"], "`ledger` has no baseline"),
     ] {

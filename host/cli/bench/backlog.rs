@@ -16,7 +16,8 @@ use super::load::Load;
 use super::meter::Meter;
 use super::stage::Stage;
 use super::{
-    Args, Workload, line, per, percentiles, percentiles_text, processor_us, resident_kib, round, sitting,
+    Args, Baseline, Workload, line, per, percentiles, percentiles_text, processor_us, resident_kib, round,
+    scripts, sitting,
 };
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
@@ -54,6 +55,9 @@ async fn once(args: &Args, context: &Context) -> Outcome<Value> {
     let pushing = Instant::now();
     push_all(&stage, jobs, args).await?;
     let push_s = pushing.elapsed().as_secs_f64();
+    if args.baseline == Some(Baseline::Scripts) {
+        return scripts::once(args, stage, jobs, push_s).await;
+    }
     let meter = Arc::new(Meter::new(args.stand_in()));
     let before = Load::look(&stage.link).await?;
     let host = stage.host(meter.clone()).await?;
@@ -65,7 +69,7 @@ async fn once(args: &Args, context: &Context) -> Outcome<Value> {
     let (jobs_f, took_s) = (jobs as f64, meter.took_us() as f64 / 1e6);
     let mut document = json!({
         "workload": args.workload.word(),
-        "baseline": args.baseline.map(|_| "native"),
+        "baseline": args.baseline.map(Baseline::word),
         "effects": args.effects.word(),
         "reuse": args.reuse,
         "jobs": jobs,
@@ -133,15 +137,19 @@ fn report(document: &Value, args: &Args) -> String {
         (None, 1) => "a fresh sandbox per job".to_owned(),
         (None, runs) => format!("a sandbox per {runs} jobs"),
     };
-    let host = format!("{threads} threads, {at_once} runs at once, {sandbox}, {} effects", word("effects"));
+    let host = match args.baseline {
+        Some(Baseline::Scripts) => "none: scripts alone".to_owned(),
+        _ => format!("{threads} threads, {at_once} runs at once, {sandbox}, {} effects", word("effects")),
+    };
     let (cpu, memory) = (&document["host_cpu_us_per_job"], text::size(of("memory_kib") << 10));
-    let latency = format!("{} from claim to settled", percentiles_text(&document["latency_ms"]));
     let mut told = line("workload", &format!("{}, {jobs} of {bytes} bytes, {queues}", word("workload")))
         + &line("host", &host)
-        + &line("jobs/s", &rate(document))
-        + &line("latency", &latency)
-        + &line("processor", &format!("{cpu} µs per job of the host, {memory} of memory"))
-        + &Load::text(document);
+        + &line("jobs/s", &rate(document));
+    if let Some(latency) = document.get("latency_ms") {
+        told += &line("latency", &format!("{} from claim to settled", percentiles_text(latency)));
+    }
+    told += &line("processor", &format!("{cpu} µs per job of the host, {memory} of memory"));
+    told += &Load::text(document);
     if let Some(commits) = document["commits"].as_u64() {
         let (commits, conflicts) =
             (text::counted(commits, "commit", "commits"), text::count(of("conflicts")));
