@@ -33,7 +33,7 @@ bench: redis rust-guests ## every workload and other queue systems beside it, re
 	@$(CARGO) build --release
 	@SANDHOG=$(subst /debug/,/release/,$(abspath $(BINARY))) benches/results.py $(ARGS)
 
-bench-quick: redis rust-guests ## three ratios against those of benches/RESULTS.md, by the program as it is
+bench-quick: redis rust-guests ## four ratios against those of benches/RESULTS.md, by the program as it is
 	@SANDHOG=$(abspath $(BINARY)) benches/results.py --quick
 
 guests: rust-guests ## the example plugins in every language as components: guest-examples/built, and a build/ each

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Runs every workload, and the other queue systems beside them, and writes benches/RESULTS.md.
 
-    benches/results.py [--runs 5] [--jobs 300000] [--no-peers] [--quick]
+    benches/results.py [--runs 5] [--jobs 300000] [--deepest 10000000] [--soak 60s] [--to FILE] [--no-peers] [--quick]
 
-Needs a release build (`make bench` makes it), or another one in SANDHOG. `--quick` prints three ratios, and fails where one
-has halved against the file.
+Needs a release build (`make bench` makes it), or another one in SANDHOG. `--quick` prints four ratios, and fails where one
+has halved against the file. What was set out for is in benches/targets.py.
 """
 
 import argparse
@@ -17,11 +17,15 @@ import re
 import subprocess
 import sys
 
+import targets
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SANDHOG = os.environ.get("SANDHOG", str(ROOT / "target/release/sandhog"))
 RESULTS = ROOT / "benches/RESULTS.md"
-# What `--quick` guards: throughput of noop as a part of the native baseline's, fresh and reused, and of the ledger's modes.
-GUARDED = ("fresh / native", "reused / native", "ledger, atomic / immediate")
+TOOLS = ROOT / "target/tools"
+# What `--quick` guards: throughput of noop as a part of the native baseline's, fresh and reused, of the native one as a part
+# of what the scripts alone reach, and of the ledger's modes.
+GUARDED = ("fresh / native", "reused / native", "native / scripts", "ledger, atomic / immediate")
 
 
 def bench(*arguments):
@@ -36,6 +40,7 @@ def guarded(rounds, jobs):
     ledger = ["--workload", "ledger", "--jobs", jobs // 6, "--effects"]
     sides = {
         "native": ["--jobs", jobs, "--baseline", "native"],
+        "scripts": ["--jobs", jobs, "--baseline", "scripts"],
         "fresh": ["--jobs", jobs],
         "reused": ["--jobs", jobs, "--reuse", 1000],
         "atomic": [*ledger, "atomic"],
@@ -45,7 +50,7 @@ def guarded(rounds, jobs):
     for _ in range(rounds):
         for side, arguments in sides.items():
             best[side] = max(best[side], bench(*arguments)["jobs_per_s"])
-    pairs = [("fresh", "native"), ("reused", "native"), ("atomic", "immediate")]
+    pairs = [("fresh", "native"), ("reused", "native"), ("native", "scripts"), ("atomic", "immediate")]
     return {name: best[one] / best[other] for name, (one, other) in zip(GUARDED, pairs)}
 
 
@@ -64,28 +69,34 @@ def quick():
 
 
 def backlogs(runs, jobs):
-    """Rows of the workloads that work off a backlog."""
-    rows = []
-    for name, arguments in [
-        ("noop, fresh sandbox", ["--jobs", jobs]),
-        ("noop, reuse 1000", ["--jobs", jobs, "--reuse", 1000]),
-        ("noop, native", ["--jobs", jobs, "--baseline", "native"]),
-        ("ledger, atomic", ["--workload", "ledger", "--jobs", jobs // 6]),
-        ("ledger, immediate", ["--workload", "ledger", "--jobs", jobs // 6, "--effects", "immediate"]),
-        ("cpu", ["--workload", "cpu"]),
-        ("cpu, native", ["--workload", "cpu", "--baseline", "native"]),
-        ("echo-1m", ["--workload", "echo-1m"]),
-        ("mixed", ["--workload", "mixed", "--jobs", jobs // 2]),
-    ]:
-        of = bench("--runs", runs, *arguments)
-        least, most = of["jobs_per_s_spread"]
-        ms = of["latency_ms"]
-        rows.append([
-            name, f"{of['jobs_per_s']:,.0f}", f"{least:,.0f} to {most:,.0f}",
-            f"{ms['p50']} / {ms['p95']} / {ms['p99']} / {ms['p999']}",
-            of["redis_cpu_us_per_job"], of["commands_per_job"], of["host_cpu_us_per_job"], f"{of['memory_kib'] // 1024} MiB",
-        ])
-    return rows
+    """Documents of the workloads that work off a backlog, by name."""
+    return {name: bench("--runs", runs, *arguments) for name, arguments in {
+        "noop, fresh sandbox": ["--jobs", jobs],
+        "noop, reuse 1000": ["--jobs", jobs, "--reuse", 1000],
+        "noop, native": ["--jobs", jobs, "--baseline", "native"],
+        "noop, scripts alone": ["--jobs", jobs, "--baseline", "scripts"],
+        "ledger, atomic": ["--workload", "ledger", "--jobs", jobs // 6],
+        "ledger, immediate": ["--workload", "ledger", "--jobs", jobs // 6, "--effects", "immediate"],
+        "cpu": ["--workload", "cpu"],
+        "cpu, native": ["--workload", "cpu", "--baseline", "native"],
+        "echo-1m": ["--workload", "echo-1m"],
+        "mixed": ["--workload", "mixed", "--jobs", jobs // 2],
+    }.items()}
+
+
+def backlog_row(name, of):
+    least, most = of["jobs_per_s_spread"]
+    ms = of.get("latency_ms")
+    return [
+        name, f"{of['jobs_per_s']:,.0f}", f"{least:,.0f} to {most:,.0f}",
+        f"{ms['p50']} / {ms['p95']} / {ms['p99']} / {ms['p999']}" if ms else "",
+        of["redis_cpu_us_per_job"], of["commands_per_job"], of["host_cpu_us_per_job"], f"{of['memory_kib'] // 1024} MiB",
+    ]
+
+
+def growth_row(of):
+    size = [f"{of[field]:,.0f}" for field in ("waiting", "dead", "delayed", "jobs_per_s")]
+    return [*size, f"{of['of_first']:.2f}", of["redis_cpu_us_per_job"], of["host_cpu_us_per_job"], f"{of['memory_kib'] // 1024:,.0f} MiB"]
 
 
 def table(head, rows):
@@ -102,23 +113,47 @@ def machine():
             f"Redis {re.search(r'v=([0-9.]+)', redis)[1]} on the same cores; commit {commit.strip()}; {datetime.date.today()}")
 
 
-def everything(runs, jobs, peers):
+def peers(runs):
+    """The table of other systems, and their rates by name."""
+    run = subprocess.run([ROOT / "benches/peers/run"], check=True, stdout=subprocess.PIPE, text=True,
+                         env={**os.environ, "ROUNDS": str(runs), "SANDHOG": SANDHOG})
+    shown = run.stdout.split("\n\n", 1)[1]
+    rates = {name: float(rate.replace(",", "")) for name, rate in re.findall(r"^\| (\S+) \| ([0-9,]+) \|", shown, re.M)}
+    return shown, rates
+
+
+def everything(asked):
+    runs, jobs = asked.runs, asked.jobs
     head = ["workload", "jobs/s, median", "from, to", "p50 / p95 / p99 / p99.9 ms, claim to settled", "Redis µs/job",
             "commands/job", "host µs/job", "memory"]
     text = f"# Results\n\nWritten by `make bench`: {machine()}. Medians of {runs} runs; machines differ, so quote ratios.\n\n"
-    text += table(head, backlogs(runs, jobs))
+    documents = backlogs(runs, jobs)
+    text += table(head, [backlog_row(*item) for item in documents.items()])
     ratios = guarded(runs, jobs)
     text += "\n" + table(["ratio", "figure"], [[name, f"{ratio:.2f}"] for name, ratio in ratios.items()])
-    latency, idle = bench("--workload", "idle-latency"), bench("--workload", "idle", "--queues", 250)
-    ms = latency["latency_ms"]
-    text += (f"\nOne job into an idle queue, push to start: p50 {ms['p50']} ms, p99 {ms['p99']} ms. 250 idle queues: "
-             f"{idle['commands_per_queue_per_s']} commands a second for each.\n")
-    if peers:
-        run = subprocess.run([ROOT / "benches/peers/run"], check=True, stdout=subprocess.PIPE, text=True,
-                             env={**os.environ, "ROUNDS": str(runs), "SANDHOG": SANDHOG})
-        text += "\n## Beside other systems\n\nTCP to one Redis without persistence, in turn (`benches/peers/run`).\n\n"
-        text += run.stdout.split("\n\n", 1)[1]
-    RESULTS.write_text(text)
+    growth = bench("--workload", "growth", "--jobs", asked.deepest, "--runs", runs)
+    head = ["waiting", "dead", "delayed", "jobs/s", "of the first", "Redis µs/job", "host µs/job", "memory"]
+    text += "\n" + table(head, [growth_row(row) for row in growth["rows"]])
+    latency = bench("--workload", "idle-latency")
+    scale = {
+        "beside": bench("--workload", "neighbour", "--attack", "slow jobs", "--runs", runs),
+        "boot": bench("--workload", "boot"),
+        "idle": bench("--workload", "idle", "--queues", asked.plugins, "--plugins", asked.plugins),
+        "growth": growth,
+        "soak": bench("--workload", "soak", "--time", asked.soak),
+    }
+    shown, rates = peers(runs) if asked.peers else ("", {})
+    # Comes with a workload that pushes at a rate.
+    load_p99_ms = None
+    text += "\n## Targets\n\n" + table(["what", "target", "reached", "met"], [
+        *targets.of_peers(rates),
+        *targets.of_host(documents, ratios, latency, load_p99_ms),
+        *targets.of_scale(**scale),
+        *targets.languages(bench, runs, SANDHOG, TOOLS),
+    ])
+    if asked.peers:
+        text += "\n## Beside other systems\n\nTCP to one Redis without persistence, in turn (`benches/peers/run`).\n\n" + shown
+    asked.to.write_text(text)
     print(text)
 
 
@@ -126,7 +161,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=300000)
-    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--deepest", type=int, default=10_000_000, help="jobs that wait, of `growth`")
+    parser.add_argument("--plugins", type=int, default=1000, help="that idle")
+    parser.add_argument("--soak", default="60s", help="how long `soak` is: the target is about 1h")
+    parser.add_argument("--to", type=pathlib.Path, default=RESULTS)
+    parser.add_argument("--no-peers", dest="peers", action="store_false")
     parser.add_argument("--quick", action="store_true")
     asked = parser.parse_args()
-    sys.exit(quick() if asked.quick else everything(asked.runs, asked.jobs, not asked.no_peers))
+    sys.exit(quick() if asked.quick else everything(asked))
