@@ -102,7 +102,7 @@ def of_scale(beside, boot, idle, growth, soak):
     deeper = [row for row in others if row["waiting"] > first["waiting"]]
     aside = [row for row in others if row["dead"] or row["delayed"]]
     slowest = min((row["of_first"] for row in deeper), default=None)
-    dearest = max(row["redis_cpu_us_per_job"] for row in aside) / first["redis_cpu_us_per_job"]
+    dearest = max(row["redis_cpu_of_first"] for row in aside)
     depth = max(row["waiting"] for row in growth["rows"])
     many = f"{idle['plugins']:,} plugins with a queue each, idle"
     put_aside = max(row["dead"] for row in aside)

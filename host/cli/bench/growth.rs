@@ -1,8 +1,9 @@
 //! The workload `growth`: whether a queue costs more when there is more of it. A host works on a queue that is kept at a
 //! depth, from a thousand jobs waiting up to `--jobs`, and then with many dead jobs and many delayed ones beside it.
 //!
-//! Each row is an empty Redis, a queue filled to its depth, and a host that works for a while before it is measured; what
-//! was worked off is pushed again meanwhile, at every depth alike, so pushing is part of each figure.
+//! Each row is compared with the first one, which is measured again before it. A row is an empty Redis, a queue filled to
+//! its depth, and a host that works for a while before it is measured; what was worked off is pushed again meanwhile, at
+//! every depth alike, so pushing is part of each figure.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,18 +52,22 @@ struct Size {
 
 /// Runs the workload as often as was asked for.
 pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, String)> {
-    let sizes = sizes(args.jobs.unwrap_or(DEEPEST));
-    let bar = progress::over_steps(sizes.len() as u64 * u64::from(args.runs));
+    let (first, others) = sizes(args.jobs.unwrap_or(DEEPEST));
+    let bar = progress::over_steps(2 * others.len() as u64 * u64::from(args.runs));
     let mut documents = Vec::new();
     for _ in 0..args.runs {
         let mut rows: Vec<Value> = Vec::new();
-        for size in &sizes {
+        for size in &others {
             bar.set_message(format!("{} waiting", text::count(size.waiting)));
-            let mut row = of_size(*size, args, context).await?;
-            let first = rows.first().unwrap_or(&row)["jobs_per_s"].as_f64().unwrap_or(0.0);
-            row["of_first"] = json!(round(row["jobs_per_s"].as_f64().unwrap_or(0.0) / first));
-            rows.push(row);
+            // In turn with each other: machines are shared, and their moods change.
+            let before = of_size(first, args, context).await?;
             bar.inc(1);
+            let row = compared(of_size(*size, args, context).await?, &before);
+            bar.inc(1);
+            if rows.is_empty() {
+                rows.push(compared(before.clone(), &before));
+            }
+            rows.push(row);
         }
         documents.push(json!({ "workload": "growth", "payload_bytes": args.payload_bytes(), "rows": rows }));
     }
@@ -73,17 +78,27 @@ pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, Strin
     Ok((document, told))
 }
 
-/// The depths, and the first of them with many jobs that do not wait.
-fn sizes(deepest: u64) -> Vec<Size> {
+/// The first depth; deeper ones, and the first with many jobs that do not wait.
+fn sizes(deepest: u64) -> (Size, Vec<Size>) {
     let aside = ASIDE.min(deepest);
     let waiting = |waiting| Size { waiting, dead: 0, delayed: 0 };
-    let mut sizes: Vec<Size> = DEPTHS.into_iter().filter(|depth| *depth <= deepest).map(waiting).collect();
-    let first = sizes.first().map_or(deepest, |size| size.waiting);
-    if sizes.is_empty() {
-        sizes.push(waiting(first));
+    let first = waiting(DEPTHS[0].min(deepest));
+    let mut others: Vec<Size> = DEPTHS
+        .into_iter()
+        .filter(|depth| (first.waiting + 1..=deepest).contains(depth))
+        .map(waiting)
+        .collect();
+    others.extend([Size { dead: aside, ..first }, Size { delayed: aside, ..first }]);
+    (first, others)
+}
+
+/// A row with what it is of another.
+fn compared(mut row: Value, other: &Value) -> Value {
+    for (part, of) in [("jobs_per_s", "of_first"), ("redis_cpu_us_per_job", "redis_cpu_of_first")] {
+        let figure = |row: &Value| row[part].as_f64().unwrap_or(0.0);
+        row[of] = json!(round(figure(&row) / figure(other)));
     }
-    sizes.extend([Size { dead: aside, ..waiting(first) }, Size { delayed: aside, ..waiting(first) }]);
-    sizes
+    row
 }
 
 /// One row, from an empty stage to an empty stage.
@@ -207,10 +222,13 @@ mod tests {
 
     #[test]
     fn rows_go_as_deep_as_was_asked_for() {
-        let depths =
-            |deepest| sizes(deepest).iter().map(|size| (size.waiting, size.dead)).collect::<Vec<_>>();
-        assert_eq!(depths(150_000), [(1_000, 0), (100_000, 0), (1_000, 100_000), (1_000, 0)]);
-        assert_eq!(depths(50), [(50, 0), (50, 50), (50, 0)]);
-        assert_eq!(depths(10_000_000).iter().map(|depth| depth.1).max(), Some(ASIDE));
+        let depths = |deepest| {
+            let (first, others) = sizes(deepest);
+            let others: Vec<_> = others.iter().map(|size| (size.waiting, size.dead, size.delayed)).collect();
+            (first.waiting, others)
+        };
+        assert_eq!(depths(150_000), (1_000, vec![(100_000, 0, 0), (1_000, ASIDE, 0), (1_000, 0, ASIDE)]));
+        assert_eq!(depths(1_000), (1_000, vec![(1_000, 1_000, 0), (1_000, 0, 1_000)]));
+        assert_eq!(depths(50), (50, vec![(50, 50, 0), (50, 0, 50)]));
     }
 }
