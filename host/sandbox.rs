@@ -9,6 +9,7 @@ pub mod limits;
 pub mod load;
 mod offer;
 pub mod outcome;
+pub mod reading;
 pub mod run;
 mod store;
 mod ticker;
@@ -20,7 +21,8 @@ pub use instance::Instance;
 pub use limits::Limits;
 pub use load::{Compiled, Kind, LoadError, Terms, Version};
 pub use outcome::Outcome;
-pub use run::{BatchReport, ConfigReport, JobCall, RunContext, RunReport};
+pub use reading::ConfigReport;
+pub use run::{BatchReport, JobCall, RunContext, RunReport};
 
 /// What the worker has to know of a run's effects.
 pub use crate::capability::acl::asks;

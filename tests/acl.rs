@@ -100,7 +100,7 @@ fn planned(link: Link, grants: Grants, plan: &Plan) -> View {
 }
 
 fn atomic(isolation: Isolation) -> Plan {
-    Plan::Atomic(Arc::new(Atomic { isolation, pops: Pops::Look, contention: None, foresight: None }))
+    Plan::Atomic(Arc::new(Atomic { isolation, pops: Pops::Look, contention: None }))
 }
 
 fn unique_later() -> PushOptions {

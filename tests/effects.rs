@@ -2,6 +2,7 @@
 //! immediate mode, conflicts, and runs that fail half-way.
 
 mod cut;
+mod foresight;
 mod host;
 mod model;
 mod op;
@@ -9,6 +10,7 @@ mod overlay;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -48,14 +50,18 @@ struct Way {
     takes: bool,
     /// Whether the run fails at its end.
     fails: bool,
+    /// Whether keys are presumed to be absent.
+    presumes: bool,
 }
 
 fn way() -> impl Strategy<Value = Way> {
     let isolation = prop::sample::select(vec![Isolation::ReadCommitted, Isolation::Serializable]);
-    (isolation, any::<bool>(), prop::bool::weighted(0.2)).prop_map(|(isolation, takes, fails)| Way {
+    let chances = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.3));
+    (isolation, chances).prop_map(|(isolation, (takes, fails, presumes))| Way {
         isolation,
         takes,
         fails,
+        presumes,
     })
 }
 
@@ -182,13 +188,12 @@ async fn same_everywhere(
     let link = held_back.redis.link();
     let take = Take { link: link.clone(), user: None, host: Arc::new(host()), takings: takings.clone() };
     let pops = if way.takes { Pops::Take(take) } else { Pops::Look };
-    let plan = Plan::Atomic(Arc::new(Atomic {
-        isolation: way.isolation,
-        pops,
-        contention: None,
-        foresight: Some(FORESIGHT.clone()),
-    }));
+    let plan = Plan::Atomic(Arc::new(Atomic { isolation: way.isolation, pops, contention: None }));
     let (mut first, mut second) = (at_once.view(&Plan::Immediate), held_back.view(&plan));
+    if way.presumes {
+        foresight::teach(&FORESIGHT, &mut held_back.view(&plan)).await;
+    }
+    second.foresee(FORESIGHT.clone(), Instant::now());
     // An `add` that asks Redis nothing learns only at the commit that it cannot be.
     let mut refused = false;
     for op in ops {
@@ -198,6 +203,14 @@ async fn same_everywhere(
         if matches!(op, Op::Add(..)) && answer == "()" && expected != "()" {
             refused = true;
             break;
+        }
+        if answer != expected && second.has_presumed() {
+            // What was presumed is not so. Nothing but another run can come of it.
+            FORESIGHT.doubt();
+            let (mut pending, taken) = (second.finish().unwrap(), takings.drain());
+            let verdict = commit(held_back, &mut pending.changes, taken.sure, way).await;
+            prop_assert!(matches!(verdict, Verdict::Conflict(_)), "{:?} after {:?}", verdict, op);
+            return Ok(false);
         }
         prop_assert_eq!(&answer, &expected, "held back: {:?}", op);
     }
@@ -254,7 +267,7 @@ fn a_run_with_commit_means_what_the_same_calls_mean_at_once() {
     let sides = runtime.block_on(async { (Side::new().await, Side::new().await) });
     let sides = std::sync::Mutex::new(sides);
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
-    let outcome = TestRunner::new(config).run(&(seed(), vec(op(), 1..16), way()), |(seed, ops, way)| {
+    let outcome = TestRunner::new(config).run(&(seed(), vec(op(), 1..16), way()), |(seed, ops, mut way)| {
         let mut sides = sides.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (at_once, held_back) = &mut *sides;
         runtime.block_on(async {
@@ -262,6 +275,7 @@ fn a_run_with_commit_means_what_the_same_calls_mean_at_once() {
                 if same_everywhere(at_once, held_back, seed.clone(), ops.clone(), way).await? {
                     return Ok(());
                 }
+                way.presumes = false;
             }
             Err(TestCaseError::fail("conflicts again and again"))
         })

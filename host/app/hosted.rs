@@ -72,6 +72,7 @@ impl Running {
             settings: self.settings.clone(),
             policy: policy(consume, &self.loaded.manifest, crashes_max),
             user: self.loaded.user.clone(),
+            foresight: Arc::default(),
             tally: self.tally.clone(),
         })
     }

@@ -140,8 +140,14 @@ impl Trial {
                 .map_err(|error| error.to_string())?,
         };
         let (version, timeout) = (loaded.version.clone(), loaded.manifest.read_timeout);
-        let context =
-            RunContext { link, settings: Arc::default(), timeout, plan: Plan::Immediate, board: None };
+        let context = RunContext {
+            link,
+            settings: Arc::default(),
+            timeout,
+            plan: Plan::Immediate,
+            foresight: None,
+            board: None,
+        };
         let share = executor.share(loaded.name.as_str(), 1);
         let asked = share.spawn(async move { version.read_config(&context).await.settings });
         let answer = AssertUnwindSafe(asked).catch_unwind().await;

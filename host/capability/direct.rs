@@ -58,7 +58,7 @@ impl Direct {
         self.voice.flow.learn(reply_bytes);
     }
 
-    fn link(&self) -> Result<&Link, Refusal> {
+    pub(super) fn link(&self) -> Result<&Link, Refusal> {
         self.link.as_ref().ok_or(Refusal::NotRunning)
     }
 

@@ -2,8 +2,10 @@
 //! nothing of grants, budgets or WIT types.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::direct::{Direct, SetCondition};
+use super::foresight::Foresight;
 use super::overlay::{Overlay, Pending};
 use super::plan::Plan;
 use super::refusal::Refusal;
@@ -49,6 +51,18 @@ impl Effects {
             Self::Immediate(direct) => direct.moved_bytes(),
             Self::Atomic(overlay) => overlay.moved_bytes(),
         }
+    }
+
+    /// From now on the run may be given what was asked for after `since`. Where effects take place at once, nothing is.
+    pub(super) fn foresee(&mut self, foresight: Arc<Foresight>, since: Instant) {
+        if let Self::Atomic(overlay) = self {
+            overlay.foresee(foresight, since);
+        }
+    }
+
+    /// Whether the run was told what only its commit can show to be right.
+    pub(super) fn has_presumed(&self) -> bool {
+        matches!(self, Self::Atomic(overlay) if overlay.has_presumed())
     }
 
     /// What is to be committed; none where everything took place at once.

@@ -1,155 +1,318 @@
-//! What a run will read next, learnt from the runs before it. Runs of one worker are alike: they read a setting, then
-//! push to a queue, and the push answers the queue's length. Where two runs have done so, the length is asked for
-//! together with the setting, and the push need not wait.
+//! What a run will ask Redis, learnt from the runs before it, so that it need not wait for the answer. Runs of one worker
+//! are alike: they read the same settings first, and the marker that says a job was done already is not there.
 //!
-//! An answer fetched so is used only while the run has learnt nothing else since: it then is what Redis would have
-//! answered a run that was a little quicker, never older than anything this run has seen.
+//! **Beginnings.** The reads with which all runs lately began are asked for together, once for all that start within some
+//! milliseconds. A run is given an answer that was asked for after its job was claimed, and that is no older than
+//! `AGE_MAX`; and only while it has learnt nothing else: so it sees what a run that was a little quicker would have seen,
+//! never anything older than what it has seen before.
+//!
+//! **Absences.** Where keys that were to be set if absent always were, the next one is presumed to be. The commit proves
+//! it: a presumption that was wrong is a conflict, and the job runs again without any. So does one whose run has not
+//! completed it after a presumption: nobody can tell why.
 
-use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-/// Keys about which something is remembered. Beyond them everything is forgotten: keys that differ with every job
-/// teach nothing.
-const KEYS_MAX: usize = 64;
+use redis::{Pipeline, Value};
+use tokio::task::JoinSet;
 
-/// What runs of one worker were seen to read after a key.
+use super::direct::Direct;
+use crate::storage::fault::Fault;
+use crate::storage::link::Link;
+
+/// Reads of a beginning.
+const READS_MAX: usize = 8;
+/// A value that is longer is not asked for beforehand.
+const TEXT_BYTES_MAX: usize = 4 << 10;
+/// Runs in a row that began alike, after which the next one is taken to.
+const ALIKE_MIN: u32 = 2;
+/// Runs after which a beginning is learnt anew: it may have become longer.
+const ALIKE_MAX: u32 = 10_000;
+/// An answer that is older is given to no run. Some round trips to a busy Redis.
+const AGE_MAX: Duration = Duration::from_millis(10);
+/// An answer that is older is asked for again, while runs still use it.
+const AGE_FRESH: Duration = Duration::from_millis(2);
+/// Keys in a row that were absent, after which the next one is presumed to be.
+const ABSENT_MIN: u32 = 32;
+
+/// What runs of one version on one queue were seen to do.
 #[derive(Debug, Default)]
 pub struct Foresight {
-    next: Mutex<HashMap<String, Next>>,
+    state: Mutex<State>,
+    /// Keys in a row that were to be set if absent, and were.
+    absent: AtomicU32,
 }
 
-#[derive(Debug)]
-struct Next {
-    queue: String,
-    /// Seen more than once.
-    sure: bool,
-}
-
-/// What one run was given beforehand.
 #[derive(Debug, Default)]
+struct State {
+    beginning: Arc<[Read]>,
+    /// Runs in a row that began so.
+    alike: u32,
+    answers: Option<Arc<Answers>>,
+    /// Asks once more; one task at the most.
+    asking: JoinSet<()>,
+    /// Runs from which nothing is learnt: what runs begin with cannot be asked for beforehand.
+    pause: u32,
+}
+
+/// What is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Read {
+    Text(String),
+    Length(String),
+}
+
+/// The same, borrowed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Asked<'a> {
+    /// A string.
+    Text(&'a str),
+    /// How long a list is.
+    Length(&'a str),
+}
+
+/// What Redis answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The string, if there is one.
+    Text(Option<Vec<u8>>),
+    /// Entries of a list.
+    Length(u64),
+}
+
+/// The answers to a beginning.
+#[derive(Debug)]
+struct Answers {
+    asked_at: Instant,
+    reads: Arc<[Read]>,
+    /// None: nothing that can be used.
+    found: Vec<Option<Found>>,
+}
+
+/// What one run is given beforehand.
+#[derive(Debug)]
 pub(super) struct Foreseen {
-    foresight: Option<Arc<Foresight>>,
-    /// The key that was read last, if nothing was since.
-    key: Option<String>,
-    /// A queue and its length at that time.
-    length: Option<(String, u64)>,
+    foresight: Arc<Foresight>,
+    /// Answers are asked for after this.
+    since: Instant,
+    answers: Option<Arc<Answers>>,
+    /// Of these, how many the run has used.
+    used: usize,
+    /// What the run has read itself, if it has used none of them.
+    read: Vec<Read>,
+    /// It has learnt something else, or what was foreseen is too old.
+    is_over: bool,
+    /// How it went on is not known, so that nothing can be learnt from it.
+    is_cut: bool,
+    presumes: bool,
 }
 
 impl Foresight {
-    fn after(&self, key: &str) -> Option<String> {
-        self.lock().get(key).filter(|next| next.sure).map(|next| next.queue.clone())
+    /// A presumption was wrong, or may have been.
+    pub fn doubt(&self) {
+        self.absent.store(0, Relaxed);
     }
 
-    fn learn(&self, key: String, queue: &str) {
-        let mut next = self.lock();
-        if let Some(known) = next.get_mut(&key) {
-            known.sure = known.queue == queue;
-            queue.clone_into(&mut known.queue);
+    /// What the next runs begin with, asked for after `since`; none where they are not alike.
+    async fn answers(self: &Arc<Self>, since: Instant, link: &Link) -> Option<Arc<Answers>> {
+        let reads = {
+            let mut state = self.lock();
+            if state.alike < ALIKE_MIN {
+                return None;
+            }
+            if let Some(answers) = state.answers.clone() {
+                let age = answers.asked_at.elapsed();
+                while state.asking.try_join_next().is_some() {}
+                if age > AGE_FRESH && state.asking.is_empty() {
+                    let (foresight, link, reads) = (self.clone(), link.clone(), state.beginning.clone());
+                    state.asking.spawn(async move { drop(foresight.ask(&link, reads).await) });
+                }
+                if answers.asked_at >= since && age <= AGE_MAX {
+                    return Some(answers);
+                }
+            }
+            state.beginning.clone()
+        };
+        self.ask(link, reads).await
+    }
+
+    /// Asks now. A fault is told to whoever reads by itself.
+    async fn ask(&self, link: &Link, reads: Arc<[Read]>) -> Option<Arc<Answers>> {
+        let asked_at = Instant::now();
+        let mut ask = Pipeline::with_capacity(2 * READS_MAX);
+        for read in &*reads {
+            match read {
+                // To the byte after the last one of use: it shows a longer value.
+                Read::Text(key) => {
+                    ask.cmd("EXISTS").arg(key).cmd("GETRANGE").arg(key).arg(0).arg(TEXT_BYTES_MAX)
+                }
+                Read::Length(key) => ask.cmd("LLEN").arg(key),
+            };
+        }
+        let mut told = link.read(ask).await.ok()?.into_iter();
+        let found = reads.iter().map(|read| read.found(&mut told)).collect();
+        let answers = Arc::new(Answers { asked_at, reads, found });
+        let mut state = self.lock();
+        let is_newer = state.answers.as_ref().is_none_or(|known| known.asked_at < asked_at);
+        if is_newer && state.beginning == answers.reads {
+            state.answers = Some(answers.clone());
+        }
+        Some(answers)
+    }
+
+    /// A run has begun with these reads.
+    fn learn(&self, begun: &[Read]) {
+        let mut state = self.lock();
+        if state.pause > 0 {
+            state.pause -= 1;
             return;
         }
-        if next.len() >= KEYS_MAX {
-            next.clear();
+        let alike = state.beginning.iter().zip(begun).take_while(|(known, read)| known == read).count();
+        if alike == 0 {
+            (state.beginning, state.alike, state.answers) = (begun.into(), 0, None);
+            return;
         }
-        next.insert(key, Next { queue: queue.to_owned(), sure: false });
+        if state.alike >= ALIKE_MAX {
+            return state.forget();
+        }
+        if alike < state.beginning.len() {
+            (state.beginning, state.answers) = (begun[..alike].into(), None);
+        }
+        state.alike += 1;
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Next>> {
+    /// What all begin with cannot be asked for beforehand.
+    fn pause(&self) {
+        let mut state = self.lock();
+        state.forget();
+        state.pause = ALIKE_MAX;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Whatever panicked, a wrong guess costs one needless read.
-        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn forget(&mut self) {
+        (self.beginning, self.alike, self.answers) = (Arc::default(), 0, None);
+    }
+}
+
+impl Read {
+    fn is(&self, asked: Asked<'_>) -> bool {
+        match (self, asked) {
+            (Self::Text(known), Asked::Text(key)) | (Self::Length(known), Asked::Length(key)) => known == key,
+            _ => false,
+        }
+    }
+
+    /// What can be used of the answers to it, which come next.
+    fn found(&self, told: &mut impl Iterator<Item = Result<Value, Fault>>) -> Option<Found> {
+        match self {
+            Self::Text(_) => match (told.next(), told.next()) {
+                (Some(Ok(Value::Int(0))), Some(Ok(Value::BulkString(text)))) if text.is_empty() => {
+                    Some(Found::Text(None))
+                }
+                // One that is empty may have gone between the two.
+                (_, Some(Ok(Value::BulkString(text)))) if (1..=TEXT_BYTES_MAX).contains(&text.len()) => {
+                    Some(Found::Text(Some(text)))
+                }
+                _ => None,
+            },
+            Self::Length(_) => match told.next() {
+                Some(Ok(Value::Int(length))) => u64::try_from(length).ok().map(Found::Length),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl From<Asked<'_>> for Read {
+    fn from(asked: Asked<'_>) -> Self {
+        match asked {
+            Asked::Text(key) => Self::Text(key.to_owned()),
+            Asked::Length(key) => Self::Length(key.to_owned()),
+        }
     }
 }
 
 impl Foreseen {
-    pub(super) fn new(foresight: Option<Arc<Foresight>>) -> Self {
-        Self { foresight, key: None, length: None }
+    /// For a run whose job was claimed before `since`.
+    pub(super) fn new(foresight: Arc<Foresight>, since: Instant) -> Self {
+        let (answers, read) = (None, Vec::new());
+        Self { foresight, since, answers, used: 0, read, is_over: false, is_cut: false, presumes: false }
     }
 
-    /// The queue whose length is worth asking for together with `key`.
-    pub(super) fn after(&self, key: &str) -> Option<String> {
-        self.foresight.as_ref()?.after(key)
-    }
-
-    /// `key` was read, and with it this length.
-    pub(super) fn read(&mut self, key: &str, length: Option<(String, u64)>) {
-        self.forget();
-        self.key = self.foresight.is_some().then(|| key.to_owned());
-        self.length = length;
-    }
-
-    /// The length of `queue`, if it is there already; if not, it is about to be asked for.
-    pub(super) fn length(&mut self, queue: &str) -> Option<u64> {
-        match self.length.take() {
-            Some((foreseen, length)) if foreseen == queue => return Some(length),
-            _ => {}
+    /// What is known already of what the run is about to read.
+    pub(super) async fn find(&mut self, asked: Asked<'_>, direct: &Direct) -> Option<Found> {
+        if self.is_over {
+            return None;
         }
-        if let (Some(foresight), Some(key)) = (&self.foresight, self.key.take()) {
-            foresight.learn(key, queue);
+        let is_first = self.answers.is_none() && self.read.is_empty();
+        if is_first && let Ok(link) = direct.link() {
+            self.answers = self.foresight.answers(self.since, link).await;
+        }
+        let Some(answers) = &self.answers else {
+            self.read.push(asked.into());
+            self.is_over = self.read.len() == READS_MAX;
+            return None;
+        };
+        if !is_first && answers.asked_at.elapsed() > AGE_MAX {
+            (self.is_over, self.is_cut) = (true, true);
+            return None;
+        }
+        let is_next = answers.reads.get(self.used).is_some_and(|read| read.is(asked));
+        if is_next && let Some(found) = answers.found[self.used].clone() {
+            self.used += 1;
+            return Some(found);
+        }
+        self.is_over = true;
+        if self.used == 0 {
+            if is_next {
+                self.foresight.pause();
+            }
+            self.answers = None;
+            self.read.push(asked.into());
         }
         None
     }
 
-    /// The run has ended, or is about to learn something else.
-    pub(super) fn forget(&mut self) {
-        let (key, unused) = (self.key.take(), self.length.take());
-        if let (Some(foresight), Some(key), Some(_)) = (&self.foresight, key, unused) {
-            foresight.lock().remove(&key);
+    /// The run is about to learn something else: what was foreseen is too old then.
+    pub(super) fn end(&mut self) {
+        self.is_over = true;
+    }
+
+    /// The run has ended.
+    pub(super) fn learn(&mut self) {
+        match &self.answers {
+            _ if self.is_cut => {}
+            Some(answers) if self.used > 0 => self.foresight.learn(&answers.reads[..self.used]),
+            None if !self.read.is_empty() => self.foresight.learn(&self.read),
+            _ => {}
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(foresight: &Arc<Foresight>, key: &str, queue: Option<&str>) -> bool {
-        let mut foreseen = Foreseen::new(Some(foresight.clone()));
-        let guess = foreseen.after(key);
-        foreseen.read(key, guess.map(|queue| (queue, 7)));
-        let hit = queue.is_some_and(|queue| foreseen.length(queue) == Some(7));
-        foreseen.forget();
-        hit
+    /// Whether a key about to be set if absent is presumed to be.
+    pub(super) fn presumes_absent(&mut self) -> bool {
+        let presumes = self.foresight.absent.load(Relaxed) >= ABSENT_MIN;
+        self.presumes |= presumes;
+        presumes
     }
 
-    #[test]
-    fn what_two_runs_did_the_third_is_given() {
-        let foresight = Arc::default();
-        assert!(!run(&foresight, "rate", Some("audit")));
-        assert!(!run(&foresight, "rate", Some("audit")));
-        assert!(run(&foresight, "rate", Some("audit")));
-        // Another queue: nothing is right, then it is learnt.
-        assert!(!run(&foresight, "rate", Some("mail")));
-        assert!(!run(&foresight, "rate", Some("mail")));
-        assert!(run(&foresight, "rate", Some("mail")));
-    }
-
-    #[test]
-    fn a_guess_nobody_needed_is_not_made_again() {
-        let foresight = Arc::default();
-        for _ in 0..3 {
-            run(&foresight, "rate", Some("audit"));
+    /// Redis told whether such a key was absent.
+    pub(super) fn told_absent(&self, absent: bool) {
+        if absent {
+            self.foresight.absent.fetch_add(1, Relaxed);
+        } else {
+            self.foresight.doubt();
         }
-        assert!(foresight.after("rate").is_some());
-        run(&foresight, "rate", None);
-        assert_eq!(foresight.after("rate"), None);
     }
 
-    #[test]
-    fn an_answer_older_than_what_was_learnt_since_is_not_used() {
-        let foresight = Arc::new(Foresight::default());
-        let mut foreseen = Foreseen::new(Some(foresight));
-        foreseen.read("rate", Some(("audit".to_owned(), 7)));
-        foreseen.forget();
-        assert_eq!(foreseen.length("audit"), None);
-        foreseen.read("rate", Some(("audit".to_owned(), 7)));
-        assert_eq!((foreseen.length("audit"), foreseen.length("audit")), (Some(7), None));
-    }
-
-    #[test]
-    fn keys_that_differ_with_every_job_are_not_kept_for_ever() {
-        let foresight = Arc::default();
-        for n in 0..1000 {
-            run(&foresight, &format!("user:{n}"), Some("audit"));
-        }
-        assert!(foresight.lock().len() <= KEYS_MAX);
+    /// Whether anything was presumed in this run.
+    pub(super) fn has_presumed(&self) -> bool {
+        self.presumes
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::contention::Turn;
 use super::direct::Direct;
-use super::foresight::Foreseen;
+use super::foresight::{Foreseen, Foresight};
 use super::plan::{Atomic, Isolation};
 use super::refusal::Refusal;
 use crate::job::change::{Assumption, Changes, Write};
@@ -33,7 +33,8 @@ const BYTES_EACH: usize = 16;
 pub(super) struct Overlay {
     /// For bounds only; reads go through `stored`.
     direct: Direct,
-    foreseen: Foreseen,
+    /// What runs like this one do; none: nothing is foreseen.
+    foreseen: Option<Box<Foreseen>>,
     plan: Arc<Atomic>,
     slots: BTreeMap<String, Slot>,
     /// Jobs with a delay or a unique key, in the order they were pushed.
@@ -60,7 +61,7 @@ impl Overlay {
     pub(super) fn new(direct: Direct, plan: Arc<Atomic>) -> Self {
         Self {
             direct,
-            foreseen: Foreseen::new(plan.foresight.clone()),
+            foreseen: None,
             plan,
             slots: BTreeMap::new(),
             jobs: Vec::new(),
@@ -71,9 +72,21 @@ impl Overlay {
         }
     }
 
+    /// From now on the run may be given what was asked for after `since`.
+    pub(super) fn foresee(&mut self, foresight: Arc<Foresight>, since: Instant) {
+        self.foreseen = Some(Box::new(Foreseen::new(foresight, since)));
+    }
+
+    /// Whether the run was told what nobody knew: then only its commit can show that it is right.
+    pub(super) fn has_presumed(&self) -> bool {
+        self.foreseen.as_ref().is_some_and(|foreseen| foreseen.has_presumed())
+    }
+
     /// Everything that is to be committed. The overlay is empty afterwards.
     pub(super) fn finish(&mut self) -> Pending {
-        self.foreseen.forget();
+        if let Some(foreseen) = &mut self.foreseen {
+            foreseen.learn();
+        }
         let now = Instant::now();
         let known = std::mem::take(&mut self.known);
         let bytes = (self.bytes + known.bytes()) as u64;
@@ -98,8 +111,15 @@ impl Overlay {
 
     /// Redis, to learn something from it: what was foreseen before is too old then.
     fn stored(&mut self) -> &Direct {
-        self.foreseen.forget();
+        self.learns();
         &self.direct
+    }
+
+    /// The run is about to learn something from Redis.
+    fn learns(&mut self) {
+        if let Some(foreseen) = &mut self.foreseen {
+            foreseen.end();
+        }
     }
 
     /// What the run has done to `key` so far, if anything.
@@ -157,6 +177,23 @@ impl Overlay {
             Presence::Absent => Ok(false),
             Presence::AsStored => self.is_stored(key, decides).await,
         }
+    }
+
+    /// Whether there is a key that is to be set only if there is none.
+    async fn is_taken(&mut self, key: &str) -> Result<bool, Refusal> {
+        let is_known = self.known.of(key).is_some_and(|known| known.present.is_some());
+        if is_known || self.presence(key) != Presence::AsStored {
+            return self.is_present(key, true).await;
+        }
+        if self.foreseen.as_mut().is_some_and(|foreseen| foreseen.presumes_absent()) {
+            self.known.assume_presence(key, false)?;
+            return Ok(false);
+        }
+        let is_taken = self.is_stored(key, true).await?;
+        if let Some(foreseen) = &self.foreseen {
+            foreseen.told_absent(!is_taken);
+        }
+        Ok(is_taken)
     }
 
     /// Whether there is such a key in Redis.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::contention::Contention;
-use super::foresight::Foresight;
 use super::takings::Takings;
 use crate::job::name::HostId;
 use crate::storage::link::Link;
@@ -28,8 +27,6 @@ pub struct Atomic {
     pub pops: Pops,
     /// Keys that runs of this host fight about.
     pub contention: Option<Arc<Contention>>,
-    /// What runs of this worker were seen to read.
-    pub foresight: Option<Arc<Foresight>>,
 }
 
 /// What a run takes for granted when it commits.

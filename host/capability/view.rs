@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::binding::sandhog::worker::types;
 use super::effects::Effects;
+use super::foresight::Foresight;
 use super::grant::{Grants, Patterns};
 use super::limits::Limits;
 use super::log::{GuestLog, escape};
@@ -101,6 +103,16 @@ impl View {
     /// The run's log, if its component can write one.
     pub fn log(&self) -> Option<&GuestLog> {
         self.log.as_ref()
+    }
+
+    /// From now on the run may be given what other runs have asked for, if that was after `since`.
+    pub fn foresee(&mut self, foresight: Arc<Foresight>, since: Instant) {
+        self.effects.foresee(foresight, since);
+    }
+
+    /// Whether the run was told what only its commit can show to be right.
+    pub fn has_presumed(&self) -> bool {
+        self.effects.has_presumed()
     }
 
     /// What the run leaves to be committed; none if each of its effects took place at once.

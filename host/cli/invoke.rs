@@ -148,6 +148,7 @@ async fn attempt(
         settings: Arc::new(args.setting.iter().cloned().collect::<BTreeMap<_, _>>()),
         timeout: consume.map_or(loaded.manifest.read_timeout, |consume| consume.timeout),
         plan: plan(&loaded.manifest),
+        foresight: None,
         board: None,
     };
     let started = Instant::now();
@@ -215,7 +216,7 @@ pub(crate) fn plan(manifest: &Manifest) -> Plan {
         EffectsMode::Atomic(isolation) => isolation,
         EffectsMode::Immediate => Isolation::default(),
     };
-    Plan::Atomic(Arc::new(Atomic { isolation, pops: Pops::Look, contention: None, foresight: None }))
+    Plan::Atomic(Arc::new(Atomic { isolation, pops: Pops::Look, contention: None }))
 }
 
 /// The part of the manifest that tells how the job's queue is served; none for a config reader.

@@ -17,7 +17,7 @@ use super::name::PluginName;
 use super::snapshot::{Settings, Snapshots};
 use crate::capability::plan::Plan;
 use crate::sandbox::load::Version;
-use crate::sandbox::run::{ConfigReport, RunContext};
+use crate::sandbox::{ConfigReport, RunContext};
 use crate::storage::address::{Address, AddressError};
 use crate::storage::fault::Fault;
 use crate::storage::link::{Link, Tracking};
@@ -92,6 +92,7 @@ impl ConfigReader {
             settings: Arc::new(BTreeMap::new()),
             timeout: manifest.read_timeout,
             plan: Plan::Immediate,
+            foresight: None,
             board: None,
         };
         Ok(Self {

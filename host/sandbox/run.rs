@@ -13,21 +13,15 @@ use super::binding::worker::exports::sandhog::worker::handler::Job;
 use super::instance::{Exports, Instance};
 use super::limits::RunLimiter;
 use super::load::{Entry, Version};
-use super::outcome::{Outcome, tidy};
+use super::outcome::Outcome;
 use super::store::RunState;
+use crate::capability::foresight::Foresight;
 use crate::capability::log::GuestLog;
 use crate::capability::overlay::Pending;
 use crate::capability::plan::Plan;
 use crate::capability::status::Board;
-use crate::capability::view::{ReadSet, Usage, View};
+use crate::capability::view::{Usage, View};
 use crate::storage::link::Link;
-
-/// Most settings a config reader can answer.
-const SETTINGS_MAX: usize = 10_000;
-/// Longest name of a setting in bytes.
-const SETTING_NAME_BYTES_MAX: usize = 256;
-/// All names and values together.
-const SETTINGS_BYTES_MAX: usize = 1 << 20;
 
 /// One job, as the guest sees it.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +53,8 @@ pub struct RunContext {
     pub timeout: Duration,
     /// When effects take place.
     pub plan: Plan,
+    /// What runs like these do, and when the job was claimed; none: nothing is foreseen, and every read is of its own time.
+    pub foresight: Option<(Arc<Foresight>, Instant)>,
     /// Where it is shown how far runs are; nowhere outside a host.
     pub board: Option<Arc<Board>>,
 }
@@ -71,6 +67,8 @@ pub struct RunReport {
     /// What is to be committed with the job's completion. None: the run did not end well, so nothing is, or
     /// its effects took place at once.
     pub pending: Option<Pending>,
+    /// Whether the run was told what only its commit can show to be right.
+    pub presumed: bool,
     /// The job's result, if it completed and the run has set one.
     pub result: Option<Vec<u8>>,
     /// How long its instance took to start; nothing where one was kept.
@@ -91,21 +89,6 @@ pub struct BatchReport {
     pub run: RunReport,
     /// What became of each job, in their order; none where the call did not end well.
     pub answers: Vec<Outcome>,
-}
-
-/// What a config reader answered.
-#[derive(Debug, Clone)]
-pub struct ConfigReport {
-    /// The settings, or a short reason why there are none.
-    pub settings: Result<BTreeMap<String, String>, String>,
-    /// What it read; when any of it changes, the answer may.
-    pub reads: ReadSet,
-    /// How long its instance took to start.
-    pub instantiate: Duration,
-    /// Calls and denials.
-    pub usage: Usage,
-    /// Most memory the guest had.
-    pub memory_peak_bytes: u64,
 }
 
 impl BatchReport {
@@ -140,6 +123,9 @@ impl Version {
         let Instance { store, exports, .. } = &mut instance;
         if self.tells {
             store.data_mut().view.let_tell(job.id, context.board.clone());
+        }
+        if let Some((foresight, since)) = &context.foresight {
+            store.data_mut().view.foresee(foresight.clone(), *since);
         }
         let param = Job {
             id: job.id,
@@ -227,40 +213,6 @@ impl Version {
         BatchReport { run, answers }
     }
 
-    /// Asks a config reader for its settings.
-    pub async fn read_config(&self, context: &RunContext) -> ConfigReport {
-        let Entry::Reader(reader) = &self.entry else {
-            return ConfigReport {
-                settings: Err("a worker has no settings".to_owned()),
-                reads: ReadSet::default(),
-                instantiate: Duration::ZERO,
-                usage: Usage::default(),
-                memory_peak_bytes: 0,
-            };
-        };
-        let _running = self.core.ticker.enter();
-        let (begun, mut instantiate) = (Instant::now(), Duration::ZERO);
-        let mut store = self.store(Some((context.link.clone(), &context.plan)), &context.settings, "config");
-        let ended = timeout(context.timeout, async {
-            let instance = reader.instantiate_async(&mut store).await?;
-            instantiate = begun.elapsed();
-            instance.sandhog_worker_config_source().call_read(&mut store).await
-        })
-        .await;
-        let settings = match ended {
-            Ok(Ok(Ok(settings))) => check_settings(settings),
-            Ok(Ok(Err(reason))) => Err(tidy(&reason)),
-            Ok(Err(error)) => Err(self.broke(&error, &store).reason().into_owned()),
-            Err(_) => Err(Outcome::TimedOut.reason().into_owned()),
-        };
-        let reads = store.data_mut().view.take_reads();
-        let (usage, memory_peak_bytes) = (store.data().view.usage(), store.data().limiter.memory_bytes());
-        let log = store.data().view.log().cloned();
-        drop(store);
-        log.map(|log| log.finish());
-        ConfigReport { settings, reads, instantiate, usage, memory_peak_bytes }
-    }
-
     /// The end of a run: its figures, and what becomes of its instance.
     fn close(
         &self,
@@ -271,12 +223,22 @@ impl Version {
     ) -> RunReport {
         let state = instance.store.data();
         let (usage, memory_peak_bytes) = (state.view.usage(), state.limiter.memory_bytes());
+        let presumed = state.view.has_presumed();
         let log = state.view.log().cloned();
         // Unfinished lines are logged when an instance goes, and when it rests.
         self.keep(instance, well, kept);
         let log_dropped_bytes = log.map_or(0, |log| log.finish());
         let (result, instantiate) = (None, Duration::ZERO);
-        RunReport { outcome, pending, result, instantiate, usage, memory_peak_bytes, log_dropped_bytes }
+        RunReport {
+            outcome,
+            pending,
+            presumed,
+            result,
+            instantiate,
+            usage,
+            memory_peak_bytes,
+            log_dropped_bytes,
+        }
     }
 
     /// A store for one run. Without a reach nothing outside can be reached.
@@ -326,6 +288,7 @@ impl RunReport {
         Self {
             outcome,
             pending: None,
+            presumed: false,
             result: None,
             instantiate: Duration::ZERO,
             usage: Usage::default(),
@@ -344,54 +307,5 @@ fn batch_job<'a>(job: &JobCall<'a>) -> BatchJob<'a> {
         max_attempts: job.max_attempts,
         first_seen_ms: job.first_seen_ms,
         headers: job.headers,
-    }
-}
-
-/// Passes settings within the bounds of the contract.
-fn check_settings(settings: Vec<(String, String)>) -> Result<BTreeMap<String, String>, String> {
-    if settings.len() > SETTINGS_MAX {
-        return Err(format!("{} settings; at most {SETTINGS_MAX} are allowed", settings.len()));
-    }
-    let bytes: usize = settings.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if bytes > SETTINGS_BYTES_MAX {
-        return Err(format!("{bytes} bytes of settings; at most {SETTINGS_BYTES_MAX} are allowed"));
-    }
-    let mut checked = BTreeMap::new();
-    for (name, value) in settings {
-        if name.is_empty() || name.len() > SETTING_NAME_BYTES_MAX {
-            let found = name.len();
-            return Err(format!(
-                "a setting's name has {found} bytes; 1 to {SETTING_NAME_BYTES_MAX} are allowed"
-            ));
-        }
-        if let Some(_earlier) = checked.insert(name.clone(), value) {
-            return Err(format!("two settings are named `{}`", tidy(&name)));
-        }
-    }
-    Ok(checked)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings_out_of_bounds_are_refused_whole() {
-        let one = |name: String, value: String| check_settings(vec![(name, value)]);
-        let pair = |name: &str| (name.to_owned(), String::new());
-        let many = (0..=SETTINGS_MAX).map(|n| pair(&n.to_string())).collect();
-        for (settings, expected) in [
-            (check_settings(many), "10001 settings; at most 10000 are allowed"),
-            (
-                one("a".to_owned(), "x".repeat(1 << 20)),
-                "1048577 bytes of settings; at most 1048576 are allowed",
-            ),
-            (one(String::new(), String::new()), "a setting's name has 0 bytes; 1 to 256 are allowed"),
-            (one("x".repeat(257), String::new()), "a setting's name has 257 bytes; 1 to 256 are allowed"),
-            (check_settings(vec![pair("b"), pair("a"), pair("b")]), "two settings are named `b`"),
-        ] {
-            assert_eq!(settings.unwrap_err(), expected);
-        }
-        assert_eq!(one("a".to_owned(), "1".to_owned()).unwrap().len(), 1);
     }
 }

@@ -123,6 +123,9 @@ impl Feeder {
             Verdict::Conflict(key) => {
                 Counters::add(&counters.conflicts, 1);
                 self.lane.contention.note(&key);
+                if let End::Commit(commitment) = &ended.end {
+                    commitment.edition.foresight.doubt();
+                }
                 let reason = || format!("conflict: `{}` was changed by others, again and again", tidy(&key));
                 self.run_again(ended, reason);
             }

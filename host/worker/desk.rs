@@ -1,6 +1,7 @@
 //! What lies between a lane's feeder and its runners: jobs to start, and ends to report. One lock, taken once per
 //! job by the runner (hand in one, take the next) and once per batch by the feeder.
 
+mod crew;
 mod gather;
 
 use std::collections::{HashSet, VecDeque};
@@ -150,6 +151,12 @@ struct State {
     ended: Vec<Ended>,
     running: usize,
     runners: usize,
+    /// Of these, how many wait: for Redis, for a place, for more jobs.
+    stalled: usize,
+    /// How many may be alive.
+    concurrency: usize,
+    /// Threads they share.
+    threads: usize,
     alone: bool,
     low_water: usize,
     brakes: Brakes,
@@ -183,16 +190,6 @@ impl Desk {
     pub(super) fn add_first(&self, job: Job) {
         self.lock().waiting.push_front(job);
         self.laid_out.notify_one();
-    }
-
-    /// How many more runners to start so that all that can start does, each with `batch` jobs at the most and
-    /// `concurrency` alive at most. They count as alive from now on.
-    pub(super) fn engage(&self, concurrency: usize, batch: usize) -> usize {
-        let mut state = self.lock();
-        let wanted = if state.blocked() || self.is_full() { 0 } else { state.runs(batch).min(concurrency) };
-        let more = wanted.min(concurrency.saturating_sub(state.runners));
-        state.runners += more;
-        more
     }
 
     /// For a runner: hands in the end of its last job and takes the next one. None means: leave.
@@ -321,31 +318,21 @@ mod tests {
         Job { claimed, tenure, claimed_at: Instant::now(), alone, single: alone, conflicts: 0 }
     }
 
-    fn end(job: &Job) -> Option<Ended> {
+    pub(super) fn end(job: &Job) -> Option<Ended> {
         Some(Ended::of(job, End::Complete))
-    }
-
-    #[test]
-    fn no_more_runners_than_jobs_or_concurrency() {
-        let desk = Desk::new();
-        desk.add((0..10).map(|n| job(n, false)), 0);
-        assert_eq!((desk.engage(4, 1), desk.engage(4, 1)), (4, 0));
-        let desk = Desk::new();
-        desk.add((0..2).map(|n| job(n, false)), 0);
-        assert_eq!(desk.engage(4, 1), 2);
     }
 
     #[test]
     fn a_suspect_runs_alone() {
         let desk = Desk::new();
         desk.add([job(0, false), job(1, true), job(2, false)].into_iter(), 0);
-        assert_eq!(desk.engage(4, 1), 3);
+        assert_eq!(desk.engage(4, 1, 8), 3);
         let first = desk.next(None, &Brake::default()).unwrap();
         assert!(desk.next(None, &Brake::default()).is_none(), "the suspect waits for the first job");
         let suspect = desk.next(end(&first), &Brake::default()).unwrap();
         assert!(suspect.alone);
         assert!(desk.next(None, &Brake::default()).is_none(), "nothing starts beside it");
-        assert_eq!(desk.engage(4, 1), 0);
+        assert_eq!(desk.engage(4, 1, 8), 0);
         assert_eq!(desk.next(end(&suspect), &Brake::default()).unwrap().claimed.slot.seq, 2);
     }
 
@@ -353,20 +340,20 @@ mod tests {
     fn nothing_starts_while_too_many_effects_wait_for_their_commit() {
         let desk = Desk::new();
         desk.add((0..3).map(|n| job(n, false)), 0);
-        desk.engage(1, 1);
+        desk.engage(1, 1, 8);
         let first = desk.next(None, &Brake::default()).unwrap();
         let weights = [desk.weigh(EFFECTS_BYTES_MAX - 1), desk.weigh(1)];
         assert!(desk.next(end(&first), &Brake::default()).is_none());
-        assert_eq!(desk.engage(4, 1), 0);
+        assert_eq!(desk.engage(4, 1, 8), 0);
         drop(weights);
-        assert_eq!(desk.engage(4, 1), 2);
+        assert_eq!(desk.engage(4, 1, 8), 2);
     }
 
     #[test]
     fn what_a_stopped_runner_held_is_reported() {
         let desk = Desk::new();
         desk.add([job(0, false)].into_iter(), 0);
-        desk.engage(1, 1);
+        desk.engage(1, 1, 8);
         let held = desk.next(None, &Brake::default()).unwrap();
         desk.abandon(end(&held), false);
         let mut batch = Vec::new();

@@ -9,9 +9,9 @@ use super::fate::Rules;
 use crate::job::limit::QueueLimits;
 use crate::job::store::Order;
 use crate::plugin::snapshot::SettingsView;
-use crate::sandbox::Isolation;
 use crate::sandbox::load::Version;
 use crate::sandbox::outcome::Outcome;
+use crate::sandbox::{Foresight, Isolation};
 use crate::storage::user::PluginUser;
 
 /// How the operator wants a queue served.
@@ -62,6 +62,8 @@ pub struct Edition {
     pub policy: Policy,
     /// Its own Redis user; none: guests' calls travel as the host's.
     pub user: Option<Arc<PluginUser>>,
+    /// What its runs on this queue were seen to do.
+    pub foresight: Arc<Foresight>,
     /// What became of its runs, on all queues of the plugin.
     pub tally: Arc<Tally>,
 }

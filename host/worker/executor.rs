@@ -34,6 +34,7 @@ pub struct Executor {
 #[derive(Debug, Clone)]
 pub struct ExecutorHandle {
     shared: Arc<Shared>,
+    threads: usize,
     io: Handle,
 }
 
@@ -41,6 +42,7 @@ pub struct ExecutorHandle {
 #[derive(Debug)]
 pub struct Share {
     place: Place,
+    threads: usize,
     shared: Arc<Shared>,
 }
 
@@ -63,10 +65,11 @@ impl Executor {
     pub fn start(threads: usize) -> io::Result<Self> {
         let io =
             Builder::new_multi_thread().worker_threads(1).thread_name("sandhog-io").enable_all().build()?;
-        let handle = ExecutorHandle { shared: Arc::default(), io: io.handle().clone() };
+        let threads = threads.max(1);
+        let handle = ExecutorHandle { shared: Arc::default(), threads, io: io.handle().clone() };
         let mut executor = Self { handle, threads: Vec::new(), io: Some(io) };
-        for _ in 0..threads.max(1) {
-            let ExecutorHandle { shared, io } = executor.handle();
+        for _ in 0..threads {
+            let ExecutorHandle { shared, io, .. } = executor.handle();
             let thread = thread::Builder::new().name("sandhog-guests".to_owned()).spawn(move || {
                 let _entered = io.enter();
                 shared.work();
@@ -114,7 +117,7 @@ impl ExecutorHandle {
     /// A share for a queue of this plugin.
     pub fn share(&self, plugin: &str, weight: u32) -> Arc<Share> {
         let place = self.shared.lock().shares.join(plugin, weight);
-        Arc::new(Share { place, shared: self.shared.clone() })
+        Arc::new(Share { place, threads: self.threads, shared: self.shared.clone() })
     }
 }
 
@@ -131,6 +134,11 @@ impl Share {
         let (runnable, task) = build.spawn(move |()| future, schedule);
         runnable.schedule();
         task
+    }
+
+    /// Threads that it shares.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// Puts on the share's account what others did for it: Redis, the threads that talk to it.

@@ -26,6 +26,8 @@ use crate::storage::wake::Wake;
 
 /// How long an end may wait for others to travel with.
 const END_WAIT_MAX: Duration = Duration::from_millis(1);
+/// The same where jobs wait for a runner: the more ends travel together, the less each costs Redis.
+const END_WAIT_BUSY_MAX: Duration = Duration::from_millis(3);
 /// How soon after a reconnect records are compared again: a claim sent over the old connection may still have
 /// been carried out after the first look.
 const AUDIT_FIRST: Duration = Duration::from_secs(1);
@@ -90,6 +92,8 @@ pub struct Feeder {
     /// Ends that Redis has not accepted.
     pub(super) batch: Vec<Ended>,
     batch_since: Option<Instant>,
+    /// How long the batch may wait for more.
+    end_wait: Duration,
     /// Whether somebody waits for an end in the batch.
     urgent: bool,
     /// Whether the queue may have more.
@@ -141,6 +145,7 @@ impl Feeder {
             next_seq: 0,
             batch: Vec::new(),
             batch_since: None,
+            end_wait: END_WAIT_MAX,
             urgent: false,
             hungry: true,
             limited: false,
@@ -233,7 +238,8 @@ impl Feeder {
             let back = |job| Ended::settled(job, Fate::GiveBack(order));
             self.batch.extend(self.lane.desk.take_back().into_iter().map(back));
         }
-        for _ in 0..self.lane.desk.engage(policy.concurrency, policy.batch) {
+        let threads = self.lane.share.threads();
+        for _ in 0..self.lane.desk.engage(policy.concurrency, policy.batch, threads) {
             self.runners.push(self.lane.share.spawn(runner::run(self.lane.clone())));
         }
         let before = self.batch.len();
@@ -245,6 +251,9 @@ impl Feeder {
             let jobs = self.batch[before..].iter().map(Ended::jobs).sum();
             self.window.ended(jobs, Instant::now());
         }
+        // What limits keep waiting, an end may let go.
+        let is_busy = load.waiting > 0 && !self.limited;
+        self.end_wait = if is_busy { END_WAIT_BUSY_MAX } else { END_WAIT_MAX };
         if !self.batch.is_empty() && self.batch_since.is_none() {
             self.batch_since = Some(Instant::now());
         }
@@ -294,12 +303,12 @@ impl Feeder {
     }
 
     fn is_batch_due(&self, still: bool, now: Instant) -> bool {
-        let waited = self.batch_since.is_some_and(|since| now.duration_since(since) >= END_WAIT_MAX);
+        let waited = self.batch_since.is_some_and(|since| now.duration_since(since) >= self.end_wait);
         self.batch.len() >= BATCH || (!self.batch.is_empty() && (still || waited || self.urgent))
     }
 
     async fn wait(&mut self) -> Call {
-        let batch_due = self.batch_since.map(|since| since + END_WAIT_MAX);
+        let batch_due = self.batch_since.map(|since| since + self.end_wait);
         let until = [batch_due, self.due, Some(self.audit_at)].into_iter().flatten().min();
         let until = tokio::time::Instant::from_std(until.expect("an audit is always planned"));
         tokio::select! {

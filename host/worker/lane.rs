@@ -15,7 +15,7 @@ use super::precedence::Precedence;
 use super::sandboxes::{Place, Sandboxes};
 use crate::job::name::QueueName;
 use crate::job::store::{Delivery, JobStore};
-use crate::sandbox::{Contention, Foresight, Instance, Outcome};
+use crate::sandbox::{Contention, Instance, Outcome};
 use crate::storage::link::Link;
 
 /// Told of every run: for measuring.
@@ -52,8 +52,6 @@ pub struct Lane {
     pub commits: Link,
     /// Keys that runs of this host fight about.
     pub contention: Arc<Contention>,
-    /// What runs of this queue were seen to read.
-    pub(super) foresight: Arc<Foresight>,
     /// The queue's share of the threads that guests run on.
     pub share: Arc<Share>,
     /// What queues of this host know of each other's priorities.
@@ -112,7 +110,6 @@ impl Lane {
             guests: parts.guests,
             commits: parts.commits,
             contention: parts.contention,
-            foresight: Arc::default(),
             share: parts.share,
             precedence: parts.precedence,
             sandboxes: parts.sandboxes,

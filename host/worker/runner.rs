@@ -39,7 +39,7 @@ pub(super) async fn run(lane: Arc<Lane>) {
     let (link, settings, timeout) = (lane.guests.clone(), edition.settings.current(), edition.policy.timeout);
     let board = Board { link: lane.guests.clone(), keys: lane.store.keys().clone(), timeout };
     let board = Some(Arc::new(board));
-    let context = RunContext { link, settings, timeout, plan: Plan::Immediate, board };
+    let context = RunContext { link, settings, timeout, plan: Plan::Immediate, foresight: None, board };
     let brake = lane.desk.fit_brake();
     let takings = Arc::default();
     let mut seat = Seat {
@@ -53,30 +53,35 @@ pub(super) async fn run(lane: Arc<Lane>) {
     };
     let mut ended = None;
     let mut runs = 0;
-    let mut place = lane.sandboxes.take(&edition.version).await;
-    while let Some(job) = lane.desk.next(ended.take(), &brake) {
+    let desk = &lane.desk;
+    let mut place = desk.wait(lane.sandboxes.take(&edition.version)).await;
+    while let Some(job) = desk.next(ended.take(), &brake) {
         // Fixed here for the whole run, whatever is swapped meanwhile.
         let edition = lane.next_edition();
         runs += 1;
         let end = if edition.version.kind() == Kind::BatchWorker {
             if seat.begin_batch(job, &edition) {
                 lane.leave(place);
-                seat.gather(&edition).await;
-                place = lane.sandboxes.take(&edition.version).await;
+                desk.wait(seat.gather(&edition)).await;
+                place = desk.wait(lane.sandboxes.take(&edition.version)).await;
             }
-            let ends = seat.run_batch(&edition, &mut place.instance).await;
-            lane.desk.hand_in_all(ends);
+            let ends = desk.wait(seat.run_batch(&edition, &mut place.instance)).await;
+            desk.hand_in_all(ends);
             None
         } else {
-            Some(seat.run(job, edition, &mut place.instance).await)
+            Some(desk.wait(seat.run(job, edition, &mut place.instance)).await)
         };
         if runs % RUNS_PER_TURN == 0 {
             // Handed in before the pause: a runner stopped there would forget the end it holds.
-            end.into_iter().for_each(|end| lane.desk.hand_in(end));
+            end.into_iter().for_each(|end| desk.hand_in(end));
             lane.leave(place);
+            if desk.excuse() {
+                seat.left = true;
+                return;
+            }
             tokio::task::yield_now().await;
             // Behind whoever waits: a lane with a backlog must not keep its sandboxes for ever.
-            place = lane.sandboxes.take(&lane.current().version).await;
+            place = desk.wait(lane.sandboxes.take(&lane.current().version)).await;
         } else {
             ended = end;
         }
@@ -106,6 +111,8 @@ impl Seat<'_> {
             observer.started(&job.claimed.payload);
         }
         self.adapt(&edition, &job.tenure);
+        // One that was refuted once is told nothing but what is so.
+        self.context.foresight = (job.conflicts == 0).then(|| (edition.foresight.clone(), job.claimed_at));
         self.held.push(job);
         let job = &self.held[0];
         let headers = headers(job);
@@ -125,9 +132,13 @@ impl Seat<'_> {
             () = self.brake.pulled() => return self.stopped(),
             report = run => report,
         };
-        edition.tally.count(&report.outcome);
         self.charge(&report);
         let job = self.held.pop().expect("nobody else takes what this runner holds");
+        if is_doubtful(&report) {
+            edition.foresight.doubt();
+            return self.run_again(job);
+        }
+        edition.tally.count(&report.outcome);
         self.end(job, report, edition)
     }
 
@@ -159,6 +170,13 @@ impl Seat<'_> {
         let job = self.held.pop().expect("nobody else takes what this runner holds");
         let Drained { sure, unsure } = self.takings.drain();
         Ended { put_back: [sure, unsure].concat(), ..Ended::of(&job, End::Gone) }
+    }
+
+    /// The end of a run that nobody can judge: its job runs once more.
+    fn run_again(&self, mut job: Job) -> Ended {
+        job.conflicts += 1;
+        let Drained { sure, unsure } = self.takings.drain();
+        Ended { put_back: [sure, unsure].concat(), ..Ended::again(job) }
     }
 
     /// What is to be said to Redis about a run.
@@ -227,12 +245,16 @@ impl Seat<'_> {
                     let (link, takings) = (self.lane.commits.clone(), self.takings.clone());
                     let take = Take { link, user: user.cloned(), host, takings };
                     let (pops, contention) = (Pops::Take(take), Some(self.lane.contention.clone()));
-                    let foresight = Some(self.lane.foresight.clone());
-                    Plan::Atomic(Arc::new(Atomic { isolation, pops, contention, foresight }))
+                    Plan::Atomic(Arc::new(Atomic { isolation, pops, contention }))
                 }
             };
         }
     }
+}
+
+/// Whether a run has not completed its job, and was told what only a commit could have shown to be right.
+fn is_doubtful(report: &RunReport) -> bool {
+    report.presumed && !matches!(report.outcome, Outcome::Done | Outcome::HostFault(_))
 }
 
 /// How long the result of a job is to be kept, if its producer wants one.

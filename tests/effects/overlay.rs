@@ -17,8 +17,7 @@ use crate::support::redis::TestRedis;
 use crate::support::view::{refusal, scope};
 
 fn view_with(redis: &TestRedis, isolation: Isolation, limits: Limits) -> View {
-    let plan =
-        Plan::Atomic(Arc::new(Atomic { isolation, pops: Pops::Look, contention: None, foresight: None }));
+    let plan = Plan::Atomic(Arc::new(Atomic { isolation, pops: Pops::Look, contention: None }));
     let scope = Arc::new(scope(all_grants(), limits));
     View::new(scope, Some(redis.link()), Arc::default(), None, &plan)
 }

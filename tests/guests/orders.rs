@@ -32,8 +32,7 @@ impl Desk {
             self.settings.iter().map(|(name, value)| (format!("site-settings.{name}"), (*value).to_owned()));
         let orders = example::plugin("orders");
         let EffectsMode::Atomic(isolation) = orders.manifest.effects else { panic!("orders relies on it") };
-        let plan =
-            Plan::Atomic(Arc::new(Atomic { isolation, pops: Pops::Look, contention: None, foresight: None }));
+        let plan = Plan::Atomic(Arc::new(Atomic { isolation, pops: Pops::Look, contention: None }));
         let context =
             RunContext { settings: Arc::new(settings.collect()), plan, ..context(self.redis.link()) };
         orders.version.run_job(JobCall { id, ..job(payload.as_bytes()) }, &context).await

@@ -142,6 +142,7 @@ pub fn context(link: Link) -> RunContext {
         settings: Arc::new(BTreeMap::new()),
         timeout: Duration::from_secs(20),
         plan: Plan::Immediate,
+        foresight: None,
         board: None,
     }
 }

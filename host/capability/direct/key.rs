@@ -48,34 +48,8 @@ impl Direct {
         self.value(key, answers).await
     }
 
-    /// The same, and the length of `queue` at that moment if it has one.
-    pub(in crate::capability) async fn get_and_length(
-        &self,
-        key: &str,
-        queue: &str,
-    ) -> (Result<Option<Vec<u8>>, Refusal>, Option<u64>) {
-        let _room = self.room(0).await;
-        let mut ask = self.ask(key);
-        ask.cmd("LLEN").arg(queue);
-        let answers = match self.link() {
-            Ok(link) => link.read(ask).await.map_err(|fault| Refusal::of(fault, key)),
-            Err(refusal) => Err(refusal),
-        };
-        let mut answers = match answers {
-            Ok(answers) => answers,
-            Err(refusal) => return (Err(refusal), None),
-        };
-        let length = match (answers.pop(), answers.last()) {
-            // The value is looked at once more, and the length would be older than that.
-            (_, Some(Ok(Value::BulkString(value)))) if value.is_empty() => None,
-            (Some(Ok(Value::Int(length))), _) => u64::try_from(length).ok(),
-            _ => None,
-        };
-        (self.value(key, answers).await, length)
-    }
-
     fn ask(&self, key: &str) -> Pipeline {
-        let mut ask = Pipeline::with_capacity(3);
+        let mut ask = Pipeline::with_capacity(2);
         // To the byte after the last one allowed: it shows a longer value.
         ask.cmd("EXISTS").arg(key).cmd("GETRANGE").arg(key).arg(0).arg(self.value_bytes_max);
         ask

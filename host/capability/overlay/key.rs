@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::slot::{Due, Held, Presence, Slot, millis};
 use super::{Overlay, due_in};
 use crate::capability::direct::SetCondition;
+use crate::capability::foresight::{Asked, Found};
 use crate::capability::glob::of_prefix;
 use crate::capability::refusal::Refusal;
 use crate::job::change::{Page, Seen};
@@ -77,7 +78,7 @@ impl Overlay {
         self.charge(key.len() + value.len())?;
         let holds = match condition {
             SetCondition::Always => true,
-            SetCondition::IfAbsent => !self.is_present(key, true).await?,
+            SetCondition::IfAbsent => !self.is_taken(key).await?,
             SetCondition::IfPresent => self.is_present(key, true).await?,
         };
         if holds {
@@ -167,7 +168,7 @@ impl Overlay {
     ) -> Result<bool, Refusal> {
         self.charge(key.len() + replacement.as_ref().map_or(0, Vec::len))?;
         let holds = match expected {
-            None => !self.is_present(key, true).await?,
+            None => !self.is_taken(key).await?,
             Some(expected) => match self.text(key, true).await {
                 // Too long to be fetched, so longer than anything that can be expected.
                 Err(Refusal::Quota("value")) => false,
@@ -294,7 +295,7 @@ impl Overlay {
             self.decide(key).await;
         }
         let keeps = decides || self.is_serializable();
-        match self.fetch(key).await {
+        match self.fetch(key, decides).await {
             Ok(None) => {
                 if keeps {
                     self.known.assume_presence(key, false)?;
@@ -322,16 +323,19 @@ impl Overlay {
         }
     }
 
-    /// The value in Redis, and with it what runs like this one read next.
-    async fn fetch(&mut self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
-        let Some(queue) = self.foreseen.after(key) else {
-            let value = self.direct.get(key).await;
-            self.foreseen.read(key, None);
-            return value;
+    /// The value in Redis. `decides`: as it is now.
+    async fn fetch(&mut self, key: &str, decides: bool) -> Result<Option<Vec<u8>>, Refusal> {
+        let foreseen = match &mut self.foreseen {
+            Some(foreseen) if !decides => foreseen.find(Asked::Text(key), &self.direct).await,
+            _ => {
+                self.learns();
+                None
+            }
         };
-        let (value, length) = self.direct.get_and_length(key, &queue).await;
-        self.foreseen.read(key, length.map(|length| (queue, length)));
-        value
+        match foreseen {
+            Some(Found::Text(text)) => Ok(text),
+            _ => self.direct.get(key).await,
+        }
     }
 
     fn check_length(&self, bytes: usize) -> Result<(), Refusal> {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::pop::Looked;
 use super::slot::{Due, Held};
 use super::{Overlay, due_in};
+use crate::capability::foresight::{Asked, Found};
 use crate::capability::refusal::Refusal;
 use crate::job::change::{Seen, Write};
 use crate::job::key::QueueKeys;
@@ -105,9 +106,13 @@ impl Overlay {
                 _ => {}
             }
         }
-        let stored = match self.foreseen.length(key) {
-            Some(length) => length,
-            None => self.stored().length(key).await?,
+        let foreseen = match &mut self.foreseen {
+            Some(foreseen) => foreseen.find(Asked::Length(key), &self.direct).await,
+            None => None,
+        };
+        let stored = match foreseen {
+            Some(Found::Length(length)) => length,
+            _ => self.direct.length(key).await?,
         };
         if self.is_serializable() {
             self.known.assume(key, Seen::Length(stored))?;

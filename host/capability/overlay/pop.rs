@@ -70,7 +70,7 @@ impl Overlay {
         }
         if !self.slot(key).is_some_and(|slot| slot.replaced) {
             let expiry = self.expiry_to_hand_on(key).await?;
-            self.foreseen.forget();
+            self.learns();
             let entry = match &self.plan.pops {
                 Pops::Take(to) if !self.is_serializable() && self.known.of(key).is_none() => {
                     self.take(queue, end, to).await?

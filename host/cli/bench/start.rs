@@ -136,13 +136,13 @@ impl Stage<'_> {
     /// One run: how long it took, and the memory the guest had.
     async fn once(&self, loaded: &Loaded, kept: &mut Option<Instance>) -> Outcome<(Duration, u64)> {
         let consume = loaded.manifest.consume.first().ok_or_else(not_a_worker)?;
-        let atomic =
-            Atomic { isolation: Isolation::default(), pops: Pops::Look, contention: None, foresight: None };
+        let atomic = Atomic { isolation: Isolation::default(), pops: Pops::Look, contention: None };
         let context = RunContext {
             link: self.link.clone(),
             settings: Arc::default(),
             timeout: consume.timeout,
             plan: Plan::Atomic(Arc::new(atomic)),
+            foresight: None,
             board: None,
         };
         let job = JobCall {

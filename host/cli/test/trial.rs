@@ -100,6 +100,7 @@ impl Bench {
             settings: Arc::new(case.settings.clone()),
             timeout: consume.map_or(manifest.read_timeout, |consume| consume.timeout),
             plan: invoke::plan(manifest),
+            foresight: None,
             board: None,
         };
         Ok(Ok(match consume {

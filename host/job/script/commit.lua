@@ -76,6 +76,17 @@ local function look_at(several)
   return fields, own, records, #gone == 0, gone
 end
 
+-- Most of what is taken to be absent is: one look at all of it.
+local absent, from = {}, 2
+while from <= #argv do
+  local last = from + 1 + argv[from + 1]
+  look_ahead(from + 2, last, absent)
+  from = last + 1
+end
+if #absent > 1 and try('EXISTS', unpack(absent)) == 0 then
+  for _, key in ipairs(absent) do fresh[key] = true end
+end
+
 local reply, nth = {0}, 0
 local done, late, conflicts, effects = 0, 0, 0, 0
 local at, finish = 2, #argv

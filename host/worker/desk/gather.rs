@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn jobs_go_together_up_to_the_one_that_does_not_fit() {
         let desk = desk((0..10).map(|n| (n, n == 6)));
-        assert_eq!(desk.engage(8, 4), 4, "three runs of four, one for the single job");
+        assert_eq!(desk.engage(8, 4, 8), 4, "three runs of four, one for the single job");
         let first = desk.next(None, &Brake::default()).unwrap();
         let (more, gathers) = desk.more(3, |_| true, Waits::First, &Brake::default());
         assert_eq!((first.claimed.slot.seq, sequence(&more), gathers), (0, vec![1, 2, 3], false));
@@ -129,12 +129,12 @@ mod tests {
     #[test]
     fn one_runner_waits_and_no_other_is_started_for_what_it_waits_for() {
         let desk = desk([(0, false)].into_iter());
-        assert_eq!(desk.engage(8, 4), 1);
+        assert_eq!(desk.engage(8, 4, 8), 1);
         desk.next(None, &Brake::default()).unwrap();
         assert!(desk.more(3, |_| true, Waits::First, &Brake::default()).1);
         assert!(!desk.more(3, |_| true, Waits::First, &Brake::default()).1, "another one waits already");
         desk.add((1..6).map(|n| job(n, false)), 0);
-        assert_eq!(desk.engage(8, 4), 1, "two more than it waits for");
+        assert_eq!(desk.engage(8, 4, 8), 1, "two more than it waits for");
         let (more, gathers) = desk.more(3, |_| true, Waits::Again, &Brake::default());
         assert_eq!((sequence(&more), gathers), (vec![1, 2, 3], false));
         // Nothing more will come.

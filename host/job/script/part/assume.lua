@@ -7,6 +7,7 @@
 -- assume(at) -> where they end, and the writes begin; or nil, what is wrong with the first one that does not hold,
 -- its key: 'conflict', or 'permission' if this user may not look.
 -- A SHA-1 of several strings is that of `<length>:<string>` for each, one after the other.
+-- look_ahead(at, last, keys) notes the keys that are taken to be absent at first.
 -- denied(answer) -> whether Redis refused a read to this user, rather than for the key's type.
 local function denied(answer)
   return type(answer) == 'table' and answer.err and not string.find(answer.err, 'WRONGTYPE', 1, true)
@@ -40,6 +41,15 @@ end
 -- Arguments of each; a page has its keys in addition.
 local ASSUMPTIONS = {absent = 2, present = 2, value = 3, digest = 4, expires = 3, length = 3, range = 5, page = 8}
 
+local LOOKS_MAX = 1000 -- At some thousands `unpack` fails.
+
+local function look_ahead(at, last, keys)
+  while at <= last and argv[at] == 'absent' and #keys < LOOKS_MAX do
+    keys[#keys + 1] = argv[at + 1]
+    at = at + 2
+  end
+end
+
 local function assume(at)
   local size = ASSUMPTIONS[argv[at]]
   while size do
@@ -47,7 +57,7 @@ local function assume(at)
     local answer, holds
     if seen == 'page' then settle_all() else settle(key) end
     if seen == 'absent' then
-      answer = try('EXISTS', key)
+      answer = fresh[key] and 0 or try('EXISTS', key)
       holds = answer == 0
     elseif seen == 'present' then
       answer = try('EXISTS', key)

@@ -4,7 +4,8 @@
 -- known   what this call itself has left at a key, held back or not: 'list', or the number if it is far from the ends
 --         of 64 bits; nothing of other keys. These are not looked at again.
 -- held    what is held back: how much is to be added, or the entries to be appended.
-local known, held = {}, {}
+-- fresh   keys that are absent, by one look at many of them, and that this call has not written to since.
+local known, held, fresh = {}, {}, {}
 
 -- Lua's numbers are exact to 15 digits.
 local function is_small(number) return number < 1e15 and number > -1e15 end

@@ -76,6 +76,7 @@ end
 
 local function push_job(call, at)
   local key, delay, id, unique = argv[at + 1], argv[at + 2], argv[at + 3], argv[at + 6]
+  fresh[unique] = nil
   -- `check` found it free. Should the same run have pushed two jobs with one key, the second is a duplicate.
   if unique ~= '' and not call('SET', unique, id, 'NX', 'PX', argv[at + 7]) then return end
   local envelope = string.format('1 %s 0 0 %d', id, now) .. argv[at + 4] .. '\n' .. argv[at + 5]
@@ -101,6 +102,7 @@ local function apply(call, at, last, gathers)
     local does, key, value = argv[at], argv[at + 1], argv[at + 2]
     made = made + 1
     if held[key] and does ~= 'add' and does ~= 'append' then settle(key) end
+    fresh[key] = nil
     if does == 'set' then
       call('SET', key, value)
       known[key] = nil
