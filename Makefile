@@ -31,7 +31,7 @@ fuzz: redis rust-guests ## fuzzes what reads foreign bytes, TIME=60 seconds each
 
 bench: redis rust-guests ## every workload and other queue systems beside it, release build: benches/RESULTS.md (ARGS=--no-peers)
 	@$(CARGO) build --release
-	@SANDHOG=$(subst /debug/,/release/,$(abspath $(BINARY))) benches/results.py $(ARGS)
+	@SANDHOG=$(subst /debug/,/release/,$(abspath $(BINARY))) SANDHOG_DEV=$(abspath $(BINARY)) benches/results.py $(ARGS)
 
 bench-quick: redis rust-guests ## four ratios against those of benches/RESULTS.md, by the program as it is
 	@SANDHOG=$(abspath $(BINARY)) benches/results.py --quick

@@ -3,8 +3,9 @@
 
     benches/results.py [--runs 5] [--jobs 300000] [--deepest 10000000] [--soak 60s] [--to FILE] [--no-peers] [--quick]
 
-Needs a release build (`make bench` makes it), or another one in SANDHOG. `--quick` prints four ratios, and fails where one
-has halved against the file. What was set out for is in benches/targets.py.
+Needs a release build (`make bench` makes it), or another one in SANDHOG, and one of the dev profile in SANDHOG_DEV for the
+ratios that `--quick` compares with: those of SANDHOG now, four of them; it fails where one has halved twice. What was set
+out for is in benches/targets.py.
 """
 
 import argparse
@@ -21,21 +22,25 @@ import targets
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SANDHOG = os.environ.get("SANDHOG", str(ROOT / "target/release/sandhog"))
+SANDHOG_DEV = os.environ.get("SANDHOG_DEV", str(ROOT / "target/debug/sandhog"))
 RESULTS = ROOT / "benches/RESULTS.md"
+PICTURE = ROOT / "benches/load.svg"
 TOOLS = ROOT / "target/tools"
 # What `--quick` guards: throughput of noop as a part of the native baseline's, fresh and reused, of the native one as a part
 # of what the scripts alone reach, and of the ledger's modes.
 GUARDED = ("fresh / native", "reused / native", "native / scripts", "ledger, atomic / immediate")
+# Jobs of one of its measurements.
+QUICK_JOBS = 60_000
 
 
-def bench(*arguments):
+def bench(*arguments, program=SANDHOG):
     """One measurement's document."""
-    command = [SANDHOG, "bench", "--json", *map(str, arguments)]
+    command = [program, "bench", "--json", *map(str, arguments)]
     print("$", *command[1:], file=sys.stderr)
     return json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def guarded(rounds, jobs):
+def guarded(rounds, jobs, program=SANDHOG):
     """The ratios that matter. Sides take turns, and the best of each counts: what else a machine does only slows."""
     ledger = ["--workload", "ledger", "--jobs", jobs // 6, "--effects"]
     sides = {
@@ -49,18 +54,20 @@ def guarded(rounds, jobs):
     best = dict.fromkeys(sides, 0.0)
     for _ in range(rounds):
         for side, arguments in sides.items():
-            best[side] = max(best[side], bench(*arguments)["jobs_per_s"])
+            best[side] = max(best[side], bench(*arguments, program=program)["jobs_per_s"])
     pairs = [("fresh", "native"), ("reused", "native"), ("native", "scripts"), ("atomic", "immediate")]
     return {name: best[one] / best[other] for name, (one, other) in zip(GUARDED, pairs)}
 
 
 def quick():
     """Compares with what is written; information, unless something has halved, twice."""
-    written = dict(re.findall(r"^\| (.+?) \| ([0-9.]+) \|$", RESULTS.read_text(), re.M)) if RESULTS.exists() else {}
+    text = RESULTS.read_text() if RESULTS.exists() else ""
+    written = {name: (release, dev) for name, release, dev in re.findall(r"^\| (.+?) \| ([0-9.]+) \| ([0-9.]+) \|$", text, re.M)}
+    column = 0 if "/release/" in SANDHOG else 1
     for _ in range(2):
         halved = False
-        for name, ratio in guarded(3, 60000).items():
-            before = float(written.get(name, 0))
+        for name, ratio in guarded(3, QUICK_JOBS).items():
+            before = float(written.get(name, (0, 0))[column])
             halved |= ratio < before / 2
             print(f"{name}: {ratio:.2f}, was {before:.2f}{'  HALVED' if ratio < before / 2 else ''}")
         if not halved:
@@ -99,6 +106,12 @@ def growth_row(of):
     return [*size, f"{of['of_first']:.2f}", of["redis_cpu_us_per_job"], of["host_cpu_us_per_job"], f"{of['memory_kib'] // 1024:,.0f} MiB"]
 
 
+def load_row(of):
+    ms = of["latency_ms"]
+    return [f"{of['part'] * 100:.0f} %", f"{of['offered_per_s']:,.0f}", f"{of['reached_per_s']:,.0f}",
+            *(ms[quantile] for quantile in ("p50", "p95", "p99", "p999"))]
+
+
 def table(head, rows):
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in lines) + "\n"
@@ -129,11 +142,15 @@ def everything(asked):
     text = f"# Results\n\nWritten by `make bench`: {machine()}. Medians of {runs} runs; machines differ, so quote ratios.\n\n"
     documents = backlogs(runs, jobs)
     text += table(head, [backlog_row(*item) for item in documents.items()])
-    ratios = guarded(runs, jobs)
-    text += "\n" + table(["ratio", "figure"], [[name, f"{ratio:.2f}"] for name, ratio in ratios.items()])
+    ratios, of_dev = guarded(runs, jobs), guarded(runs, QUICK_JOBS, SANDHOG_DEV)
+    text += "\n" + table(["ratio", "release build", "dev build"], [[name, f"{ratio:.2f}", f"{of_dev[name]:.2f}"] for name, ratio in ratios.items()])
     growth = bench("--workload", "growth", "--jobs", asked.deepest, "--runs", runs)
     head = ["waiting", "dead", "delayed", "jobs/s", "of the first", "Redis µs/job", "host µs/job", "memory"]
     text += "\n" + table(head, [growth_row(row) for row in growth["rows"]])
+    load = bench("--workload", "load", "--jobs", jobs, "--plot", PICTURE)
+    head = ["of the most", "offered/s", "reached/s", "due to start, p50 ms", "p95", "p99", "p99.9"]
+    text += "\n" + table(head, [load_row(row) for row in load["rates"]])
+    text += f"\n![Curves over load]({PICTURE.name})\n"
     latency = bench("--workload", "idle-latency")
     scale = {
         "beside": bench("--workload", "neighbour", "--attack", "slow jobs", "--runs", runs),
@@ -143,8 +160,7 @@ def everything(asked):
         "soak": bench("--workload", "soak", "--time", asked.soak),
     }
     shown, rates = peers(runs) if asked.peers else ("", {})
-    # Comes with a workload that pushes at a rate.
-    load_p99_ms = None
+    load_p99_ms = next(row["latency_ms"]["p99"] for row in load["rates"] if row["part"] == 0.5)
     text += "\n## Targets\n\n" + table(["what", "target", "reached", "met"], [
         *targets.of_peers(rates),
         *targets.of_host(documents, ratios, latency, load_p99_ms),

@@ -3,6 +3,7 @@
 //!
 //! It runs sandboxes but does not know how they work; it changes jobs' places only through `job::store`.
 
+mod adopt;
 mod brake;
 mod commit;
 pub mod counters;

@@ -13,6 +13,8 @@ mod ledger;
 mod load;
 mod meter;
 mod neighbour;
+mod plot;
+mod rates;
 mod scripts;
 mod sitting;
 mod soak;
@@ -79,13 +81,16 @@ pub(crate) struct Args {
     /// Plugins that share them, for `idle`, one for each hundred when not given; plugins that are loaded, for `boot`, 10.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     plugins: Option<u32>,
-    /// How long they idle, for `idle`, 10s; how long each rate is measured, for `neighbour` and
-    /// `growth`, 3s; the whole time of `soak`, 1h.
+    /// How long they idle, for `idle`, 10s; how long each rate is measured, for `neighbour`,
+    /// `growth` and `load`, 3s; the whole time of `soak`, 1h.
     #[arg(long, value_parser = argument::duration)]
     time: Option<Duration>,
     /// When a job's writes take place.
     #[arg(long, value_enum, default_value = "atomic")]
     effects: Effects,
+    /// Where the curves of `load` are drawn: an SVG.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// The component that does the work; the example `ledger`, `cpu` or `echo` for the workload of its name, `noop` for
     /// the others when not given.
     /// Given again, `swap` and `start` measure each.
@@ -176,7 +181,12 @@ impl Args {
             refuse(format!("`{word}` knows no `--runs`"), "it repeats what it measures by itself")
         } else if self.plugins.is_some() && !matches!(self.workload, Workload::Idle | Workload::Boot) {
             refuse(format!("`{word}` knows no `--plugins`"), "`idle` and `boot` know it")
-        } else if self.reuse > 1 && !backlog && !matches!(self.workload, Workload::Growth | Workload::Soak) {
+        } else if self.plot.is_some() && self.workload != Workload::Load {
+            refuse(format!("`{word}` draws no picture"), "`--plot` is for `load`")
+        } else if self.reuse > 1
+            && !backlog
+            && !matches!(self.workload, Workload::Growth | Workload::Soak | Workload::Load)
+        {
             refuse(
                 format!("`{word}` knows no `--reuse`"),
                 "leave it out, or choose a workload that works off a backlog",
@@ -234,6 +244,9 @@ enum Workload {
     Growth,
     /// Full load for a long time: memory and jobs per second in each tenth of it.
     Soak,
+    /// Jobs that come at a rate, at several parts of the highest throughput: from the moment each was due to the start of
+    /// its run.
+    Load,
     /// A good plugin beside a hostile one, attack after attack, and beside one whose jobs are slow: what is left to the
     /// good one.
     Neighbour,
@@ -313,6 +326,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Workload::Boot => boot::run(&args, context).await?,
         Workload::Growth => growth::run(&args, context).await?,
         Workload::Soak => soak::run(&args, context).await?,
+        Workload::Load => rates::run(&args, context).await?,
         _ => neighbour::run(&args, context).await?,
     };
     if context.out.is_json() {

@@ -155,8 +155,8 @@ struct State {
     stalled: usize,
     /// How many may be alive.
     concurrency: usize,
-    /// Threads they share.
-    threads: usize,
+    /// How many there are to be that do not wait.
+    active: usize,
     alone: bool,
     low_water: usize,
     brakes: Brakes,

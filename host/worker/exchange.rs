@@ -9,7 +9,7 @@ use super::commit;
 use super::counters::Counters;
 use super::desk::{End, Ended, Job};
 use super::feeder::{Feeder, Phase};
-use crate::job::envelope::Header;
+use crate::job::envelope::{Header, SINGLE};
 use crate::job::name::JobId;
 use crate::job::settle::{Fate, Settlement};
 use crate::job::store::{Claimed, Delivery, Slot, StoreError, Turn, TurnReply};
@@ -57,8 +57,9 @@ impl Feeder {
             let judged = self.judge_all(commits, verdicts).await;
             return self.tell(claim).await.and(judged);
         }
-        // Side by side: they are about different jobs and travel on different connections.
-        let (verdicts, told) = tokio::join!(commit::send(&lane, &commits), self.tell(claim));
+        // Side by side: they are about different jobs and travel on different connections. The claim first: what it
+        // brings runs while Redis commits.
+        let (told, verdicts) = tokio::join!(self.tell(claim), commit::send(&lane, &commits));
         let judged = self.judge_all(commits, verdicts).await;
         told.and(judged)
     }
@@ -181,7 +182,7 @@ impl Feeder {
     }
 
     /// Puts claimed jobs on the desk.
-    fn lay_out(&mut self, jobs: Vec<Claimed>, now: Instant) {
+    pub(super) fn lay_out(&mut self, jobs: Vec<Claimed>, now: Instant) {
         let number = self.tenure.number;
         if self.lane.delivery == Delivery::AtLeastOnce {
             for job in &jobs {
@@ -197,71 +198,24 @@ impl Feeder {
         };
         let jobs: Vec<Job> = jobs.into_iter().map(job).collect();
         self.lane.desk.add(jobs.into_iter(), self.ahead() / 2);
+        self.engage();
     }
 
-    /// Runs what Redis says we hold and we know nothing of: its claim was carried out, the reply was lost. Also
-    /// clears up after former tenures. False when Redis could not be asked.
-    pub(super) async fn adopt(&mut self) -> bool {
-        match self.try_adopt().await {
-            Ok(()) => true,
-            Err(error) => {
-                self.setback(error).await;
-                false
-            }
-        }
+    /// Whether a job is given to a run of its own where runs take many: a call that fails must not be the end of a job
+    /// that is not to blame.
+    fn is_single(&self, header: &Header) -> bool {
+        let last = self.lane.current().policy.rules.max_attempts.saturating_sub(1);
+        let keeps = self.lane.delivery == Delivery::AtLeastOnce;
+        header.note(SINGLE).is_some() || keeps && header.attempts >= last
     }
 
-    async fn try_adopt(&mut self) -> Result<(), StoreError> {
-        if self.lane.delivery == Delivery::AtMostOnce {
-            return Ok(());
-        }
-        let tenure = self.tenure.clone();
-        let recorded = self.lane.store.inflight(&tenure.host).await?;
-        let given = recorded.iter().map(|slot| slot.seq + 1).max();
-        self.next_seq = self.next_seq.max(given.unwrap_or(0));
-        let unknown = |slot: &Slot| !self.held.contains_key(&(tenure.number, *slot));
-        let lost: Vec<Slot> = recorded.into_iter().filter(unknown).collect();
-        if !lost.is_empty() {
-            let jobs = self.lane.store.fetch(&tenure.host, &lost).await?;
-            tracing::info!(
-                queue = self.lane.queue.as_str(),
-                jobs = jobs.len(),
-                "adopted jobs of lost replies"
-            );
-            Counters::add(&self.lane.counters.adopted, jobs.len());
-            self.lay_out(jobs, Instant::now());
-        }
-        if let Err(error) = self.lane.store.trim().await {
-            tracing::debug!(queue = self.lane.queue.as_str(), %error, "dead jobs were not trimmed");
-        }
-        self.listen().await?;
-        self.sweep_former().await
-    }
-
-    /// Gives back what former tenures claimed without our knowing, once none of their known jobs runs.
-    async fn sweep_former(&mut self) -> Result<(), StoreError> {
-        let crashes_max = self.lane.current().policy.crashes_max;
-        let mut kept = Vec::new();
-        for former in std::mem::take(&mut self.former) {
-            if self.held.keys().any(|(number, _)| *number == former.number) {
-                kept.push(former);
-                continue;
-            }
-            let swept = self.lane.store.reap(&former.host, true, crashes_max).await;
-            if !matches!(&swept, Ok(reaped) if reaped.left == 0) {
-                kept.push(former);
-            }
-            if let Err(error) = swept {
-                self.former.extend(kept);
-                return Err(error);
-            }
-        }
-        self.former.extend(kept);
-        Ok(())
+    /// Whether a job is one crash short of the limit.
+    fn is_suspect(&self, header: &Header) -> bool {
+        header.crashes > 0 && header.crashes + 1 >= self.lane.current().policy.crashes_max
     }
 
     /// Does what a failed exchange calls for, and returns when another attempt makes sense.
-    async fn setback(&mut self, error: StoreError) {
+    pub(super) async fn setback(&mut self, error: StoreError) {
         // Who can do nothing holds up nobody.
         self.standing.press(0, false);
         let queue = self.lane.queue.as_str();

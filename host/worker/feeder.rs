@@ -17,7 +17,6 @@ use super::membership::{Membership, Tenure};
 use super::precedence::Standing;
 use super::runner;
 use super::window::Window;
-use crate::job::envelope::{Header, SINGLE};
 use crate::job::hold::{Hold, Holds};
 use crate::job::settle::Fate;
 use crate::job::store::{CLAIM_MAX, Delivery, Slot};
@@ -33,6 +32,9 @@ const END_WAIT_BUSY_MAX: Duration = Duration::from_millis(3);
 const AUDIT_FIRST: Duration = Duration::from_secs(1);
 /// How often they are compared in quiet times.
 const AUDIT_MAX: Duration = Duration::from_secs(60);
+
+/// Runners that do not wait, for each thread: one goes on at once where another has to wait.
+const RUNNERS_PER_THREAD: usize = 2;
 
 /// Most bytes of one claim: its answer lies in memory more than once while it is read.
 pub const CLAIM_BYTES_MAX: u64 = 8 << 20;
@@ -238,10 +240,7 @@ impl Feeder {
             let back = |job| Ended::settled(job, Fate::GiveBack(order));
             self.batch.extend(self.lane.desk.take_back().into_iter().map(back));
         }
-        let threads = self.lane.share.threads();
-        for _ in 0..self.lane.desk.engage(policy.concurrency, policy.batch, threads) {
-            self.runners.push(self.lane.share.spawn(runner::run(self.lane.clone())));
-        }
+        self.engage();
         let before = self.batch.len();
         let load = self.lane.desk.collect(&mut self.batch);
         self.urgent |= self.batch[before..].iter().any(Ended::is_urgent);
@@ -258,6 +257,15 @@ impl Feeder {
             self.batch_since = Some(Instant::now());
         }
         load
+    }
+
+    /// Starts runners for what waits on the desk.
+    pub(super) fn engage(&mut self) {
+        let edition = self.lane.current();
+        let (policy, active) = (&edition.policy, self.lane.share.threads() * RUNNERS_PER_THREAD);
+        for _ in 0..self.lane.desk.engage(policy.concurrency, policy.batch, active) {
+            self.runners.push(self.lane.share.spawn(runner::run(self.lane.clone())));
+        }
     }
 
     /// How many jobs to claim now; 0 when the queue has none or enough lie here.
@@ -362,18 +370,5 @@ impl Feeder {
     /// Tells the safety poll whether to look at this queue.
     pub(super) fn note_idle(&self, idle: bool) {
         self.lane.idle.store(idle, Relaxed);
-    }
-
-    /// Whether a job is given to a run of its own where runs take many: a call that fails must not be the end of a job
-    /// that is not to blame.
-    pub(super) fn is_single(&self, header: &Header) -> bool {
-        let last = self.lane.current().policy.rules.max_attempts.saturating_sub(1);
-        let keeps = self.lane.delivery == Delivery::AtLeastOnce;
-        header.note(SINGLE).is_some() || keeps && header.attempts >= last
-    }
-
-    /// Whether a job is one crash short of the limit.
-    pub(super) fn is_suspect(&self, header: &Header) -> bool {
-        header.crashes > 0 && header.crashes + 1 >= self.lane.current().policy.crashes_max
     }
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 /// Jobs held back for runs of the next few milliseconds, at the most.
 const AHEAD_MAX: usize = 1024;
-/// How far ahead to claim: a few round trips under load.
-const AHEAD_MS: f64 = 4.0;
+/// How far ahead to claim: some round trips under load, where Redis is busy with commits for milliseconds.
+const AHEAD_MS: f64 = 8.0;
 /// Weight of the latest measurement in the rate.
 const WEIGHT: f64 = 0.3;
 /// Shortest time over which a rate is measured.

@@ -200,6 +200,34 @@ fn bench_of_a_long_time_tells_each_tenth() {
 }
 
 #[test]
+fn bench_of_rates_counts_the_jobs_that_were_due_and_draws_them() {
+    let program = Program::alone();
+    let component = program.file("noop.wasm", guest::worker("", "", "(i32.const 0)")).display().to_string();
+    let picture = program.folder().join("load.svg");
+    let load = ["bench", "--workload", "load", "--jobs", "1000", "--component", &component, "--plot"];
+    let told = program.json(&[&load[..], &[picture.to_str().unwrap(), "--time", "500ms"]].concat());
+    let rates = told["rates"].as_array().unwrap();
+    let parts: Vec<_> = rates.iter().map(|rate| rate["part"].as_f64().unwrap()).collect();
+    assert_eq!(parts, [0.1, 0.25, 0.5, 0.75, 0.9]);
+    for rate in rates {
+        let of = |name: &str| rate[name].as_f64().unwrap();
+        assert!((of("jobs") - of("offered_per_s") / 2.0).abs() <= 2.0, "{told}");
+        assert!((of("offered_per_s") - of("part") * told["most_jobs_per_s"].as_f64().unwrap()).abs() <= 1.0);
+        assert!(of("reached_per_s") > 0.0 && of("host_cpu_us_per_job") > 0.0, "{told}");
+        assert!(rate["latency_ms"]["p50"].as_f64().unwrap() > 0.0, "{told}");
+    }
+    let svg = std::fs::read_to_string(picture).unwrap();
+    for text in
+        ["<svg ", "noop: atomic effects", "offered, jobs/s", "reached, jobs/s", "start, ms", "p50", "p99"]
+    {
+        assert!(svg.contains(text), "{text}");
+    }
+    let nowhere = program.output(&[&load[..], &["no/such/folder/load.svg"]].concat());
+    let error = String::from_utf8_lossy(&nowhere.stderr).into_owned();
+    assert!(nowhere.status.code() == Some(2) && error.contains("cannot write `no/such/folder"), "{error}");
+}
+
+#[test]
 fn a_baseline_runs_no_guest() {
     let program = Program::alone();
     // Whoever runs it fails every job.
@@ -218,6 +246,7 @@ fn a_baseline_runs_no_guest() {
     assert_eq!(left, Vec::<String>::new());
     for (wrong, said) in [
         (["--workload", "idle", "--runs", "2"], "`idle` knows no `--runs`"),
+        (["--workload", "noop", "--plot", "a.svg"], "`noop` draws no picture"),
         (["--workload", "noop", "--plugins", "2"], "`noop` knows no `--plugins`"),
         (["--workload", "ledger", "--job", "abc"], "`ledger` knows no `--job`"),
         (["--workload", "cpu", "--baseline", "scripts"], "`cpu` has no baseline `scripts`"),

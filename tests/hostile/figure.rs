@@ -30,9 +30,9 @@ value = "16MiB"
 kv = { read = ["*"], write = ["*"] }
 "#;
 /// Many jobs that cost nothing come first: a host claims the more, the faster they end. Claimed all at once, those with
-/// large payloads would be 960 MiB.
+/// large payloads would be 720 MiB.
 const SMALL_JOBS: usize = 5000;
-const LARGE_JOBS: usize = 60;
+const LARGE_JOBS: usize = 45;
 const VALUE_BYTES: usize = 16 << 20;
 
 /// Writes to all the memory it can get, then fetches the largest value and sets as much as it may hold back.

@@ -45,7 +45,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> Outcome<(Value, Strin
     Ok((document, told))
 }
 
-async fn once(args: &Args, context: &Context) -> Outcome<Value> {
+pub(super) async fn once(args: &Args, context: &Context) -> Outcome<Value> {
     let jobs = args.job_count();
     let stage = Stage::set(context, args.component(), args, args.backlog_queues(), args.concurrency).await?;
     let ledger = (args.workload == Workload::Ledger).then(|| Ledger::new(&stage.queues[0], jobs));

@@ -1,4 +1,4 @@
-//! How many runners a lane has: as many as there are threads, and one more for each that waits. A runner of its own for
+//! How many runners a lane has: a few for each thread, and one more for each that waits. A runner of its own for
 //! each job would be there for one run only, and find nothing to do after it.
 
 use super::{Desk, State};
@@ -8,11 +8,11 @@ use super::{Desk, State};
 struct Stall<'a>(&'a Desk);
 
 impl Desk {
-    /// How many more runners to start so that each of `threads` has one that does not wait, as long as there are jobs
-    /// to start, with `batch` in each run at the most and `concurrency` alive at most. They count as alive from now on.
-    pub(in crate::worker) fn engage(&self, concurrency: usize, batch: usize, threads: usize) -> usize {
+    /// How many more runners to start so that `active` do not wait, as long as there are jobs to start, with `batch` in
+    /// each run and `concurrency` alive at the most. They count as alive from now on.
+    pub(in crate::worker) fn engage(&self, concurrency: usize, batch: usize, active: usize) -> usize {
         let mut state = self.lock();
-        (state.concurrency, state.threads) = (concurrency, threads);
+        (state.concurrency, state.active) = (concurrency, active);
         let wanted = if state.blocked() || self.is_full() { 0 } else { state.runs(batch) };
         let more = wanted.min(state.missing());
         state.runners += more;
@@ -47,7 +47,7 @@ impl Desk {
     /// For a runner that has done its turn: whether the others can do without it. Then it leaves.
     pub(in crate::worker) fn excuse(&self) -> bool {
         let mut state = self.lock();
-        let is_spare = state.runners - state.stalled > state.threads;
+        let is_spare = state.runners - state.stalled > state.active;
         if is_spare {
             state.runners -= 1;
         }
@@ -58,7 +58,7 @@ impl Desk {
 impl State {
     /// Runners that could be started, were there jobs for them.
     fn missing(&self) -> usize {
-        let idle = self.threads.saturating_sub(self.runners - self.stalled);
+        let idle = self.active.saturating_sub(self.runners - self.stalled);
         idle.min(self.concurrency.saturating_sub(self.runners))
     }
 }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_as_there_are_threads_and_one_for_each_that_waits() {
+    fn so_many_that_do_not_wait_and_one_for_each_that_does() {
         let desk = desk(10);
         assert_eq!((desk.engage(4, 1, 2), desk.engage(4, 1, 2)), (2, 0));
         let brake = Brake::default();
