@@ -201,22 +201,22 @@ fn micros_of(time: Duration) -> u64 {
 /// The document in words.
 fn report(document: &Value) -> String {
     let mut table = Table::new(&[
-        Column::Number("OF THE MOST"),
-        Column::Number("OFFERED/S"),
-        Column::Number("REACHED/S"),
-        Column::Number("P50 MS"),
-        Column::Number("P95 MS"),
-        Column::Number("P99 MS"),
-        Column::Number("P99.9 MS"),
-        Column::Number("REDIS µS"),
-        Column::Number("HOST µS"),
+        Column::Number("of the most"),
+        Column::Number("offered/s"),
+        Column::Number("reached/s"),
+        Column::Number("p50 ms"),
+        Column::Number("p95 ms"),
+        Column::Number("p99 ms"),
+        Column::Number("p99.9 ms"),
+        Column::Number("Redis µs/job"),
+        Column::Number("host µs/job"),
     ]);
     for rate in document["rates"].as_array().into_iter().flatten() {
-        let (of, ms) = (|name: &str| rate[name].to_string(), &rate["latency_ms"]);
-        let mut row = vec![format!("{:.0} %", rate["part"].as_f64().unwrap_or(0.0) * 100.0)];
-        row.extend(["offered_per_s", "reached_per_s"].map(of));
-        row.extend(["p50", "p95", "p99", "p999"].map(|quantile| ms[quantile].to_string()));
-        row.extend(["redis_cpu_us_per_job", "host_cpu_us_per_job"].map(of));
+        let of = |name: &str| rate[name].as_f64().unwrap_or(0.0);
+        let mut row = vec![format!("{:.0} %", of("part") * 100.0)];
+        row.extend(["offered_per_s", "reached_per_s"].map(|name| format!("{:.0}", of(name))));
+        row.extend(["p50", "p95", "p99", "p999"].map(|quantile| rate["latency_ms"][quantile].to_string()));
+        row.extend(["redis_cpu_us_per_job", "host_cpu_us_per_job"].map(|name| of(name).to_string()));
         table.row(row);
     }
     let most = document["most_jobs_per_s"].as_f64().unwrap_or(0.0);
