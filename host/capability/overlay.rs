@@ -53,6 +53,8 @@ pub struct Pending {
     pub changes: Changes,
     /// The run's turn at a key others wait for; to be dropped when the commit is answered.
     pub turn: Option<Turn>,
+    /// Whether something was taken for granted that nobody knew: only a commit can show that the run is right.
+    pub presumed: bool,
     /// About what all this takes in memory.
     pub bytes: u64,
 }
@@ -90,6 +92,7 @@ impl Overlay {
         let now = Instant::now();
         let known = std::mem::take(&mut self.known);
         let bytes = (self.bytes + known.bytes()) as u64;
+        let presumed = self.has_presumed();
         let mut assumptions = known.into_assumptions();
         let mut writes: Vec<Write> = Vec::with_capacity(self.slots.len() + self.jobs.len());
         for (key, looked) in std::mem::take(&mut self.looked) {
@@ -101,7 +104,8 @@ impl Overlay {
             writes.extend(slot.into_write(key, now));
         }
         writes.extend(std::mem::take(&mut self.jobs).into_iter().map(list::Pushed::into_write));
-        Pending { changes: Changes { assumptions, writes, taken: Vec::new() }, turn: self.turn.take(), bytes }
+        let changes = Changes { assumptions, writes, taken: Vec::new() };
+        Pending { changes, turn: self.turn.take(), presumed, bytes }
     }
 
     /// Bytes of values that were sent and fetched so far, those of the commit apart.

@@ -1,5 +1,5 @@
 //! `sandhog bench`: the standard workloads, run through a real component in a real host against a real Redis.
-//! Each workload is a file in `bench/`; what they share is in `bench/stage` (host, queue, folder) and `bench/load`
+//! Each workload is a file in `bench/`; what they share is in `bench/stage` (host, queue, folder) and `bench/server`
 //! (what Redis did meanwhile).
 
 mod backlog;
@@ -14,8 +14,8 @@ mod load;
 mod meter;
 mod neighbour;
 mod plot;
-mod rates;
 mod scripts;
+mod server;
 mod sitting;
 mod soak;
 mod stage;
@@ -326,7 +326,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Workload::Boot => boot::run(&args, context).await?,
         Workload::Growth => growth::run(&args, context).await?,
         Workload::Soak => soak::run(&args, context).await?,
-        Workload::Load => rates::run(&args, context).await?,
+        Workload::Load => load::run(&args, context).await?,
         _ => neighbour::run(&args, context).await?,
     };
     if context.out.is_json() {

@@ -282,10 +282,10 @@ fn to_commit(pending: Option<Pending>, taken: Vec<Taken>, edition: &Edition) -> 
     let mut pending = pending?;
     pending.changes.taken = taken;
     // Where nothing is changed, what was decided on matters only to those who want all they read to have been so at one
-    // moment.
+    // moment; but nobody has read yet what was presumed.
     let settles = pending.changes.writes.is_empty() && pending.changes.taken.is_empty();
-    let is_plain =
-        pending.changes.is_empty() || (settles && edition.policy.isolation != Some(Isolation::Serializable));
+    let is_read = !pending.presumed && edition.policy.isolation != Some(Isolation::Serializable);
+    let is_plain = pending.changes.is_empty() || (settles && is_read);
     (!is_plain).then_some(pending)
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, cmd};
+use sandhog::app::Host;
 use sandhog::capability::binding::sandhog::worker::kv::{Condition, Host as _, SetOptions};
 use sandhog::capability::binding::sandhog::worker::queue::Host as _;
 use sandhog::capability::foresight::Foresight;
@@ -16,6 +17,7 @@ use sandhog::capability::plan::{Atomic, Isolation, Plan, Pops};
 use sandhog::capability::view::View;
 use sandhog::job::commit::{Verdict, apply};
 use sandhog::storage::link::Link;
+use sandhog::worker::lane::Lane;
 
 use crate::support::example;
 use crate::support::guest::all_grants;
@@ -201,40 +203,68 @@ kv.write = ["*"]
 queue.push = ["*"]
 "#;
 
+/// A host that serves one worker.
+struct Served {
+    _redis: TestRedis,
+    plain: MultiplexedConnection,
+    _plugins: Plugins,
+    host: Host,
+    lane: Arc<Lane>,
+}
+
+impl Served {
+    async fn new(name: &str) -> Self {
+        let redis = TestRedis::start();
+        let plain = redis.plain().await;
+        let plugins = Plugins::new().with(name, &example::component(name), MANIFEST);
+        let host = plugins.serve(&redis.url(), "h").await;
+        let lane = lane(&host, "jobs");
+        Self { _redis: redis, plain, _plugins: plugins, host, lane }
+    }
+
+    async fn push(&mut self, jobs: impl Iterator<Item = String>) {
+        let _: u64 = self.plain.rpush("jobs", jobs.collect::<Vec<_>>()).await.unwrap();
+    }
+
+    async fn dead(&mut self) -> u64 {
+        self.plain.zcard("{jobs}:sandhog:dead").await.unwrap()
+    }
+
+    async fn completed(&self, jobs: u64) {
+        let completed = &self.lane.counters.completed;
+        until("so many are done", async || completed.load(Relaxed) == jobs).await;
+    }
+
+    fn conflicts(&self) -> u64 {
+        self.lane.counters.conflicts.load(Relaxed)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_that_come_twice_are_booked_once() {
-    let redis = TestRedis::start();
-    let mut plain = redis.plain().await;
-    let plugins = Plugins::new().with("ledger", &example::component("ledger"), MANIFEST);
-    let host = plugins.serve(&redis.url(), "h").await;
-    let lane = lane(&host, "jobs");
+    let mut served = Served::new("ledger").await;
     for (numbers, booked, buried) in
         [(0..300_u64, 300_u64, 0_u64), (200..500, 500, 100), (480..510, 510, 120)]
     {
-        let _: u64 = plain.rpush("jobs", numbers.collect::<Vec<u64>>()).await.unwrap();
+        served.push(numbers.map(|n| n.to_string())).await;
         until("all are booked or buried", async || {
-            let dead: u64 = plain.zcard("{jobs}:sandhog:dead").await.unwrap();
-            lane.counters.commits.load(Relaxed) == booked && dead == buried
+            served.lane.counters.commits.load(Relaxed) == booked && served.dead().await == buried
         })
         .await;
         let mut sum = 0;
         for n in 0..16 {
-            sum += plain.get::<_, u64>(format!("jobs:balance:{n}")).await.unwrap();
+            sum += served.plain.get::<_, u64>(format!("jobs:balance:{n}")).await.unwrap();
         }
         assert_eq!(sum, booked * (booked - 1) / 2);
-        assert_eq!(plain.llen::<_, u64>("jobs:receipts").await.unwrap(), booked);
+        assert_eq!(served.plain.llen::<_, u64>("jobs:receipts").await.unwrap(), booked);
     }
-    assert!(lane.counters.conflicts.load(Relaxed) > 0, "nothing was ever presumed");
-    stop(host).await;
+    assert!(served.conflicts() > 0, "nothing was ever presumed");
+    stop(served.host).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_fails_after_a_presumption_fails_once() {
-    let redis = TestRedis::start();
-    let mut plain = redis.plain().await;
-    let plugins = Plugins::new().with("probe", &example::component("probe"), MANIFEST);
-    let host = plugins.serve(&redis.url(), "h").await;
-    let lane = lane(&host, "jobs");
+    let mut served = Served::new("probe").await;
     let job = |n: u32, end: &str| {
         format!("report none\nkv.set-with done:{n} x if=absent\nkv.add sum 1\nset-result x\n{end}")
     };
@@ -242,22 +272,36 @@ async fn a_run_that_fails_after_a_presumption_fails_once() {
     for round in 0..4 {
         let good = (0..50).map(|n| job(100 * round + n, "done"));
         let bad = (50..60).map(|n| job(100 * round + n, ends[round as usize]));
-        let _: u64 = plain.rpush("jobs", good.chain(bad).collect::<Vec<_>>()).await.unwrap();
+        served.push(good.chain(bad)).await;
         let gone = u64::from(round >= 2) * 10;
         until("all are settled", async || {
-            let dead: u64 = plain.zcard("{jobs}:sandhog:dead").await.unwrap();
-            let booked: Option<u64> = plain.get("sum").await.unwrap();
-            booked == Some(50 * u64::from(round + 1)) && dead == 10 * u64::from(round + 1) - gone
+            let booked: Option<u64> = served.plain.get("sum").await.unwrap();
+            booked == Some(50 * u64::from(round + 1))
+                && served.dead().await == 10 * u64::from(round + 1) - gone
         })
         .await;
     }
-    let keys: Vec<String> = plain.keys("done:*").await.unwrap();
+    let keys: Vec<String> = served.plain.keys("done:*").await.unwrap();
     assert_eq!(keys.len(), 200, "nothing of a run that failed is there");
-    let dead: Vec<String> = plain.zrange("{jobs}:sandhog:dead", 0, -1).await.unwrap();
+    let dead: Vec<String> = served.plain.zrange("{jobs}:sandhog:dead", 0, -1).await.unwrap();
     for entry in dead {
         let attempts = entry.split(' ').nth(2);
         assert_eq!(attempts, Some("1"), "{entry}");
     }
-    assert_eq!(lane.counters.conflicts.load(Relaxed), 0);
-    stop(host).await;
+    assert_eq!(served.conflicts(), 0);
+    stop(served.host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_presumption_is_proved_where_nothing_is_written_too() {
+    let mut served = Served::new("probe").await;
+    let learnt = u64::from(LESSONS) + 10;
+    served.push((0..learnt).map(|n| format!("kv.set-with done:{n} x if=absent"))).await;
+    served.completed(learnt).await;
+    let _: () = served.plain.set("there", "1").await.unwrap();
+    // It would set nothing if the key were absent, and is to hear that it is not.
+    served.push(["report none\nkv.compare-and-swap there - -".to_owned()].into_iter()).await;
+    served.completed(learnt + 1).await;
+    assert_eq!(served.conflicts(), 1);
+    stop(served.host).await;
 }

@@ -12,8 +12,8 @@ use sandhog::worker::counters::Counters;
 use serde_json::{Value, json};
 
 use super::ledger::{Books, Ledger};
-use super::load::Load;
 use super::meter::Meter;
+use super::server::Load;
 use super::stage::Stage;
 use super::{
     Args, Baseline, Workload, line, per, percentiles, percentiles_text, processor_us, resident_kib, round,

@@ -14,8 +14,8 @@ use sandhog::job::key::QueueKeys;
 use sandhog::job::push::new_id;
 use serde_json::{Value, json};
 
-use super::load::Load;
 use super::meter::Meter;
+use super::server::Load;
 use super::stage::Stage;
 use super::{Args, fill, line, per, processor_us, resident_kib, round, sitting};
 use crate::cli::context::Context;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sandhog::worker::lane::Observe;
 use serde_json::{Value, json};
 
-use super::load::Load;
+use super::server::Load;
 use super::stage::Stage;
 use super::{Args, line, processor_us, resident_kib, round};
 use crate::cli::context::Context;

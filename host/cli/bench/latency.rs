@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::load::Load;
+use super::server::Load;
 use super::stage::Stage;
 use super::{Args, line, micros, percentiles, percentiles_text};
 use crate::cli::context::Context;

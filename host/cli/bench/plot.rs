@@ -25,7 +25,7 @@ pub(super) fn check(file: &Path) -> Outcome {
     std::fs::write(file, "").with_context(|| format!("cannot write `{}`", file.display())).refuse()
 }
 
-/// Draws what `rates` has measured.
+/// Draws what `load` has measured.
 pub(super) fn draw(file: &Path, document: &Value) -> Outcome {
     let mut svg = String::new();
     drawn(&mut svg, document).map_err(|error| anyhow::anyhow!("the picture cannot be drawn: {error}"))?;

@@ -11,7 +11,7 @@ use sandhog::job::name::HostId;
 use sandhog::job::store::{CLAIM_MAX, DeadLimits, Delivery, JobStore, Order, Slot, Turn};
 use serde_json::{Value, json};
 
-use super::load::Load;
+use super::server::Load;
 use super::stage::Stage;
 use super::{Args, per, processor_us, resident_kib, round};
 use crate::cli::error::{Failure, Outcome};
