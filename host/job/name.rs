@@ -125,7 +125,8 @@ impl JobId {
 
     /// The id of the job that `host` claimed from a plain list as number `seq`.
     pub fn claimed(host: &HostId, seq: u64) -> Self {
-        Self(format!("{host}-{seq}"))
+        let (host, seq) = (host.as_str(), seq.to_string());
+        Self([host, "-", &seq].concat())
     }
 
     /// Accepts 1 to 128 visible ASCII characters.

@@ -24,6 +24,7 @@ impl Feeder {
         if self.lane.delivery == Delivery::AtMostOnce {
             return Ok(());
         }
+        self.take_up();
         let tenure = self.tenure.clone();
         let recorded = self.lane.store.inflight(&tenure.host).await?;
         let given = recorded.iter().map(|slot| slot.seq + 1).max();

@@ -1,5 +1,5 @@
-//! What a feeder says to Redis: ends and claims in one turn, records it had lost sight of, and what it does when
-//! Redis does not answer or the lease is gone. An end stays in the batch until Redis has accepted it: saying it
+//! What a feeder says to Redis: ends and claims in one turn, and what it does when Redis does not answer or the lease
+//! is gone (records it had lost sight of: `adopt`). An end stays in the batch until Redis has accepted it: saying it
 //! twice is harmless, for the record of the job is the proof.
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -26,6 +26,24 @@ const LIMITED_WAIT: Duration = Duration::from_secs(5);
 /// What a job that ends in another way than completed costs the processors besides its run: a script of its own in Redis,
 /// and what this thread does for it. A plugin that fails all the time pays for it with its own runs.
 const SETTLE_COST: Duration = Duration::from_micros(50);
+
+/// What a turn has brought.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// What it acknowledged, and how many of these were late.
+    ended: Vec<Ended>,
+    late: usize,
+    /// What it claimed, and when.
+    pub(super) jobs: Vec<Claimed>,
+    at: Option<Instant>,
+}
+
+impl News {
+    /// Bytes of the jobs' payloads.
+    pub(super) fn bytes(&self) -> u64 {
+        self.jobs.iter().map(Claimed::bytes).sum()
+    }
+}
 
 impl Feeder {
     /// Reports the batch and claims up to `claim` jobs. False: it did not work out; what is to be done about it
@@ -131,7 +149,14 @@ impl Feeder {
         let acks = &acks;
         let turn =
             Turn { host, acks, claim, next_seq, order, delivery, bytes_max, payload_bytes_max, limits };
-        let reply = match self.lane.store.turn(&turn).await {
+        let lane = self.lane.clone();
+        let meanwhile = async {
+            // The connection's task shares this thread: it sends the call first.
+            tokio::task::yield_now().await;
+            self.take_up();
+        };
+        let (reply, ()) = tokio::join!(lane.store.turn(&turn), meanwhile);
+        let reply = match reply {
             Ok(reply) => reply,
             Err(error) => {
                 if matches!(error, StoreError::NoLease | StoreError::WrongType(_)) {
@@ -145,17 +170,14 @@ impl Feeder {
         };
         Counters::add(&self.lane.counters.turns, 1);
         let late = acks.len().saturating_sub(usize::try_from(reply.settled).unwrap_or(usize::MAX));
-        for (nth, ended) in std::mem::take(&mut self.batch).into_iter().enumerate() {
-            // The reply tells how many were late, not which.
-            if nth < late { self.late(&ended) } else { self.accepted(Fate::Complete, &ended) }
-        }
-        if claim > 0 {
-            self.take_in(reply);
-        }
+        let ended = std::mem::take(&mut self.batch);
+        let jobs = if claim > 0 { self.take_in(reply) } else { Vec::new() };
+        self.news = News { ended, late, jobs, at: Some(Instant::now()) };
         Ok(())
     }
 
-    fn take_in(&mut self, reply: TurnReply) {
+    /// Notes what a reply says about the queue; the jobs it brought.
+    fn take_in(&mut self, reply: TurnReply) -> Vec<Claimed> {
         let now = Instant::now();
         Counters::add(&self.lane.counters.claimed, reply.jobs.len());
         self.next_seq = reply.next_seq;
@@ -178,7 +200,19 @@ impl Feeder {
             // Redis says when it no longer is.
             self.due = None;
         }
-        self.lay_out(reply.jobs, now);
+        reply.jobs
+    }
+
+    /// Does what the reply of the last turn calls for, where it has not been done yet.
+    pub(super) fn take_up(&mut self) {
+        let News { ended, late, jobs, at } = std::mem::take(&mut self.news);
+        for (nth, ended) in ended.into_iter().enumerate() {
+            // The reply tells how many were late, not which.
+            if nth < late { self.late(&ended) } else { self.accepted(Fate::Complete, &ended) }
+        }
+        if let Some(at) = at {
+            self.lay_out(jobs, at);
+        }
     }
 
     /// Puts claimed jobs on the desk.
@@ -198,7 +232,10 @@ impl Feeder {
         };
         let jobs: Vec<Job> = jobs.into_iter().map(job).collect();
         self.lane.desk.add(jobs.into_iter(), self.ahead() / 2);
-        self.engage();
+        // One that is held or on its way out starts nothing more.
+        if self.phase() == Phase::Serving {
+            self.engage();
+        }
     }
 
     /// Whether a job is given to a run of its own where runs take many: a call that fails must not be the end of a job
@@ -216,6 +253,7 @@ impl Feeder {
 
     /// Does what a failed exchange calls for, and returns when another attempt makes sense.
     pub(super) async fn setback(&mut self, error: StoreError) {
+        self.take_up();
         // Who can do nothing holds up nobody.
         self.standing.press(0, false);
         let queue = self.lane.queue.as_str();

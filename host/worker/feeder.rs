@@ -1,16 +1,17 @@
 //! A lane's feeder: it alone talks to Redis about the lane's jobs. It claims in batches, reports ends in batches,
 //! and waits for the next reason to do either. What it says to Redis is in `exchange`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use async_task::Task;
+use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 
 pub use super::desk::EFFECTS_BYTES_MAX;
 use super::desk::{BATCH, Ended, Load};
+use super::exchange::News;
 use super::hear::Ear;
 use super::lane::Lane;
 use super::membership::{Membership, Tenure};
@@ -86,9 +87,11 @@ pub struct Feeder {
     /// Tenures that ended while jobs of theirs ran.
     pub(super) former: Vec<Arc<Tenure>>,
     /// What this host believes to have in flight, each with the bytes of its payload.
-    pub(super) held: HashMap<(u32, Slot), u64>,
+    pub(super) held: FxHashMap<(u32, Slot), u64>,
     /// Bytes of all these.
     pub(super) held_bytes: u64,
+    /// What the last turn has brought and nobody has looked at: the next one is sent first.
+    pub(super) news: News,
     /// Least sequence number for the next claim of this tenure.
     pub(super) next_seq: u64,
     /// Ends that Redis has not accepted.
@@ -142,7 +145,8 @@ impl Feeder {
             standing,
             tenure: parts.membership.tenure(),
             former: Vec::new(),
-            held: HashMap::new(),
+            held: FxHashMap::default(),
+            news: News::default(),
             held_bytes: 0,
             next_seq: 0,
             batch: Vec::new(),
@@ -171,6 +175,9 @@ impl Feeder {
         self.hear().await;
         let is_empty_handed = loop {
             let phase = self.phase();
+            if phase != Phase::Serving {
+                self.take_up();
+            }
             let load = self.tidy(phase);
             if phase == Phase::Held {
                 // Nobody needs to look at the queue until an operator lets go, and then this feeder does.
@@ -200,7 +207,10 @@ impl Feeder {
                 if !self.exchange(claim).await && phase == Phase::Leaving {
                     break false;
                 }
-            } else if now >= self.audit_at {
+                continue;
+            }
+            self.take_up();
+            if now >= self.audit_at {
                 self.audit().await;
             } else {
                 match self.wait().await {
@@ -216,7 +226,7 @@ impl Feeder {
     }
 
     /// How much to do: what the host does, or less if the lane is retired.
-    fn phase(&mut self) -> Phase {
+    pub(super) fn phase(&mut self) -> Phase {
         let own = if *self.retired.borrow_and_update() { Phase::Draining } else { Phase::Serving };
         let holds = self.parts.holds.borrow_and_update();
         let is_held = holds.since_ms(Hold::Plugin(&self.lane.plugin)).is_some()
@@ -242,7 +252,8 @@ impl Feeder {
         }
         self.engage();
         let before = self.batch.len();
-        let load = self.lane.desk.collect(&mut self.batch);
+        let mut load = self.lane.desk.collect(&mut self.batch);
+        load.waiting += self.news.jobs.len();
         self.urgent |= self.batch[before..].iter().any(Ended::is_urgent);
         if self.batch.len() > before {
             // What ended makes room.
@@ -307,7 +318,7 @@ impl Feeder {
     pub(super) fn room_bytes(&self) -> u64 {
         let policy = &self.lane.current().policy;
         let most = held_bytes_max(policy.concurrency, policy.payload_bytes_max);
-        most.saturating_sub(self.held_bytes).min(CLAIM_BYTES_MAX)
+        most.saturating_sub(self.held_bytes + self.news.bytes()).min(CLAIM_BYTES_MAX)
     }
 
     fn is_batch_due(&self, still: bool, now: Instant) -> bool {

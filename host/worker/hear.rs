@@ -60,6 +60,7 @@ impl Feeder {
     }
 
     async fn stop_what_is_gone(&mut self) -> Result<(), StoreError> {
+        self.take_up();
         let number = self.tenure.number;
         let recorded = self.lane.store.inflight(&self.tenure.host).await?;
         let recorded: HashSet<RunKey> = recorded.into_iter().map(|slot| (number, slot)).collect();
