@@ -9,10 +9,12 @@ pub mod limits;
 pub mod load;
 mod offer;
 pub mod outcome;
+pub mod profile;
 pub mod reading;
 pub mod run;
 mod store;
 mod ticker;
+mod trial;
 mod wasi;
 
 pub use compile::{CacheSettings, CompileLimits, Compiling};
@@ -21,6 +23,7 @@ pub use instance::Instance;
 pub use limits::Limits;
 pub use load::{Compiled, Kind, LoadError, Terms, Version};
 pub use outcome::Outcome;
+pub use profile::{Profile, ProfileChoice};
 pub use reading::ConfigReport;
 pub use run::{BatchReport, JobCall, RunContext, RunReport};
 

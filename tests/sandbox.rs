@@ -1,6 +1,7 @@
 //! What every kind of run is reported as. Hostile ones, each in a whole host, are in `hostile`.
 
 mod config;
+mod profile;
 mod wasi;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 
 use anyhow::Context as _;
+use sandhog::sandbox::Profile;
 use sandhog::sandbox::compile::child;
 
 use crate::cli::child::die_with;
@@ -18,6 +19,13 @@ pub(crate) struct Args {
     memory_bytes: u64,
     /// Processor time it may use.
     processor_s: u64,
+    /// Profile of the engine it is for.
+    #[arg(value_parser = profile)]
+    profile: Profile,
+}
+
+fn profile(word: &str) -> Result<Profile, String> {
+    Profile::from_word(word).ok_or_else(|| "it is `compute` or `short`".to_owned())
 }
 
 /// Runs the command.
@@ -27,7 +35,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let mut component = Vec::new();
     std::io::stdin().read_to_end(&mut component).context("cannot read the component")?;
     let mut out = std::io::stdout().lock();
-    match child::compile(&component) {
+    match child::compile(&component, args.profile) {
         Ok(code) => out.write_all(&code).context("cannot write the code")?,
         Err((code, reason)) => {
             out.write_all(reason.as_bytes()).context("cannot write the reason")?;

@@ -221,11 +221,6 @@ impl<'d> Table<'d> {
         all
     }
 
-    /// A field that is known but not built: a problem if it is there, with what to do instead.
-    pub fn not_yet(&mut self, name: &'static str, instead: &str) {
-        self.misplaced(name, &format!("is not yet supported; {instead}"));
-    }
-
     /// A field that has no place here: a problem if it is there, with the reason.
     pub fn misplaced(&mut self, name: &'static str, reason: &str) {
         self.refused.push(name);

@@ -33,6 +33,7 @@ pub fn load(source: Source, sandbox: &Sandbox) -> Result<Loaded, Problems> {
         limits: manifest.limits,
         config: Arc::new(manifest.config.clone()),
         reuse: manifest.reuse,
+        profile: manifest.profile,
     };
     let refused = |error: LoadError| {
         let mut list: Vec<Problem> =

@@ -17,7 +17,7 @@ use crate::job::limit::QueueLimits;
 use crate::job::name::QueueName;
 use crate::job::store::{Delivery, Order};
 
-pub use crate::sandbox::{Kind, Limits};
+pub use crate::sandbox::{Kind, Limits, ProfileChoice};
 
 /// Everything a manifest says, with its defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +36,8 @@ pub struct Manifest {
     pub limits: Limits,
     /// Runs in one instance before it is thrown away.
     pub reuse: u32,
+    /// How its code keeps it within its memory.
+    pub profile: ProfileChoice,
     /// Wall clock of one run of a config reader.
     pub read_timeout: Duration,
     /// Key of the Redis hash to which a config reader's settings are published.

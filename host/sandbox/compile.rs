@@ -13,7 +13,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -21,6 +21,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::load::LoadError;
+use super::profile::Profile;
 use artefact::Artefact;
 pub use cache::CacheSettings;
 use cache::{Cache, Found};
@@ -72,13 +73,14 @@ impl Default for CompileLimits {
 pub(super) struct Compiler {
     program: PathBuf,
     limits: CompileLimits,
+    profile: Profile,
     /// Nothing if no folder can be used.
     cache: Option<Cache>,
     /// What else decides whether compiled code fits, besides the component.
     fingerprint: u64,
     /// One compilation at a time: each may cost as much as `limits` says, and whoever wanted the same component
     /// meanwhile finds it done.
-    turn: Mutex<()>,
+    turn: Arc<Mutex<()>>,
     compiled: AtomicU64,
     /// That results cannot be kept is said once.
     complained: AtomicBool,
@@ -88,7 +90,7 @@ pub(super) struct Compiler {
 type Problem = (String, Option<&'static str>);
 
 impl Compiler {
-    pub(super) fn new(engine: &Engine, compiling: Compiling) -> Self {
+    pub(super) fn new(engine: &Engine, compiling: Compiling, turn: Arc<Mutex<()>>, profile: Profile) -> Self {
         let Compiling { program, limits, cache } = compiling;
         let cache = cache.and_then(|settings| {
             Cache::open(settings).unwrap_or_else(|why| {
@@ -96,8 +98,8 @@ impl Compiler {
                 None
             })
         });
-        let (turn, compiled, complained) = (Mutex::default(), 0.into(), false.into());
-        Self { program, limits, cache, fingerprint: fingerprint(engine), turn, compiled, complained }
+        let (fingerprint, compiled, complained) = (fingerprint(engine), 0.into(), false.into());
+        Self { program, limits, profile, cache, fingerprint, turn, compiled, complained }
     }
 
     /// Components this compiler has compiled; those it found done do not count.
@@ -194,6 +196,7 @@ impl Compiler {
             .arg(std::process::id().to_string())
             .arg(self.limits.memory_bytes.to_string())
             .arg(whole_seconds(self.limits.time).to_string())
+            .arg(self.profile.word())
             .env_clear()
             .env("RAYON_NUM_THREADS", threads.to_string())
             .current_dir("/")

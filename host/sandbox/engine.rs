@@ -1,7 +1,9 @@
-//! The engine: its settings, the pool that instances come from, and what each kind of component is linked with.
+//! The engines, one for each profile: their settings, the pools that instances come from, and what each kind of component
+//! is linked with.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -9,8 +11,10 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use super::compile::{Compiler, Compiling};
 use super::limits::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use super::offer::HANDLER;
+use super::profile::Profile;
 use super::store::{HasView, RunState};
 use super::ticker::Ticker;
+use super::trial::WAITING_BYTES_MAX;
 use crate::capability::binding::{sandhog::worker as offered, wasi};
 use crate::capability::voice::Voice;
 
@@ -37,12 +41,14 @@ const INSTANCE_BYTES_MAX: usize = 512 << 10;
 /// What one run may need besides its memory: its stack, its tables, the records of its instances, handles of WASI.
 pub const RUN_OVERHEAD_BYTES: u64 =
     (RUN_STACK_BYTES + TABLE_ELEMENTS_MAX * 16 + (INSTANCES_MAX + 1) * INSTANCE_BYTES_MAX + (1 << 20)) as u64;
-/// What slots keep that nothing runs in: memories that stay warm, as far as the pool has so many, and tables of as many
-/// runs.
+/// What both engines keep for slots that nothing runs in: memories that stay warm, as far as the pool has so many, and
+/// tables of as many runs; and components that may be compiled once more.
 pub fn idle_bytes(instances: u32) -> u64 {
     let memories = instances.saturating_mul(MEMORIES_PER_RUN).min(WARM_SLOTS);
     let tables = WARM_SLOTS * TABLES_PER_RUN;
-    u64::from(memories) * KEEP_RESIDENT_BYTES as u64 + u64::from(tables) * TABLE_KEEP_RESIDENT_BYTES as u64
+    let slots = u64::from(memories) * KEEP_RESIDENT_BYTES as u64
+        + u64::from(tables) * TABLE_KEEP_RESIDENT_BYTES as u64;
+    2 * slots + WAITING_BYTES_MAX
 }
 
 /// How many runs fit on a host, and how large they may be.
@@ -79,28 +85,79 @@ pub enum EngineError {
     Thread(#[from] std::io::Error),
 }
 
-/// Where components are loaded. Clones share one engine, which lives until the last version made here is gone.
+/// Where components are loaded. Clones share the engines, which live until the last version made here is gone.
 #[derive(Clone)]
 pub struct Sandbox {
-    pub(super) core: Arc<Core>,
+    pub(super) engines: Arc<Engines>,
 }
 
 /// What versions share.
+pub(super) struct Engines {
+    pub(super) pool: PoolSettings,
+    compiling: Compiling,
+    /// One compilation at a time, whatever it is for.
+    turn: Arc<Mutex<()>>,
+    compute: Arc<Core>,
+    /// Made when it is first needed.
+    short: Mutex<Option<Arc<Core>>>,
+    /// Voices of plugins that have a version loaded.
+    pub(super) voices: Mutex<HashMap<String, Weak<Voice>>>,
+    /// Bytes of components that may be compiled once more.
+    pub(super) waiting: Arc<AtomicU64>,
+}
+
+/// An engine with what belongs to it.
 pub(super) struct Core {
+    pub(super) profile: Profile,
     pub(super) engine: Engine,
     pub(super) compiler: Compiler,
     pub(super) workers: Linker<RunState>,
     pub(super) readers: Linker<RunState>,
-    pub(super) memory_bytes_max: u64,
     pub(super) ticker: Ticker,
-    /// Voices of plugins that have a version loaded.
-    pub(super) voices: Mutex<HashMap<String, Weak<Voice>>>,
 }
 
 impl Sandbox {
     /// Starts an engine. Its pool reserves address space, not memory.
     pub fn new(pool: &PoolSettings, compiling: Compiling) -> Result<Self, EngineError> {
-        let engine = Engine::new(&config(pool))
+        let turn = Arc::default();
+        let compute = Arc::new(Core::new(pool, &compiling, &turn, Profile::Compute)?);
+        let (short, voices, waiting, pool) =
+            (Mutex::default(), Mutex::default(), Arc::default(), pool.clone());
+        let engines = Engines { pool, compiling, turn, compute, short, voices, waiting };
+        Ok(Self { engines: Arc::new(engines) })
+    }
+
+    /// Components that were compiled for this sandbox; those found in the cache do not count.
+    pub fn compiled(&self) -> u64 {
+        let short = self.engines.short.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |core: &Arc<Core>| core.compiler.compiled();
+        of(&self.engines.compute) + short.as_ref().map_or(0, of)
+    }
+}
+
+impl Engines {
+    /// The engine with this profile.
+    pub(super) fn core(&self, profile: Profile) -> Result<Arc<Core>, EngineError> {
+        if profile == Profile::Compute {
+            return Ok(self.compute.clone());
+        }
+        let mut short = self.short.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(core) = &*short {
+            return Ok(core.clone());
+        }
+        let core = Arc::new(Core::new(&self.pool, &self.compiling, &self.turn, profile)?);
+        Ok(short.insert(core).clone())
+    }
+}
+
+impl Core {
+    fn new(
+        pool: &PoolSettings,
+        compiling: &Compiling,
+        turn: &Arc<Mutex<()>>,
+        profile: Profile,
+    ) -> Result<Self, EngineError> {
+        let engine = Engine::new(&config(pool, profile))
             .map_err(|error| EngineError::Pool { instances: pool.instances, cause: format!("{error:#}") })?;
         let link = |error: wasmtime::Error| EngineError::Link(format!("{error:#}"));
         let readers = reader_linker(&engine).map_err(link)?;
@@ -109,16 +166,8 @@ impl Sandbox {
         offered::status::add_to_linker::<_, HasView>(&mut workers, |state| &mut state.view).map_err(link)?;
         handler_types(&mut workers).map_err(link)?;
         let ticker = Ticker::start(&engine)?;
-        let compiler = Compiler::new(&engine, compiling);
-        let memory_bytes_max = pool.memory_bytes_max;
-        let voices = Mutex::default();
-        let core = Core { engine, compiler, workers, readers, memory_bytes_max, ticker, voices };
-        Ok(Self { core: Arc::new(core) })
-    }
-
-    /// Components that were compiled for this sandbox; those found in the cache do not count.
-    pub fn compiled(&self) -> u64 {
-        self.core.compiler.compiled()
+        let compiler = Compiler::new(&engine, compiling.clone(), turn.clone(), profile);
+        Ok(Self { profile, engine, compiler, workers, readers, ticker })
     }
 }
 
@@ -128,7 +177,7 @@ impl std::fmt::Debug for Sandbox {
     }
 }
 
-fn config(pool: &PoolSettings) -> Config {
+fn config(pool: &PoolSettings, profile: Profile) -> Config {
     let instances = pool.instances;
     let mut pooling = PoolingAllocationConfig::default();
     let keep = match PoolingAllocationConfig::is_pagemap_scan_available() {
@@ -156,13 +205,13 @@ fn config(pool: &PoolSettings) -> Config {
         .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES)
         .max_unused_warm_slots(WARM_SLOTS)
         .pagemap_scan(Enabled::Auto);
-    let mut config = code_config();
+    let mut config = code_config(profile);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
     config
 }
 
 /// The settings that compiled code depends on; who only compiles needs no others.
-pub(super) fn code_config() -> Config {
+pub(super) fn code_config(profile: Profile) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -170,6 +219,7 @@ pub(super) fn code_config() -> Config {
         .async_stack_size(RUN_STACK_BYTES)
         // Calls are synchronous in the contract; without it a store holds less.
         .concurrency_support(false);
+    profile.configure(&mut config);
     config
 }
 

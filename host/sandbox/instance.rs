@@ -7,6 +7,7 @@ use std::sync::Arc;
 use wasmtime::Store;
 
 use super::binding::{batch::BatchExports, worker::WorkerExports};
+use super::engine::Core;
 use super::load::Version;
 use super::run::RunContext;
 use super::store::RunState;
@@ -55,10 +56,16 @@ impl Version {
     }
 
     /// The instance for a run of `job`: what was kept, if it is of this version, or a fresh one.
-    pub(super) fn ready(&self, kept: &mut Option<Instance>, context: &RunContext, job: &str) -> Instance {
+    pub(super) fn ready(
+        &self,
+        core: &Core,
+        kept: &mut Option<Instance>,
+        context: &RunContext,
+        job: &str,
+    ) -> Instance {
         let reach = Some((context.link.clone(), &context.plan));
         let Some(mut instance) = kept.take().filter(|instance| instance.is_of(self)) else {
-            let store = self.store(reach, &context.settings, job);
+            let store = self.store(core, reach, &context.settings, job);
             return Instance { store, exports: None, scope: self.scope.clone(), runs: 0, first_bytes: 0 };
         };
         instance.store.data_mut().renew(self.view(reach, &context.settings, job));

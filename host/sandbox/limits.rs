@@ -21,13 +21,14 @@ pub(super) struct RunLimiter {
     memory_bytes_max: usize,
     memory_bytes: usize,
     table_elements: usize,
+    has_grown: bool,
     refused: bool,
 }
 
 impl RunLimiter {
     pub(super) fn new(memory_bytes_max: u64) -> Self {
         let memory_bytes_max = usize::try_from(memory_bytes_max).unwrap_or(usize::MAX);
-        Self { memory_bytes_max, memory_bytes: 0, table_elements: 0, refused: false }
+        Self { memory_bytes_max, memory_bytes: 0, table_elements: 0, has_grown: false, refused: false }
     }
 
     /// Counts on for one more run in the same instance.
@@ -38,6 +39,11 @@ impl RunLimiter {
     /// Whether the run asked for more than it may have.
     pub(super) fn refused(&self) -> bool {
         self.refused
+    }
+
+    /// Whether a memory has grown, as it started or later; one that began with nothing aside.
+    pub(super) fn has_grown(&self) -> bool {
+        self.has_grown
     }
 
     /// Memory the run has; it never shrinks, so at the end this is the peak.
@@ -61,6 +67,7 @@ impl ResourceLimiter for RunLimiter {
         // Beyond a maximum the memory declares itself the growth fails without us.
         if maximum.is_none_or(|maximum| desired <= maximum) {
             self.memory_bytes = total;
+            self.has_grown |= current > 0;
         }
         Ok(true)
     }
@@ -103,6 +110,7 @@ mod tests {
     fn all_memories_share_one_bound() {
         let mut limiter = RunLimiter::new(100);
         assert!(limiter.memory_growing(0, 60, None).unwrap());
+        assert!(!limiter.has_grown(), "it has begun");
         assert!(limiter.memory_growing(0, 40, None).unwrap());
         assert!(limiter.memory_growing(40, 50, Some(45)).is_ok_and(|_| limiter.refused()));
         assert_eq!(limiter.memory_bytes(), 100);
@@ -112,6 +120,7 @@ mod tests {
     fn growth_beyond_a_declared_maximum_is_not_counted() {
         let mut limiter = RunLimiter::new(100);
         assert!(limiter.memory_growing(10, 50, Some(20)).unwrap());
-        assert_eq!((limiter.memory_bytes(), limiter.refused()), (0, false));
+        assert_eq!((limiter.memory_bytes(), limiter.refused(), limiter.has_grown()), (0, false, false));
+        assert!(limiter.memory_growing(10, 15, Some(20)).unwrap() && limiter.has_grown());
     }
 }

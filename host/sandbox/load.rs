@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
-use wasmtime::component::{Component, InstancePre};
+use wasmtime::component::InstancePre;
 
-use super::binding::{batch::BatchExportsPre, reader::ReaderExportsPre, worker::WorkerExportsPre};
-use super::engine::{Core, Sandbox};
+use super::engine::Sandbox;
 use super::limits::Limits;
 use super::offer;
 use super::outcome::Outcome;
+use super::profile::{Code, Entry, Profile, ProfileChoice};
 use super::store::RunState;
+use super::trial::Trial;
 use crate::capability::grant::Grants;
 use crate::capability::view::Scope;
 use crate::capability::voice::Voice;
@@ -49,6 +50,8 @@ pub struct Terms {
     pub config: Arc<BTreeMap<String, String>>,
     /// Runs of a worker in one instance: 1 for a fresh one each time.
     pub reuse: u32,
+    /// How its code keeps it within its memory.
+    pub profile: ProfileChoice,
 }
 
 /// Everything that is wrong with a component.
@@ -64,9 +67,11 @@ pub struct LoadError {
 /// One exact component with the terms it runs under, ready to run. It never changes; a run keeps the one it
 /// began with.
 pub struct Version {
-    pub(super) core: Arc<Core>,
+    /// What runs take, unless a trial says otherwise: `code`.
+    first: Code,
+    /// Of a worker whose runs are fresh and that may choose.
+    pub(super) trial: Option<Arc<Trial>>,
     pub(super) scope: Arc<Scope>,
-    pub(super) entry: Entry,
     /// Its runs need a log.
     pub(super) logs: bool,
     /// Its runs tell about their jobs.
@@ -87,35 +92,34 @@ pub struct Compiled {
     pub is_cached: bool,
 }
 
-/// What the host calls.
-pub(super) enum Entry {
-    Worker(WorkerExportsPre<RunState>),
-    Batch(BatchExportsPre<RunState>),
-    Reader(ReaderExportsPre<RunState>),
-}
-
 impl Sandbox {
     /// Makes a version, or tells everything that is wrong. Compiles, and starts the component once to throw it
     /// away: this takes long and blocks.
-    pub fn load(&self, terms: Terms, component: &[u8]) -> Result<Version, LoadError> {
-        check_bytes(component)?;
-        if terms.limits.memory_bytes > self.core.memory_bytes_max {
-            let (wanted, most) = (terms.limits.memory_bytes, self.core.memory_bytes_max);
+    pub fn load(&self, terms: Terms, bytes: &[u8]) -> Result<Version, LoadError> {
+        check_bytes(bytes)?;
+        if terms.limits.memory_bytes > self.engines.pool.memory_bytes_max {
+            let (wanted, most) = (terms.limits.memory_bytes, self.engines.pool.memory_bytes_max);
             return Err(problem(format!(
                 "may use {wanted} bytes of memory by `limits.memory`, but this host's runs have at most {most}"
             )));
         }
-        let digest = hex(&Sha256::digest(component));
+        let digest = hex(&Sha256::digest(bytes));
         let begun = Instant::now();
-        let (compiled, is_cached) = self.core.compiler.component(&self.core.engine, &digest, component)?;
-        let code = Compiled { took: begun.elapsed(), is_cached };
+        let core = match terms.profile {
+            ProfileChoice::Fixed(profile) => self.engines.core(profile),
+            ProfileChoice::Auto => self.engines.core(Profile::Compute),
+        };
+        let core = core.map_err(|error| problem(format!("has no engine: {error}")))?;
+        let (component, is_cached) = core.compiler.component(&core.engine, &digest, bytes)?;
+        let compiled = Compiled { took: begun.elapsed(), is_cached };
         let mut problems = Vec::new();
-        let logs = offer::examine(&self.core.engine, &compiled, terms.kind, &mut problems);
+        let logs = offer::examine(&core.engine, &component, terms.kind, &mut problems);
         if !problems.is_empty() {
             return Err(LoadError { problems, hint: None });
         }
-        let tells = offer::tells(&self.core.engine, &compiled);
-        let entry = self.link(&compiled, terms.kind).map_err(|error| problem(shape(&error)))?;
+        let tells = offer::tells(&core.engine, &component);
+        let first = Code::link(core, &component, terms.kind).map_err(|error| problem(shape(&error)))?;
+        let trial = self.trial(&terms, &digest, bytes);
         let voice = self.voice(&terms.plugin);
         let scope = Scope {
             plugin: terms.plugin,
@@ -126,16 +130,15 @@ impl Sandbox {
             read_only: terms.kind == Kind::ConfigReader,
             voice,
         };
-        let (core, reuse) = (self.core.clone(), terms.reuse);
-        let version =
-            Version { core, scope: Arc::new(scope), entry, logs, tells, reuse, compiled: code, digest };
+        let (scope, reuse) = (Arc::new(scope), terms.reuse);
+        let version = Version { first, trial, scope, logs, tells, reuse, compiled, digest };
         version.start_once()?;
         Ok(version)
     }
 
     /// The voice of a plugin: that of its other versions, if there are any.
     fn voice(&self, plugin: &str) -> Arc<Voice> {
-        let mut voices = self.core.voices.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut voices = self.engines.voices.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(voice) = voices.get(plugin).and_then(Weak::upgrade) {
             return voice;
         }
@@ -145,18 +148,11 @@ impl Sandbox {
         voice
     }
 
-    fn link(&self, component: &Component, kind: Kind) -> wasmtime::Result<Entry> {
-        Ok(match kind {
-            Kind::Worker => {
-                Entry::Worker(WorkerExportsPre::new(self.core.workers.instantiate_pre(component)?)?)
-            }
-            Kind::BatchWorker => {
-                Entry::Batch(BatchExportsPre::new(self.core.workers.instantiate_pre(component)?)?)
-            }
-            Kind::ConfigReader => {
-                Entry::Reader(ReaderExportsPre::new(self.core.readers.instantiate_pre(component)?)?)
-            }
-        })
+    /// The trial of a worker that may choose. Where an instance serves many calls, or a call many jobs, growing its memory
+    /// costs each next to nothing.
+    fn trial(&self, terms: &Terms, digest: &str, bytes: &[u8]) -> Option<Arc<Trial>> {
+        let is_open = terms.profile == ProfileChoice::Auto && terms.kind == Kind::Worker && terms.reuse == 1;
+        is_open.then(|| Trial::new(&terms.plugin, digest, terms.kind, &self.engines, bytes)).flatten()
     }
 }
 
@@ -178,11 +174,26 @@ impl Version {
 
     /// Worker, batch worker or config reader.
     pub fn kind(&self) -> Kind {
-        match self.entry {
+        match self.first.entry {
             Entry::Worker(_) => Kind::Worker,
             Entry::Batch(_) => Kind::BatchWorker,
             Entry::Reader(_) => Kind::ConfigReader,
         }
+    }
+
+    /// The code for the next run.
+    pub(super) fn code(&self) -> &Code {
+        self.trial.as_ref().and_then(|trial| trial.other()).unwrap_or(&self.first)
+    }
+
+    /// The engine that runs take: while that is not decided, the one they took at first.
+    pub fn profile(&self) -> Profile {
+        self.trial.as_ref().map_or(self.first.core.profile, |trial| trial.profile())
+    }
+
+    /// Whether it may still be changed.
+    pub fn is_on_trial(&self) -> bool {
+        self.trial.as_ref().is_some_and(|trial| trial.is_open())
     }
 
     /// How its code came to be here.
@@ -214,7 +225,7 @@ impl Version {
     /// Starts the component with nothing in reach and throws it away. On a thread of its own, so that it works
     /// from within a runtime and without one.
     fn start_once(&self) -> Result<(), LoadError> {
-        let pre = match &self.entry {
+        let pre = match &self.first.entry {
             Entry::Worker(pre) => pre.instance_pre(),
             Entry::Batch(pre) => pre.instance_pre(),
             Entry::Reader(pre) => pre.instance_pre(),
@@ -248,8 +259,8 @@ impl Version {
             .enable_all()
             .build()
             .map_err(|error| problem(format!("cannot be tried: {error}")))?;
-        let _running = self.core.ticker.enter();
-        let mut store = self.store(None, &Arc::default(), "start");
+        let _running = self.first.core.ticker.enter();
+        let mut store = self.store(&self.first.core, None, &Arc::default(), "start");
         let started =
             runtime.block_on(async { timeout(START_TIMEOUT, pre.instantiate_async(&mut store)).await });
         Ok(match started {

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use super::load::{Entry, Version};
+use super::load::Version;
 use super::outcome::{Outcome, tidy};
+use super::profile::Entry;
 use super::run::RunContext;
 use crate::capability::view::{ReadSet, Usage};
 
@@ -35,7 +36,8 @@ pub struct ConfigReport {
 impl Version {
     /// Asks a config reader for its settings.
     pub async fn read_config(&self, context: &RunContext) -> ConfigReport {
-        let Entry::Reader(reader) = &self.entry else {
+        let code = self.code();
+        let Entry::Reader(reader) = &code.entry else {
             return ConfigReport {
                 settings: Err("a worker has no settings".to_owned()),
                 reads: ReadSet::default(),
@@ -44,9 +46,10 @@ impl Version {
                 memory_peak_bytes: 0,
             };
         };
-        let _running = self.core.ticker.enter();
+        let _running = code.core.ticker.enter();
         let (begun, mut instantiate) = (Instant::now(), Duration::ZERO);
-        let mut store = self.store(Some((context.link.clone(), &context.plan)), &context.settings, "config");
+        let mut store =
+            self.store(&code.core, Some((context.link.clone(), &context.plan)), &context.settings, "config");
         let ended = timeout(context.timeout, async {
             let instance = reader.instantiate_async(&mut store).await?;
             instantiate = begun.elapsed();

@@ -10,10 +10,12 @@ use wasmtime::Store;
 
 use super::binding::batch::sandhog::worker::handler::JobParam as BatchJob;
 use super::binding::worker::exports::sandhog::worker::handler::Job;
+use super::engine::Core;
 use super::instance::{Exports, Instance};
 use super::limits::RunLimiter;
-use super::load::{Entry, Version};
+use super::load::Version;
 use super::outcome::Outcome;
+use super::profile::Entry;
 use super::store::RunState;
 use crate::capability::foresight::Foresight;
 use crate::capability::log::GuestLog;
@@ -114,12 +116,13 @@ impl Version {
         job: JobCall<'_>,
         context: &RunContext,
     ) -> RunReport {
-        let Entry::Worker(worker) = &self.entry else {
+        let code = self.code();
+        let Entry::Worker(worker) = &code.entry else {
             return RunReport::host_fault("it takes no single jobs");
         };
-        let _running = self.core.ticker.enter();
+        let _running = code.core.ticker.enter();
         let (begun, mut instantiate) = (Instant::now(), Duration::ZERO);
-        let mut instance = self.ready(kept, context, job.id);
+        let mut instance = self.ready(&code.core, kept, context, job.id);
         let Instance { store, exports, .. } = &mut instance;
         if self.tells {
             store.data_mut().view.let_tell(job.id, context.board.clone());
@@ -154,7 +157,13 @@ impl Version {
         let pending = if outcome == Outcome::Done { store.data_mut().view.finish() } else { None };
         let result = if outcome == Outcome::Done { store.data_mut().view.take_result() } else { None };
         let well = matches!(outcome, Outcome::Done | Outcome::Discarded(_));
-        RunReport { result, instantiate, ..self.close(instance, (outcome, pending), well, kept) }
+        let has_grown = store.data().limiter.has_grown();
+        let report =
+            RunReport { result, instantiate, ..self.close(instance, (outcome, pending), well, kept) };
+        if let Some(trial) = self.trial.as_ref().filter(|trial| trial.is_open()) {
+            trial.note(code.core.profile, begun.elapsed(), has_grown);
+        }
+        report
     }
 
     /// Runs many jobs, at least one, in one call and a sandbox of its own.
@@ -169,16 +178,17 @@ impl Version {
         jobs: &[JobCall<'_>],
         context: &RunContext,
     ) -> BatchReport {
-        let (Entry::Batch(worker), Some(first)) = (&self.entry, jobs.first()) else {
+        let code = self.code();
+        let (Entry::Batch(worker), Some(first)) = (&code.entry, jobs.first()) else {
             return BatchReport { run: RunReport::host_fault("it takes no batches"), answers: Vec::new() };
         };
-        let _running = self.core.ticker.enter();
+        let _running = code.core.ticker.enter();
         let named = match jobs.len() {
             1 => first.id.to_owned(),
             more => format!("{}+{}", first.id, more - 1),
         };
         let (begun, mut instantiate) = (Instant::now(), Duration::ZERO);
-        let mut instance = self.ready(kept, context, &named);
+        let mut instance = self.ready(&code.core, kept, context, &named);
         let Instance { store, exports, .. } = &mut instance;
         let params: Vec<BatchJob<'_>> = jobs.iter().map(batch_job).collect();
         let ended = timeout(context.timeout, async {
@@ -244,6 +254,7 @@ impl Version {
     /// A store for one run. Without a reach nothing outside can be reached.
     pub(super) fn store(
         &self,
+        core: &Core,
         reach: Option<(Link, &Plan)>,
         settings: &Arc<BTreeMap<String, String>>,
         job: &str,
@@ -251,7 +262,7 @@ impl Version {
         let view = self.view(reach, settings, job);
         let memory_bytes_max = self.scope.limits.memory_bytes;
         let limiter = RunLimiter::new(memory_bytes_max);
-        let mut store = Store::new(&self.core.engine, RunState { view, limiter, wasi: None });
+        let mut store = Store::new(&core.engine, RunState { view, limiter, wasi: None });
         store.limiter(|state| &mut state.limiter);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);

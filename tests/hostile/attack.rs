@@ -148,10 +148,10 @@ impl Attack {
         Self { is_repeated: false, ..self }
     }
 
-    fn manifest(&self) -> String {
+    fn manifest(&self, profile: &str) -> String {
         let Self { consume, limits, grants, effects, .. } = self;
         format!(
-            "kind = \"worker\"\neffects.mode = \"{effects}\"\n[[consume]]\nqueue = \"attack\"\nconcurrency = 1\n\
+            "kind = \"worker\"\neffects.mode = \"{effects}\"\nengine.profile = \"{profile}\"\n[[consume]]\nqueue = \"attack\"\nconcurrency = 1\n\
              max_attempts = 1\n{consume}\n[limits]\n{limits}\n[grants]\n{grants}\n"
         )
     }
@@ -215,6 +215,8 @@ kind = "worker"
 queue = "good"
 [grants]
 queue.push = ["receipts"]
+[engine]
+profile = "PROFILE"
 "#;
 
 /// The beginning of a reason.
@@ -241,20 +243,23 @@ struct Stage {
     redis: TestRedis,
 }
 
-/// Carries an attack out, and asserts what it comes to and that nothing else has happened.
+/// Carries an attack out, once in each engine, and asserts what it comes to and that nothing else has happened.
 pub(super) async fn run(pending: Pending, ends: Ends, attack: Attack) {
-    let mut stage = Stage::new(&attack).await;
-    let outcome = stage.attack(&attack, &ends).await;
-    stage.is_unharmed(&attack, &ends).await;
-    stage.end().await;
+    let mut outcome = String::new();
+    for profile in ["short", "compute"] {
+        let mut stage = Stage::new(&attack, profile).await;
+        outcome = stage.attack(&attack, &ends, profile).await;
+        stage.is_unharmed(&attack, &ends).await;
+        stage.end().await;
+    }
     pending.report(outcome);
 }
 
 impl Stage {
-    async fn new(attack: &Attack) -> Self {
+    async fn new(attack: &Attack, profile: &str) -> Self {
         let redis = TestRedis::start();
         let mut plain = redis.plain().await;
-        let plugins = Plugins::new().with("good", &good(), GOOD);
+        let plugins = Plugins::new().with("good", &good(), &GOOD.replace("PROFILE", profile));
         let mut settings = plugins.settings(&redis.url(), "h");
         settings.ceilings.instances = 1;
         (attack.ceilings)(&mut settings);
@@ -266,8 +271,8 @@ impl Stage {
         Self { host, plugins, plain, hosts, redis }
     }
 
-    async fn attack(&mut self, attack: &Attack, ends: &Ends) -> String {
-        self.plugins.put("attack", &attack.component, &attack.manifest());
+    async fn attack(&mut self, attack: &Attack, ends: &Ends, profile: &str) -> String {
+        self.plugins.put("attack", &attack.component, &attack.manifest(profile));
         let loaded = self.host.reload().await;
         if let Ends::Refused(expected) = ends {
             let problems = loaded.expect_err("must be refused").to_string();

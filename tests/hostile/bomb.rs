@@ -17,7 +17,7 @@ attacks! {
     thousands_of_core_instances: "1,000 instances", Refused("exceeds limit of 1000"), by_hand("", &instances(5000));
     thousands_of_nested_components: "nothing in reach", Refused("exports none of"), nested_components(5000);
     components_that_double_at_every_level: "64 instances", Refused("exceeds the configured maximum of 64"),
-        by_hand("", &doubling(20));
+        by_hand("", &doubling(18));
     one_huge_function: "`compile` of the host", Refused("needs more than"), bomb("", &format!("{} i32.const 0",
         "(i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (i32.const 1)))\n".repeat(200_000)));
     deep_nesting: "`compile` of the host", Refused("needs more than"), bomb(&loops(1000), "(call $bomb) i32.const 0");

@@ -9,8 +9,8 @@ use std::time::Duration;
 use sandhog::capability::grant::{Grants, Patterns};
 use sandhog::capability::plan::Plan;
 use sandhog::sandbox::{
-    CacheSettings, CompileLimits, Compiling, JobCall, Kind, Limits, PoolSettings, RunContext, RunReport,
-    Sandbox, Terms, Version,
+    CacheSettings, CompileLimits, Compiling, JobCall, Kind, Limits, PoolSettings, ProfileChoice, RunContext,
+    RunReport, Sandbox, Terms, Version,
 };
 use sandhog::storage::address::{Address, TlsFiles};
 use sandhog::storage::link::{Link, Tracking};
@@ -109,6 +109,7 @@ pub fn terms() -> Terms {
         limits: Limits::default(),
         config: Arc::default(),
         reuse: 1,
+        profile: ProfileChoice::default(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! From the text of a manifest to its meaning, collecting every problem on the way. Fields of later versions
-//! are known here and refused as such, so that none is ever ignored.
+//! From the text of a manifest to its meaning, collecting every problem on the way. What later versions may have is known
+//! here and refused as such, so that nothing is ever ignored.
 
 mod consume;
 
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use self::consume::queues;
-use super::{Canary, Consume, EffectsMode, Kind, Limits, Manifest};
+use super::{Canary, Consume, EffectsMode, Kind, Limits, Manifest, ProfileChoice};
 use crate::capability::grant::{Grants, Patterns};
 use crate::capability::plan::Isolation;
 use crate::config::document::Document;
@@ -15,10 +15,16 @@ use crate::config::problem::Problems;
 use crate::config::settings::Ceilings;
 use crate::config::table::Table;
 use crate::plugin::name::PluginName;
+use crate::sandbox::Profile;
 
 const KINDS: [(&str, Kind); 2] = [("worker", Kind::Worker), ("config-reader", Kind::ConfigReader)];
 const ISOLATIONS: [(&str, Isolation); 2] =
     [("read-committed", Isolation::ReadCommitted), ("serializable", Isolation::Serializable)];
+const PROFILES: [(&str, ProfileChoice); 3] = [
+    ("auto", ProfileChoice::Auto),
+    ("short", ProfileChoice::Fixed(Profile::Short)),
+    ("compute", ProfileChoice::Fixed(Profile::Compute)),
+];
 
 /// Most patterns in one list of grants: each is looked at for every call.
 const PATTERNS_MAX: usize = 1000;
@@ -52,7 +58,7 @@ pub(super) fn manifest(origin: &str, text: &str, ceilings: &Ceilings) -> Result<
     let limits = limits(root.table("limits"), reader, ceilings);
     let reuse = reuse(&mut root, reader);
     let canary = canary(&mut root, reader);
-    root.not_yet("engine", "leave it out: there is one profile");
+    let profile = profile(&mut root, reader);
     root.finish();
     let is_batch = |consume: &Consume| consume.batch.is_some();
     let kind = match kind.unwrap_or(Kind::Worker) {
@@ -68,6 +74,7 @@ pub(super) fn manifest(origin: &str, text: &str, ceilings: &Ceilings) -> Result<
         config,
         limits,
         reuse,
+        profile,
         read_timeout,
         publish,
         canary,
@@ -128,6 +135,17 @@ fn reuse(root: &mut Table<'_>, reader: bool) -> u32 {
     let reuse = table.integer("reuse", 1..=u64::from(u32::MAX), 1);
     table.finish();
     reuse.and_then(|reuse| u32::try_from(reuse).ok()).unwrap_or(1)
+}
+
+fn profile(root: &mut Table<'_>, reader: bool) -> ProfileChoice {
+    if reader {
+        root.misplaced("engine", "is for workers; a config reader runs too seldom to gain");
+        return ProfileChoice::default();
+    }
+    let mut table = root.table("engine");
+    let profile = table.choice("profile", &PROFILES).unwrap_or_default();
+    table.finish();
+    profile
 }
 
 fn effects(root: &mut Table<'_>, reader: bool) -> EffectsMode {

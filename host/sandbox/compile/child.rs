@@ -4,6 +4,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use wasmtime::{Engine, OutOfMemory};
 
 use crate::sandbox::engine;
+use crate::sandbox::profile::Profile;
 
 /// Address space beyond the memory allowed: the program itself, and what stacks and heaps of threads reserve
 /// without using it.
@@ -41,10 +42,11 @@ pub fn confine(memory_bytes: u64, processor_s: u64) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Compiles a component for the engine that hosts of this version have; the error is a code and the reason.
-pub fn compile(component: &[u8]) -> Result<Vec<u8>, (ExitCode, String)> {
+/// Compiles a component for the engine with this profile that hosts of this version have; the error is a code and the
+/// reason.
+pub fn compile(component: &[u8], profile: Profile) -> Result<Vec<u8>, (ExitCode, String)> {
     // Without the pool, which only running needs.
-    let engine = Engine::new(&engine::code_config());
+    let engine = Engine::new(&engine::code_config(profile));
     engine.and_then(|engine| engine.precompile_component(component)).map_err(|error| {
         let memory = error.is::<OutOfMemory>();
         (if memory { ExitCode::OUT_OF_MEMORY } else { ExitCode::REFUSED }, format!("{error:#}"))

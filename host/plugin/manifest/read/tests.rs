@@ -222,6 +222,7 @@ fn the_example_manifest_shows_the_defaults() {
     let default = parse("kind = \"worker\"\nconsume = [{ queue = \"thumbnails\" }]\n").unwrap();
     assert_eq!(shown.consume, default.consume);
     assert_eq!((shown.effects, shown.limits), (default.effects, default.limits));
+    assert_eq!((shown.reuse, shown.profile), (default.reuse, default.profile));
     assert_eq!(shown.read_timeout, default.read_timeout);
     assert!(text.contains("# timeout = \"10s\"") && default.read_timeout == Duration::from_secs(10));
 }
