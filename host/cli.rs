@@ -32,6 +32,7 @@ mod schedule;
 mod scripts;
 mod serve;
 mod sign;
+mod snapshot;
 mod table;
 mod test;
 mod text;
@@ -75,6 +76,7 @@ enum Command {
     Plugins(plugins::Args),
     Hosts(hosts::Args),
     Componentize(componentize::Args),
+    Snapshot(snapshot::Args),
     Keygen(keygen::Args),
     Sign(sign::Args),
     Bench(bench::Args),
@@ -123,6 +125,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Plugins(args) => wait_for(plugins::run(args, &context)),
         Command::Hosts(args) => wait_for(hosts::run(args, &context)),
         Command::Componentize(args) => componentize::run(&args, &context),
+        Command::Snapshot(args) => wait_for(snapshot::run(args, &context)),
         Command::Keygen(args) => keygen::run(&args, &context),
         Command::Sign(args) => sign::run(&args, &context),
         Command::Bench(args) => wait_for(bench::run(args, &context)),

@@ -12,6 +12,7 @@ pub mod outcome;
 pub mod profile;
 pub mod reading;
 pub mod run;
+pub mod snapshot;
 mod store;
 mod ticker;
 mod trial;
@@ -26,6 +27,7 @@ pub use outcome::Outcome;
 pub use profile::{Profile, ProfileChoice};
 pub use reading::ConfigReport;
 pub use run::{BatchReport, JobCall, RunContext, RunReport};
+pub use snapshot::SnapshotError;
 
 /// What the worker has to know of a run's effects.
 pub use crate::capability::acl::asks;

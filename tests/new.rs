@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use insta::assert_snapshot;
+use memchr::memmem;
 
 use crate::support::program::Program;
 use project::{KINDS, LANGUAGES, Project, templates};
@@ -134,6 +135,23 @@ async fn projects_build_and_do_what_they_say(language: &str) {
     for kind in KINDS {
         let project = Project::new(language, kind);
         project.make("build");
+        project.make("test");
+        project.serve_and_check().await;
+    }
+}
+
+/// What `WARM_UP` in `project.mk` does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_begins_from_a_snapshot_where_that_is_wanted() {
+    for language in ["go", "python"] {
+        let name = format!("my-warm-{language}");
+        let project = Project::named(&name, language, "worker");
+        let file = |place: &str| project.folder().join(place);
+        let settings = fs::read_to_string(file("project.mk")).unwrap();
+        fs::write(file("project.mk"), format!("{settings}WARM_UP := these words are from before\n")).unwrap();
+        project.make("build");
+        let component = fs::read(file(&format!("build/{name}.wasm"))).unwrap();
+        assert!(memmem::find(&component, b"these words").is_some(), "{name}: its memory knows of no job");
         project.make("test");
         project.serve_and_check().await;
     }

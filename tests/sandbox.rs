@@ -2,6 +2,7 @@
 
 mod config;
 mod profile;
+mod snapshot;
 mod wasi;
 
 use std::sync::Arc;

@@ -26,15 +26,6 @@ pub struct Loaded {
 /// Compiles and fits a component; blocks for as long as that takes (tens of milliseconds for a small one).
 pub fn load(source: Source, sandbox: &Sandbox) -> Result<Loaded, Problems> {
     let Source { name, manifest, component, component_origin, .. } = source;
-    let terms = Terms {
-        plugin: name.as_str().to_owned(),
-        kind: manifest.kind,
-        grants: Arc::new(manifest.grants.clone()),
-        limits: manifest.limits,
-        config: Arc::new(manifest.config.clone()),
-        reuse: manifest.reuse,
-        profile: manifest.profile,
-    };
     let refused = |error: LoadError| {
         let mut list: Vec<Problem> =
             error.problems.into_iter().map(|text| Problem::new(component_origin.clone(), text)).collect();
@@ -43,8 +34,21 @@ pub fn load(source: Source, sandbox: &Sandbox) -> Result<Loaded, Problems> {
         }
         Problems { list }
     };
-    let version = sandbox.load(terms, &component).map_err(refused)?;
+    let version = sandbox.load(terms(&name, &manifest), &component).map_err(refused)?;
     Ok(Loaded { name, manifest: Arc::new(manifest), version: Arc::new(version), user: None })
+}
+
+/// What the operator says about a component, as far as runs are concerned.
+pub fn terms(name: &PluginName, manifest: &Manifest) -> Terms {
+    Terms {
+        plugin: name.as_str().to_owned(),
+        kind: manifest.kind,
+        grants: Arc::new(manifest.grants.clone()),
+        limits: manifest.limits,
+        config: Arc::new(manifest.config.clone()),
+        reuse: manifest.reuse,
+        profile: manifest.profile,
+    }
 }
 
 /// The word for a kind.

@@ -66,10 +66,15 @@ impl Version {
         let reach = Some((context.link.clone(), &context.plan));
         let Some(mut instance) = kept.take().filter(|instance| instance.is_of(self)) else {
             let store = self.store(core, reach, &context.settings, job);
-            return Instance { store, exports: None, scope: self.scope.clone(), runs: 0, first_bytes: 0 };
+            return self.instance(store, None);
         };
         instance.store.data_mut().renew(self.view(reach, &context.settings, job));
         instance
+    }
+
+    /// An instance that has had no run.
+    pub(super) fn instance(&self, store: Store<RunState>, exports: Option<Exports>) -> Instance {
+        Instance { store, exports, scope: self.scope.clone(), runs: 0, first_bytes: 0 }
     }
 
     /// Keeps an instance for the next run, unless it has to go: after a run that did not end `well` its state is anybody's

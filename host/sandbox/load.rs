@@ -22,7 +22,7 @@ use crate::capability::voice::Voice;
 /// Largest component in bytes: compiling takes a multiple of it.
 pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
 /// How long a component may take to start.
-const START_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const START_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a component is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -282,7 +282,7 @@ fn problem(text: String) -> LoadError {
 }
 
 /// Says what the bytes are if they are not a component.
-fn check_bytes(bytes: &[u8]) -> Result<(), LoadError> {
+pub(super) fn check_bytes(bytes: &[u8]) -> Result<(), LoadError> {
     const MODULE: &[u8] = b"\0asm\x01\0\0\0";
     const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
     if bytes.is_empty() {

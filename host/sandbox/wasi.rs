@@ -54,6 +54,11 @@ impl Wasi {
         self.streams.iter().for_each(|stream| stream.lines().log = log.clone());
     }
 
+    /// Resources that the guest may have handles of.
+    pub(super) fn resources(&mut self) -> usize {
+        self.table.iter_mut().count()
+    }
+
     pub(super) fn view(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.ctx, table: &mut self.table }
     }

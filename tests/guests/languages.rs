@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::support::dump::text;
 use crate::support::example;
 use crate::support::host::{Plugins, count, stop, until};
+use crate::support::program::Program;
 use crate::support::redis::TestRedis;
 
 #[derive(Deserialize)]
@@ -141,8 +142,7 @@ impl Books {
 }
 
 /// Runs the table through a host.
-async fn books_of(language: &str, table: &Table) -> Books {
-    let (component, manifest) = orders(language);
+async fn books_of(language: &str, (component, manifest): (Vec<u8>, String), table: &Table) -> Books {
     // So that a job that wants to run again has its last attempt at once.
     let hasty = manifest.replace("max_attempts = 5", "max_attempts = 2").replace("\"1s\"", "\"1ms\"");
     assert_ne!(hasty, manifest, "{language}: the manifest is that of the Rust worker");
@@ -182,8 +182,12 @@ fn fill(expected: &mut Books, found: &Books) {
 }
 
 async fn check(language: &str) {
+    check_plugin(language, orders(language)).await;
+}
+
+async fn check_plugin(language: &str, plugin: (Vec<u8>, String)) {
     let table: Table = toml::from_str(include_str!("orders.toml")).unwrap();
-    let found = books_of(language, &table).await;
+    let found = books_of(language, plugin, &table).await;
     let mut expected = Books::expected(&table);
     fill(&mut expected, &found);
     for (payload, expected) in &expected.dead {
@@ -204,6 +208,19 @@ macro_rules! languages {
 }
 
 languages!(rust, python, js, ts, c, go);
+
+/// Its runtime has started before, and handled a job of no customer's.
+#[tokio::test]
+async fn go_from_a_snapshot() {
+    let (component, manifest) = orders("go");
+    let program = Program::alone();
+    program.file("orders.wasm", component);
+    program.file("orders.toml", &manifest);
+    let warm = r#"{"id": "warm", "customer": "nobody", "amount_cents": 1}"#;
+    program.json(&["snapshot", "orders.wasm", "-o", "warm.wasm", "--payload", warm]);
+    let snapshot = std::fs::read(program.folder().join("warm.wasm")).unwrap();
+    check_plugin("go, a snapshot", (snapshot, manifest)).await;
+}
 
 #[test]
 fn every_language_is_tested_and_has_the_same_manifest() {

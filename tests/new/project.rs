@@ -57,7 +57,12 @@ pub(super) struct Project {
 impl Project {
     /// Makes it anew; what its tools have cached is kept for the next run of the tests.
     pub(super) fn new(language: &str, kind: &str) -> Self {
-        let name = format!("my-{language}-{kind}");
+        Self::named(&format!("my-{language}-{kind}"), language, kind)
+    }
+
+    /// The same by another name.
+    pub(super) fn named(name: &str, language: &str, kind: &str) -> Self {
+        let name = name.to_owned();
         let folder = place("projects").join(&name);
         match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => panic!("{}: {error}", folder.display()),
@@ -67,6 +72,11 @@ impl Project {
         let output = command.current_dir(folder.parent().unwrap()).output().unwrap();
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         Self { name, kind: kind.to_owned(), folder }
+    }
+
+    /// Where its files are.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Runs `make`, as its README says.

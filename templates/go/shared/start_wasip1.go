@@ -1,0 +1,1 @@
+../../../guest-examples/go/orders/start_wasip1.go
