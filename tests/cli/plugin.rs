@@ -187,33 +187,19 @@ fn componentize_makes_what_check_accepts() {
 }
 
 #[test]
-fn snapshot_says_what_it_wrote_and_why_it_did_not() {
+fn snapshot_makes_what_check_accepts() {
     let program = Program::alone();
-    program.file("core.wasm", wat::parse_str("(module)").unwrap());
-    program.file("text.wasm", "some text");
     program.file("good.wasm", good());
     program.file("build/.good.wasm", good());
     // Its manifest lies beside it.
     program.file("reader.wasm", guest::reader("", "", "(i32.const 0)"));
     program.file("reader.toml", "kind = \"config-reader\"\n");
-    program.file("bad.wasm", good());
-    program.file("bad.toml", "kind = \"config-reader\"\n");
-    let traps = "(if (local.get $length) (then unreachable)) (i32.const 0)";
-    program.file("picky.wasm", guest::worker("", "", traps));
     program.filters().bind(|| {
         assert_snapshot!(program.session(&[
             &["snapshot", "good.wasm", "-o", "start.wasm"],
             &["snapshot", "good.wasm", "-o", "warm.wasm", "--payload", "1", "--payload", "2", "--set", "a=b"],
             &["snapshot", "build/.good.wasm", "-o", "build/good.wasm"],
             &["snapshot", "reader.wasm", "-o", "settings.wasm"],
-            &["snapshot", "reader.wasm", "-o", "out.wasm", "--payload", "1"],
-            &["snapshot", "bad.wasm", "-o", "out.wasm"],
-            &["snapshot", "picky.wasm", "-o", "out.wasm", "--payload", "1"],
-            &["snapshot", "core.wasm", "-o", "out.wasm"],
-            &["snapshot", "text.wasm", "-o", "out.wasm"],
-            &["snapshot", "missing.wasm", "-o", "out.wasm"],
-            &["snapshot", "good.wasm", "-o", "out.wasm", "--manifest", "missing.toml"],
-            &["snapshot", "good.wasm", "-o", "out.wasm", "--set", "a=b"],
         ]), @r#"
         $ sandhog snapshot good.wasm -o start.wasm
         --- stderr
@@ -234,54 +220,81 @@ fn snapshot_says_what_it_wrote_and_why_it_did_not() {
         --- stderr
         wrote `settings.wasm`, 960 B
         --- exit code 0
-
-        $ sandhog snapshot reader.wasm -o out.wasm --payload 1
-        --- stderr
-        sandhog: a config reader takes no payload
-        --- exit code 2
-
-        $ sandhog snapshot bad.wasm -o out.wasm
-        --- stderr
-        sandhog: `bad.wasm` is a worker (it exports `sandhog:worker/handler@0.1.0`), but the manifest says `kind = "config-reader"`
-        --- exit code 2
-
-        $ sandhog snapshot picky.wasm -o out.wasm --payload 1
-        --- stderr
-        sandhog: `picky.wasm` does not complete job 1: trapped: wasm `unreachable` instruction executed
-        --- exit code 2
-
-        $ sandhog snapshot core.wasm -o out.wasm
-        --- stderr
-        sandhog: `core.wasm` is a core module, not a component
-        hint: make a component of it: `sandhog componentize CORE.wasm -o COMPONENT.wasm`
-        --- exit code 2
-
-        $ sandhog snapshot text.wasm -o out.wasm
-        --- stderr
-        sandhog: `text.wasm` is a text file, not a WebAssembly component
-        --- exit code 2
-
-        $ sandhog snapshot missing.wasm -o out.wasm
-        --- stderr
-        sandhog: cannot read `missing.wasm`: No such file or directory (os error 2)
-        --- exit code 2
-
-        $ sandhog snapshot good.wasm -o out.wasm --manifest missing.toml
-        --- stderr
-        sandhog: missing.toml: cannot read the manifest: No such file or directory (os error 2)
-        --- exit code 2
-
-        $ sandhog snapshot good.wasm -o out.wasm --set a=b
-        --- stderr
-        sandhog: the following required arguments were not provided: --payload <BYTES>
-        hint: usage: `sandhog snapshot --output <FILE> --payload <BYTES> --set <KEY=VALUE> <COMPONENT>`
-        --- exit code 2
         "#);
     });
-    assert!(!program.folder().join("out.wasm").exists());
     program.file("start.toml", MANIFEST);
     program.file("warm.toml", MANIFEST);
-    for made in ["start.wasm", "warm.wasm"] {
+    program.file("settings.toml", "kind = \"config-reader\"\n");
+    for made in ["start.wasm", "warm.wasm", "settings.wasm"] {
         program.json(&["check", made]);
     }
+}
+
+#[test]
+fn snapshot_says_why_there_is_none() {
+    let program = Program::alone();
+    program.file("core.wasm", wat::parse_str("(module)").unwrap());
+    program.file("text.wasm", "some text");
+    program.file("good.wasm", good());
+    program.file("reader.wasm", guest::reader("", "", "(i32.const 0)"));
+    program.file("reader.toml", "kind = \"config-reader\"\n");
+    program.file("bad.wasm", good());
+    program.file("bad.toml", "kind = \"config-reader\"\n");
+    program.file(
+        "picky.wasm",
+        guest::worker("", "", "(if (local.get $length) (then unreachable)) (i32.const 0)"),
+    );
+    assert_snapshot!(program.session(&[
+        &["snapshot", "reader.wasm", "-o", "out.wasm", "--payload", "1"],
+        &["snapshot", "bad.wasm", "-o", "out.wasm"],
+        &["snapshot", "picky.wasm", "-o", "out.wasm", "--payload", "1"],
+        &["snapshot", "core.wasm", "-o", "out.wasm"],
+        &["snapshot", "text.wasm", "-o", "out.wasm"],
+        &["snapshot", "missing.wasm", "-o", "out.wasm"],
+        &["snapshot", "good.wasm", "-o", "out.wasm", "--manifest", "missing.toml"],
+        &["snapshot", "good.wasm", "-o", "out.wasm", "--set", "a=b"],
+    ]), @r#"
+    $ sandhog snapshot reader.wasm -o out.wasm --payload 1
+    --- stderr
+    sandhog: a config reader takes no payload
+    --- exit code 2
+
+    $ sandhog snapshot bad.wasm -o out.wasm
+    --- stderr
+    sandhog: `bad.wasm` is a worker (it exports `sandhog:worker/handler@0.1.0`), but the manifest says `kind = "config-reader"`
+    --- exit code 2
+
+    $ sandhog snapshot picky.wasm -o out.wasm --payload 1
+    --- stderr
+    sandhog: `picky.wasm` does not complete job 1: trapped: wasm `unreachable` instruction executed
+    --- exit code 2
+
+    $ sandhog snapshot core.wasm -o out.wasm
+    --- stderr
+    sandhog: `core.wasm` is a core module, not a component
+    hint: make a component of it: `sandhog componentize CORE.wasm -o COMPONENT.wasm`
+    --- exit code 2
+
+    $ sandhog snapshot text.wasm -o out.wasm
+    --- stderr
+    sandhog: `text.wasm` is a text file, not a WebAssembly component
+    --- exit code 2
+
+    $ sandhog snapshot missing.wasm -o out.wasm
+    --- stderr
+    sandhog: cannot read `missing.wasm`: No such file or directory (os error 2)
+    --- exit code 2
+
+    $ sandhog snapshot good.wasm -o out.wasm --manifest missing.toml
+    --- stderr
+    sandhog: missing.toml: cannot read the manifest: No such file or directory (os error 2)
+    --- exit code 2
+
+    $ sandhog snapshot good.wasm -o out.wasm --set a=b
+    --- stderr
+    sandhog: the following required arguments were not provided: --payload <BYTES>
+    hint: usage: `sandhog snapshot --output <FILE> --payload <BYTES> --set <KEY=VALUE> <COMPONENT>`
+    --- exit code 2
+    "#);
+    assert!(!program.folder().join("out.wasm").exists());
 }
