@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs every workload, and the other queue systems beside them, and writes benches/RESULTS.md.
 
-    benches/results.py [--runs 5] [--jobs 300000] [--deepest 10000000] [--soak 60s] [--to FILE] [--no-peers] [--quick]
+    benches/results.py [--runs 5] [--jobs 300000] [--deepest 10000000] [--soak 60s | --soaked FILE] [--to FILE] [--no-peers] [--quick]
 
 Needs a release build (`make bench` makes it), or another one in SANDHOG, and one of the dev profile in SANDHOG_DEV for the
 ratios that `--quick` compares with: those of SANDHOG now, four of them; it fails where one has halved twice. What was set
@@ -151,13 +151,15 @@ def everything(asked):
     head = ["of the most", "offered/s", "reached/s", "due to start, p50 ms", "p95", "p99", "p99.9"]
     text += "\n" + table(head, [load_row(row) for row in load["rates"]])
     text += f"\n![Curves over load]({PICTURE.name})\n"
-    latency = bench("--workload", "idle-latency")
+    # The run whose median is the median of all.
+    latencies = [bench("--workload", "idle-latency") for _ in range(runs)]
+    latency = sorted(latencies, key=lambda run: run["latency_ms"]["p50"])[runs // 2]
     scale = {
         "beside": bench("--workload", "neighbour", "--attack", "slow jobs", "--runs", runs),
         "boot": bench("--workload", "boot"),
         "idle": bench("--workload", "idle", "--queues", asked.plugins, "--plugins", asked.plugins),
         "growth": growth,
-        "soak": bench("--workload", "soak", "--time", asked.soak),
+        "soak": json.loads(asked.soaked.read_text()) if asked.soaked else bench("--workload", "soak", "--time", asked.soak),
     }
     shown, rates = peers(runs) if asked.peers else ("", {})
     load_p99_ms = next(row["latency_ms"]["p99"] for row in load["rates"] if row["part"] == 0.5)
@@ -180,6 +182,7 @@ if __name__ == "__main__":
     parser.add_argument("--deepest", type=int, default=10_000_000, help="jobs that wait, of `growth`")
     parser.add_argument("--plugins", type=int, default=1000, help="that idle")
     parser.add_argument("--soak", default="60s", help="how long `soak` is: the target is about 1h")
+    parser.add_argument("--soaked", type=pathlib.Path, help="what `bench --workload soak --json` has said before, instead")
     parser.add_argument("--to", type=pathlib.Path, default=RESULTS)
     parser.add_argument("--no-peers", dest="peers", action="store_false")
     parser.add_argument("--quick", action="store_true")
