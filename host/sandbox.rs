@@ -4,6 +4,7 @@
 mod binding;
 pub mod compile;
 pub mod engine;
+mod fuse;
 pub mod instance;
 pub mod limits;
 pub mod load;

@@ -4,6 +4,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use wasmtime::{Engine, OutOfMemory};
 
 use crate::sandbox::engine;
+use crate::sandbox::fuse;
 use crate::sandbox::profile::Profile;
 
 /// Address space beyond the memory allowed: the program itself, and what stacks and heaps of threads reserve
@@ -47,7 +48,12 @@ pub fn confine(memory_bytes: u64, processor_s: u64) -> std::io::Result<()> {
 pub fn compile(component: &[u8], profile: Profile) -> Result<Vec<u8>, (ExitCode, String)> {
     // Without the pool, which only running needs.
     let engine = Engine::new(&engine::code_config(profile));
-    engine.and_then(|engine| engine.precompile_component(component)).map_err(|error| {
+    let code = engine.and_then(|engine| {
+        // What cannot be joined after all is compiled as it is, and refused for its own reasons.
+        let fused = fuse::fuse(component).and_then(|fused| engine.precompile_component(&fused).ok());
+        fused.map_or_else(|| engine.precompile_component(component), Ok)
+    });
+    code.map_err(|error| {
         let memory = error.is::<OutOfMemory>();
         (if memory { ExitCode::OUT_OF_MEMORY } else { ExitCode::REFUSED }, format!("{error:#}"))
     })
