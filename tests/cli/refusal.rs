@@ -36,6 +36,8 @@ fn help_lists_the_commands() {
       hosts         Shows the hosts, what they serve, and how long their leases last; drains hosts
       componentize  Makes a component of a core module with embedded WIT, which is what most compilers
                     write
+      snapshot      Makes a component that begins where another one stands once it has started: its runs
+                    need not start it
       keygen        Makes a key to sign components with
       sign          Signs a component: writes `FILE.sig` beside it
       bench         Measures a host on this machine
