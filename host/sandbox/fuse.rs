@@ -6,6 +6,7 @@
 //! Only what is seen to be safe is done, and nothing where in doubt: no module that runs something as it starts is moved. What
 //! lies in a component is read in `level`; `join` says which instances become one, `merge` makes their module.
 
+mod each;
 mod join;
 mod level;
 mod merge;

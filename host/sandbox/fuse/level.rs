@@ -7,6 +7,8 @@ use wasmparser::{
     ExternalKind, Instance, Parser, Payload,
 };
 
+use super::each::Each;
+
 /// Most core instances of a level, and most of these that one of them imports from: interpreters have some 70, and 10.
 const INSTANCES_MAX: usize = 1_000;
 /// Most names that an item is handed on by.
@@ -27,7 +29,6 @@ pub(super) enum Section<'a> {
 }
 
 /// Where a core item comes from.
-#[derive(Clone, Copy)]
 pub(super) enum Origin<'a> {
     /// An export of a core instance.
     Export(u32, &'a str),
@@ -51,11 +52,8 @@ pub(super) struct Level<'a> {
     pub(super) instances: Vec<Made<'a>>,
     /// How many core instances there were whenever components within this one were instantiated.
     pub(super) interludes: Vec<usize>,
-    functions: Vec<Origin<'a>>,
-    tables: Vec<Origin<'a>>,
-    memories: Vec<Origin<'a>>,
-    globals: Vec<Origin<'a>>,
-    tags: Vec<Origin<'a>>,
+    /// Core items.
+    origins: Each<Vec<Origin<'a>>>,
 }
 
 impl<'a> Level<'a> {
@@ -103,7 +101,7 @@ impl<'a> Level<'a> {
                 let aliases: Vec<_> = reader.clone().into_iter().collect::<Result<_, _>>().ok()?;
                 for alias in &aliases {
                     if let ComponentAlias::CoreInstanceExport { kind, instance_index, name } = *alias {
-                        self.space(kind).push(Origin::Export(instance_index, name));
+                        self.origins.of_mut(kind).push(Origin::Export(instance_index, name));
                     }
                 }
                 Section::Aliases(aliases)
@@ -111,7 +109,7 @@ impl<'a> Level<'a> {
             Payload::ComponentCanonicalSection(reader) => {
                 for function in reader.clone() {
                     if !matches!(function.ok()?, CanonicalFunction::Lift { .. }) {
-                        self.functions.push(Origin::Own);
+                        self.origins.of_mut(ExternalKind::Func).push(Origin::Own);
                     }
                 }
                 Section::Other(id, bytes)
@@ -126,27 +124,6 @@ impl<'a> Level<'a> {
         Some(())
     }
 
-    fn space(&mut self, kind: ExternalKind) -> &mut Vec<Origin<'a>> {
-        match kind {
-            ExternalKind::Func | ExternalKind::FuncExact => &mut self.functions,
-            ExternalKind::Table => &mut self.tables,
-            ExternalKind::Memory => &mut self.memories,
-            ExternalKind::Global => &mut self.globals,
-            ExternalKind::Tag => &mut self.tags,
-        }
-    }
-
-    fn origin(&self, kind: ExternalKind, index: u32) -> Option<Origin<'a>> {
-        let space = match kind {
-            ExternalKind::Func | ExternalKind::FuncExact => &self.functions,
-            ExternalKind::Table => &self.tables,
-            ExternalKind::Memory => &self.memories,
-            ExternalKind::Global => &self.globals,
-            ExternalKind::Tag => &self.tags,
-        };
-        space.get(index as usize).copied()
-    }
-
     /// The instance of a module that really exports what `instance` exports by this name, and by what name; none if no
     /// module does.
     pub(super) fn source(&self, instance: u32, name: &'a str) -> Option<(u32, &'a str)> {
@@ -156,8 +133,8 @@ impl<'a> Level<'a> {
                 Made::Of(..) => return Some((instance, name)),
                 Made::Items(items) => {
                     let (kind, index) = items.get(name)?;
-                    match self.origin(*kind, *index)? {
-                        Origin::Export(from, by) => (instance, name) = (from, by),
+                    match self.origins.of(*kind).get(*index as usize)? {
+                        Origin::Export(from, by) => (instance, name) = (*from, *by),
                         Origin::Own => return None,
                     }
                 }

@@ -49,7 +49,7 @@ pub(super) fn merge(level: &Level<'_>, members: &[Member<'_, '_>]) -> Option<(Pa
             }
         }
     }
-    let imported_globals = space.globals();
+    let imported_globals = space.count(ExternalKind::Global);
     let mut all: Vec<Indices> = Vec::new();
     for member in members {
         let mut indices = space.begin(member.module)?;

@@ -6,16 +6,13 @@ use wasm_encoder::reencode::{self, Error, Reencode};
 use wasm_encoder::{ConstExpr, Encode as _, GlobalSection, Instruction};
 use wasmparser::ExternalKind;
 
+use super::each::Each;
 use super::module::Module;
 
 /// How many items there are of each kind.
 #[derive(Default)]
 pub(super) struct Space {
-    functions: u32,
-    tables: u32,
-    memories: u32,
-    globals: u32,
-    tags: u32,
+    items: Each<u32>,
     types: u32,
     elements: u32,
     data: u32,
@@ -24,11 +21,7 @@ pub(super) struct Space {
 /// The numbers of one module's items.
 #[derive(Default)]
 pub(super) struct Indices {
-    functions: Vec<u32>,
-    tables: Vec<u32>,
-    memories: Vec<u32>,
-    globals: Vec<u32>,
-    tags: Vec<u32>,
+    items: Each<Vec<u32>>,
     /// Of the first type, segment of elements and of data.
     types: u32,
     elements: u32,
@@ -36,19 +29,14 @@ pub(super) struct Indices {
 }
 
 impl Space {
-    pub(super) fn globals(&self) -> u32 {
-        self.globals
+    /// How many items of a kind there are.
+    pub(super) fn count(&self, kind: ExternalKind) -> u32 {
+        *self.items.of(kind)
     }
 
     /// The number of the next item of a kind.
     pub(super) fn next(&mut self, kind: ExternalKind) -> u32 {
-        let count = match kind {
-            ExternalKind::Func | ExternalKind::FuncExact => &mut self.functions,
-            ExternalKind::Table => &mut self.tables,
-            ExternalKind::Memory => &mut self.memories,
-            ExternalKind::Global => &mut self.globals,
-            ExternalKind::Tag => &mut self.tags,
-        };
+        let count = self.items.of_mut(kind);
         *count += 1;
         *count - 1
     }
@@ -84,25 +72,12 @@ impl Space {
 impl Indices {
     /// The next item of a kind has this number.
     pub(super) fn push(&mut self, kind: ExternalKind, index: u32) {
-        match kind {
-            ExternalKind::Func | ExternalKind::FuncExact => self.functions.push(index),
-            ExternalKind::Table => self.tables.push(index),
-            ExternalKind::Memory => self.memories.push(index),
-            ExternalKind::Global => self.globals.push(index),
-            ExternalKind::Tag => self.tags.push(index),
-        }
+        self.items.of_mut(kind).push(index);
     }
 
     /// The number of an item.
     pub(super) fn of(&self, kind: ExternalKind, index: u32) -> Option<u32> {
-        let numbers = match kind {
-            ExternalKind::Func | ExternalKind::FuncExact => &self.functions,
-            ExternalKind::Table => &self.tables,
-            ExternalKind::Memory => &self.memories,
-            ExternalKind::Global => &self.globals,
-            ExternalKind::Tag => &self.tags,
-        };
-        numbers.get(index as usize).copied()
+        self.items.of(kind).get(index as usize).copied()
     }
 }
 
