@@ -69,19 +69,23 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
             _ => failure,
         }
     })?;
-    if args.output == Path::new("-") {
+    hand_over(&component, &args.output, context)
+}
+
+/// Writes a component to a file, and says so; `-` is standard output.
+pub(crate) fn hand_over(component: &[u8], output: &Path, context: &Context) -> Outcome {
+    if output == Path::new("-") {
         if std::io::stdout().is_terminal() {
             return Err(Failure::refused("will not write a component to a terminal"));
         }
-        return Ok(output::bytes(&component)?);
+        return Ok(output::bytes(component)?);
     }
-    write_whole(&args.output, &component)
-        .with_context(|| format!("cannot write `{}`", args.output.display()))?;
+    write_whole(output, component).with_context(|| format!("cannot write `{}`", output.display()))?;
     if context.out.is_json() {
-        let document = json!({ "output": args.output.to_string_lossy(), "bytes": component.len() });
+        let document = json!({ "output": output.to_string_lossy(), "bytes": component.len() });
         return Ok(context.out.document(&document)?);
     }
-    context.note(&format!("wrote `{}`, {}", args.output.display(), text::size(component.len() as u64)));
+    context.note(&format!("wrote `{}`, {}", output.display(), text::size(component.len() as u64)));
     Ok(())
 }
 

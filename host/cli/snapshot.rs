@@ -12,13 +12,12 @@ use sandhog::plugin::scan::Pair;
 use sandhog::sandbox::snapshot::WarmUp;
 use sandhog::sandbox::{JobCall, RunContext, SnapshotError};
 use sandhog::storage::link::Link;
-use serde_json::json;
 
-use crate::cli::componentize::write_whole;
+use crate::cli::componentize::hand_over;
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::private_redis::{PrivateRedis, Reach};
-use crate::cli::{argument, check, invoke, text};
+use crate::cli::{argument, check, invoke};
 
 /// What a component without a manifest may do: nothing.
 const MANIFEST: &str = "kind = \"worker\"\n[[consume]]\nqueue = \"snapshot\"\n";
@@ -31,13 +30,13 @@ Examples:
 /// Makes a component that begins where another one stands once it has started: its runs need not start it.
 ///
 /// With `--payload` it handles that first, so that what a language does at first use is done as well. Whatever it has in its
-/// memory then, random numbers and the time among it, is what every run begins with; what the job would change is dropped.
+/// memory then, random numbers and the time among it, is what every run begins with; what the job would change is dropped. It has a private Redis; with `--redis` it reads that server.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The component.
     component: PathBuf,
-    /// Where to write the new one.
+    /// Where to write the new one; `-` is standard output.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// The manifest, if it does not lie beside the component; without any it is a worker that may do nothing.
@@ -53,33 +52,30 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    if context.global.redis.is_some() && !args.set.is_empty() {
+        return Err(Failure::refused("`--set` is for the private Redis: nothing is set on one of yours"));
+    }
     let settings = context.settings()?;
     let (name, manifest) = about(&args, &settings)?;
     let bytes = std::fs::read(&args.component)
         .with_context(|| format!("cannot read `{}`", args.component.display()))
         .refuse()?;
     let sandbox = check::sandbox(&settings)?;
-    let redis = PrivateRedis::start(Reach::Socket).await?;
-    let run = RunContext {
-        link: connect(&args, context, &redis).await?,
+    let jobs: Vec<JobCall<'_>> = args.payload.iter().map(|payload| job(payload, &manifest)).collect();
+    // A component that is only started reaches nothing.
+    let (link, _redis) = if jobs.is_empty() { (None, None) } else { connect(&args, context).await? };
+    let run = link.map(|link| RunContext {
+        link,
         settings: Arc::default(),
         timeout: manifest.consume.first().map_or(manifest.read_timeout, |consume| consume.timeout),
         plan: invoke::plan(&manifest),
         foresight: None,
         board: None,
-    };
-    let jobs: Vec<JobCall<'_>> = args.payload.iter().map(|payload| job(payload, &manifest)).collect();
-    let warm_up = WarmUp { jobs: &jobs, context: &run };
+    });
+    let warm_up = run.as_ref().map(|context| WarmUp { jobs: &jobs, context });
     let snapshot = sandbox.snapshot(terms(&name, &manifest), &bytes, warm_up).await;
     let snapshot = snapshot.map_err(|error| refusal(&args.component, &error))?;
-    write_whole(&args.output, &snapshot)
-        .with_context(|| format!("cannot write `{}`", args.output.display()))?;
-    if context.out.is_json() {
-        let document = json!({ "output": args.output.to_string_lossy(), "bytes": snapshot.len() });
-        return Ok(context.out.document(&document)?);
-    }
-    context.note(&format!("wrote `{}`, {}", args.output.display(), text::size(snapshot.len() as u64)));
-    Ok(())
+    hand_over(&snapshot, &args.output, context)
 }
 
 /// The terms that the component runs under: its manifest's, if it has one.
@@ -100,15 +96,18 @@ fn about(args: &Args, settings: &Settings) -> Outcome<(PluginName, Manifest)> {
     Ok((pair.name, manifest))
 }
 
-/// A Redis with what the jobs find.
-async fn connect(args: &Args, context: &Context, redis: &PrivateRedis) -> Outcome<Link> {
-    let redis_url = Some(redis.url());
-    let link =
-        context::connect(&context.settings_with(Overrides { redis_url, ..Overrides::default() })?).await?;
+/// What the jobs find: a private Redis with the keys given, or the one that was named.
+async fn connect(args: &Args, context: &Context) -> Outcome<(Option<Link>, Option<PrivateRedis>)> {
+    if context.global.redis.is_some() {
+        return Ok((Some(context::connect(&context.settings()?).await?), None));
+    }
+    let redis = PrivateRedis::start(Reach::Socket).await?;
+    let flags = Overrides { redis_url: Some(redis.url()), ..Overrides::default() };
+    let link = context::connect(&context.settings_with(flags)?).await?;
     for (key, value) in &args.set {
         link.query::<()>(redis::cmd("SET").arg(key).arg(value)).await?;
     }
-    Ok(link)
+    Ok((Some(link), Some(redis)))
 }
 
 fn job<'a>(payload: &'a str, manifest: &'a Manifest) -> JobCall<'a> {

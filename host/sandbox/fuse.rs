@@ -53,10 +53,10 @@ fn within(component: &[u8], depth: usize) -> Option<Vec<u8>> {
                 raw(&mut encoder, ComponentSectionId::Component, inner.as_deref().unwrap_or(bytes));
             }
             Section::Instances(instances) => {
-                encoder.section(&instances_of(instances, joined.as_ref())?);
+                encoder.section(&instances_of(instances, joined.as_ref()));
             }
             Section::Aliases(aliases) => {
-                encoder.section(&aliases_of(aliases, joined.as_ref())?);
+                encoder.section(&aliases_of(aliases, joined.as_ref()));
             }
             Section::Other(id, data) => {
                 encoder.section(&RawSection { id: *id, data });
@@ -71,7 +71,7 @@ fn raw(encoder: &mut Component, id: ComponentSectionId, data: &[u8]) {
 }
 
 /// Instances keep their places: the first of those that were joined is all of them, the others are next to nothing.
-fn instances_of(instances: &[(u32, Instance<'_>)], joined: Option<&join::Joined>) -> Option<InstanceSection> {
+fn instances_of(instances: &[(u32, Instance<'_>)], joined: Option<&join::Joined>) -> InstanceSection {
     let mut section = InstanceSection::new();
     for (index, instance) in instances {
         let became = joined.and_then(|joined| joined.instance(*index));
@@ -94,33 +94,29 @@ fn instances_of(instances: &[(u32, Instance<'_>)], joined: Option<&join::Joined>
             }
         }
     }
-    Some(section)
+    section
 }
 
 /// What was exported by one that was joined is exported by all.
-fn aliases_of(
-    aliases: &[ComponentAlias<'_>],
-    joined: Option<&join::Joined>,
-) -> Option<ComponentAliasSection> {
+fn aliases_of(aliases: &[ComponentAlias<'_>], joined: Option<&join::Joined>) -> ComponentAliasSection {
     let mut section = ComponentAliasSection::new();
     for alias in aliases {
         match *alias {
-            ComponentAlias::CoreInstanceExport { kind, instance_index, name }
-                if joined.is_some_and(|joined| joined.instance(instance_index).is_some()) =>
-            {
-                let name = join::exported(instance_index, name);
-                section.alias(Alias::CoreInstanceExport {
-                    instance: joined?.first,
-                    kind: kind.into(),
-                    name: &name,
-                });
-            }
             ComponentAlias::CoreInstanceExport { kind, instance_index, name } => {
-                section.alias(Alias::CoreInstanceExport {
-                    instance: instance_index,
-                    kind: kind.into(),
-                    name,
-                });
+                let kind = kind.into();
+                match joined.filter(|joined| joined.instance(instance_index).is_some()) {
+                    Some(joined) => {
+                        let name = join::exported(instance_index, name);
+                        section.alias(Alias::CoreInstanceExport {
+                            instance: joined.first,
+                            kind,
+                            name: &name,
+                        });
+                    }
+                    None => {
+                        section.alias(Alias::CoreInstanceExport { instance: instance_index, kind, name });
+                    }
+                }
             }
             ComponentAlias::InstanceExport { kind, instance_index, name } => {
                 section.alias(Alias::InstanceExport { instance: instance_index, kind: kind.into(), name });
@@ -130,7 +126,7 @@ fn aliases_of(
             }
         }
     }
-    Some(section)
+    section
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ impl Sandbox {
         &self,
         terms: Terms,
         bytes: &[u8],
-        warm_up: WarmUp<'_>,
+        warm_up: Option<WarmUp<'_>>,
     ) -> Result<Vec<u8>, SnapshotError> {
         check_bytes(bytes)?;
         let terms = Terms { reuse: u32::MAX, profile: ProfileChoice::Fixed(Profile::Compute), ..terms };
@@ -94,19 +94,19 @@ impl Version {
     /// An instance that has started and handled the jobs. `forgets`: handles it had before them are not its any more.
     async fn ready_for_all(
         &self,
-        warm_up: WarmUp<'_>,
+        warm_up: Option<WarmUp<'_>>,
         forgets: bool,
     ) -> Result<(Instance, Started), SnapshotError> {
         let (mut instance, started) = self.begin().await?;
         let forgotten = if forgets { resources(&mut instance) } else { 0 };
         let mut kept = Some(instance);
-        for (nth, job) in warm_up.jobs.iter().enumerate() {
+        let jobs = warm_up.iter().flat_map(|warm_up| warm_up.jobs.iter().map(|job| (job, warm_up.context)));
+        for (nth, (job, context)) in jobs.enumerate() {
             let outcome = match &self.code().entry {
                 Entry::Batch(_) => {
-                    let jobs = std::slice::from_ref(job);
-                    self.run_batch_in(&mut kept, jobs, warm_up.context).await.of_one().outcome
+                    self.run_batch_in(&mut kept, std::slice::from_ref(job), context).await.of_one().outcome
                 }
-                _ => self.run_job_in(&mut kept, *job, warm_up.context).await.outcome,
+                _ => self.run_job_in(&mut kept, *job, context).await.outcome,
             };
             if outcome != Outcome::Done {
                 return Err(SnapshotError::Run {

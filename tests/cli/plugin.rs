@@ -253,6 +253,8 @@ fn snapshot_says_why_there_is_none() {
         &["snapshot", "missing.wasm", "-o", "out.wasm"],
         &["snapshot", "good.wasm", "-o", "out.wasm", "--manifest", "missing.toml"],
         &["snapshot", "good.wasm", "-o", "out.wasm", "--set", "a=b"],
+        &["snapshot", "good.wasm", "-o", "out.wasm", "--payload", "1", "--set", "a=b", "--redis", "unix:///none"],
+        &["snapshot", "good.wasm", "-o", "out.wasm", "--payload", "1", "--redis", "unix:///none/redis.sock"],
     ]), @r#"
     $ sandhog snapshot reader.wasm -o out.wasm --payload 1
     --- stderr
@@ -294,6 +296,17 @@ fn snapshot_says_why_there_is_none() {
     --- stderr
     sandhog: the following required arguments were not provided: --payload <BYTES>
     hint: usage: `sandhog snapshot --output <FILE> --payload <BYTES> --set <KEY=VALUE> <COMPONENT>`
+    --- exit code 2
+
+    $ sandhog snapshot good.wasm -o out.wasm --payload 1 --set a=b --redis unix:///none
+    --- stderr
+    sandhog: `--set` is for the private Redis: nothing is set on one of yours
+    --- exit code 2
+
+    $ sandhog snapshot good.wasm -o out.wasm --payload 1 --redis unix:///none/redis.sock
+    --- stderr
+    sandhog: cannot reach Redis at `unix:///none/redis.sock?db=0`: No such file or directory (os error 2)
+    hint: start a Redis there, or name another one with `--redis URL` or `SANDHOG_REDIS_URL`
     --- exit code 2
     "#);
     assert!(!program.folder().join("out.wasm").exists());

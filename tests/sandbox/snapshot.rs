@@ -22,7 +22,7 @@ fn counter() -> Vec<u8> {
 async fn snapshot(component: &[u8], payloads: &[&[u8]]) -> Result<Vec<u8>, SnapshotError> {
     let jobs: Vec<_> = payloads.iter().map(|payload| job(payload)).collect();
     let context = context(no_redis());
-    sandbox().snapshot(terms(), component, WarmUp { jobs: &jobs, context: &context }).await
+    sandbox().snapshot(terms(), component, Some(WarmUp { jobs: &jobs, context: &context })).await
 }
 
 /// Whether starts and jobs together are at least so many in a fresh run, and no more.
