@@ -18,6 +18,7 @@ pub mod overlay;
 pub mod plan;
 pub mod queue;
 pub mod refusal;
+mod stall;
 pub mod status;
 pub mod takings;
 pub mod view;

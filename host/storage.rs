@@ -4,6 +4,7 @@
 pub mod address;
 pub mod fault;
 pub mod link;
+pub mod primary;
 pub mod script;
 pub mod server;
 mod together;

@@ -201,9 +201,8 @@ async fn the_printed_line_gives_what_the_plugin_may_and_nothing_else() {
 async fn what_a_bug_lets_through_redis_refuses() {
     let redis = TestRedis::start();
     let rules = acl::rules(&grants(), true, 0);
-    let deadline = Duration::from_secs(5);
     let name = "sandhog:test".to_owned();
-    let user = PluginUser::make(&redis.link(), &redis.address(), deadline, name, rules).await.unwrap();
+    let user = PluginUser::make(&redis.link(), name, rules).await.unwrap();
     for plan in [Plan::Immediate, atomic(Isolation::ReadCommitted)] {
         // As a mistake in the host would have it: everything is granted.
         let mut view = planned(user.link().clone(), (*all_grants()).clone(), &plan);
@@ -239,8 +238,8 @@ async fn refused_calls_are_counted_and_heard_of_as_denied() {
     use sandhog::sandbox::{Outcome, Terms};
     let redis = TestRedis::start();
     let rules = acl::rules(&grants(), false, 0);
-    let (name, deadline) = ("sandhog:test".to_owned(), Duration::from_secs(5));
-    let user = PluginUser::make(&redis.link(), &redis.address(), deadline, name, rules).await.unwrap();
+    let name = "sandhog:test".to_owned();
+    let user = PluginUser::make(&redis.link(), name, rules).await.unwrap();
     // A guest that reads `secret` and ends well if it is told of `denied`.
     let component = worker(
         "(import \"sandhog:worker/kv@0.1.0\" \"get\" (func $get (param i32 i32 i32)))",

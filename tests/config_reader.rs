@@ -18,6 +18,7 @@ use sandhog::plugin::name::PluginName;
 use sandhog::plugin::reader::ConfigReader;
 use sandhog::plugin::snapshot::{ReaderStatus, SettingsView, Snapshots};
 use sandhog::sandbox::{Kind, Terms};
+use sandhog::storage::primary::Primary;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -62,9 +63,9 @@ impl Running {
         let snapshots = Arc::new(Snapshots::default());
         let view = snapshots.view(&BTreeMap::new(), &["site".to_owned()]);
         let status = snapshots.watch(&name);
-        let deadline = Duration::from_secs(5);
+        let primary = Primary::at(&redis.address(), Duration::from_secs(5));
         let loaded = Loaded { name: name.clone(), manifest: Arc::new(manifest), version, user: None };
-        let reader = ConfigReader::new(&loaded, &redis.address(), deadline, snapshots.clone());
+        let reader = ConfigReader::new(&loaded, &primary, snapshots.clone());
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(reader.unwrap().run(stopped));
         let mut running = Self { redis, plain, name, snapshots, view, status, stop, task };

@@ -14,6 +14,8 @@ mod anomaly;
 mod docs;
 // Effects that take place with their job's completion.
 mod effects;
+// Which server a host is at; what becomes of jobs while Redis does not serve.
+mod failover;
 // Hosts, connections and Redis itself killed under load.
 mod faults;
 // Hostile guests and producers, one test per attack, each through a whole host.

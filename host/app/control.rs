@@ -26,6 +26,7 @@ use crate::job::report::PluginReport;
 use crate::job::store::{DeadLimits, StoreError};
 use crate::plugin::watch::FolderWatch;
 use crate::storage::link::{Link, Tracking};
+use crate::storage::primary::Primary;
 use crate::storage::server;
 use crate::storage::wake::Wake;
 use crate::worker::executor::{Executor, ExecutorHandle};
@@ -97,10 +98,9 @@ impl Parts {
         phase: watch::Receiver<Phase>,
     ) -> Result<Self, StartError> {
         let settings = options.settings.clone();
-        let address = &settings.redis.address;
-        let deadline = settings.redis.timeout;
+        let primary = Primary::at(&settings.redis.address, settings.redis.timeout);
         let wake = Arc::new(Wake::default());
-        let claims = Link::new(address, "claims", deadline, Tracking::Keys(wake.clone()))?;
+        let claims = primary.link("claims", Tracking::Keys(wake.clone()))?;
         let info = server::examine(&claims).await?.map_err(StartError::Server)?;
         let about = format!("{} {}", info.kind, info.version);
         tracing::info!(redis = claims.address(), server = about, "connected");
@@ -108,7 +108,7 @@ impl Parts {
 
         let seat = Seat::take(&settings.host.state_dir, &settings.host.name);
         seat.warning.iter().for_each(|warning| tracing::warn!("{warning}"));
-        let leases = Leases::new(Link::new(address, "lease", deadline, Tracking::Off)?);
+        let leases = Leases::new(primary.link("lease", Tracking::Off)?);
         let about = HostInfo {
             queues: Vec::new(),
             plugins: Vec::new(),
@@ -131,7 +131,7 @@ impl Parts {
         };
         // Before it is read: a change in between is a change.
         let folder = FolderWatch::start(&settings.plugins_dir, &settings.plugins)?;
-        let users = Users::new(&settings, seat.number)?;
+        let users = Users::new(&primary, &settings, seat.number)?;
         let mut served = Served::load(options, feeders, guests, users.clone()).await?;
         // Whoever takes back the jobs of a host looks where it told: before its first claim, so with its first word.
         membership.will_serve(served.queue_names(), served.view());
@@ -166,6 +166,7 @@ impl Parts {
             tracing::warn!(%error, "jobs of this host's former life come back when its lease ends");
         }
         roles.spawn(reaper.run(self.stop.subscribe()));
+        roles.spawn(self.claims.primary().clone().watch(self.stop.subscribe()));
         roles.spawn(self.scheduler().run(self.stop.subscribe()));
         let (link, wake, held) = (self.claims.clone(), self.wake.clone(), self.held.clone());
         roles.spawn(holds::run(link, wake, held, self.stop.subscribe()));

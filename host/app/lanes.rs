@@ -73,10 +73,10 @@ impl Lanes {
         executor: ExecutorHandle,
         observer: Option<Observer>,
     ) -> Result<Self, AddressError> {
-        let redis = &settings.redis;
+        let primary = feeders.link.primary();
         Ok(Self {
-            guests: Link::new(&redis.address, "guests", redis.timeout, Tracking::Off)?,
-            commits: Link::new(&redis.address, "commits", redis.timeout, Tracking::Off)?,
+            guests: primary.link("guests", Tracking::Off)?,
+            commits: primary.link("commits", Tracking::Off)?,
             contention: Arc::default(),
             sandboxes: Arc::new(Sandboxes::new(usize::try_from(settings.ceilings.instances).unwrap_or(1))),
             precedence: Arc::default(),

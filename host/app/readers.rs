@@ -9,15 +9,14 @@ use async_task::Task;
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
-use crate::config::settings::Settings;
 use crate::plugin::load::Loaded;
 use crate::plugin::name::PluginName;
 use crate::plugin::reader::ConfigReader;
 use crate::plugin::snapshot::Snapshots;
 use crate::sandbox::Plan;
 use crate::sandbox::run::RunContext;
-use crate::storage::address::Address;
-use crate::storage::link::{Link, Tracking};
+use crate::storage::link::Tracking;
+use crate::storage::primary::Primary;
 use crate::worker::executor::ExecutorHandle;
 
 /// Longest wait at start for the first answers, so that workers begin with settings; a reader that takes longer
@@ -27,16 +26,14 @@ const FIRST_ANSWER_MAX: Duration = Duration::from_secs(5);
 /// The config readers of a host.
 pub(super) struct Readers {
     snapshots: Arc<Snapshots>,
-    address: Address,
-    deadline: Duration,
+    primary: Primary,
     executor: ExecutorHandle,
     open: HashMap<PluginName, Open>,
 }
 
 /// How a new version of a config reader is tried.
 pub(super) struct Trial {
-    address: Address,
-    deadline: Duration,
+    primary: Primary,
 }
 
 struct Open {
@@ -45,14 +42,8 @@ struct Open {
 }
 
 impl Readers {
-    pub(super) fn new(settings: &Settings, executor: ExecutorHandle) -> Self {
-        Self {
-            snapshots: Arc::new(Snapshots::default()),
-            address: settings.redis.address.clone(),
-            deadline: settings.redis.timeout,
-            executor,
-            open: HashMap::new(),
-        }
+    pub(super) fn new(primary: Primary, executor: ExecutorHandle) -> Self {
+        Self { snapshots: Arc::new(Snapshots::default()), primary, executor, open: HashMap::new() }
     }
 
     /// What readers answered.
@@ -65,7 +56,7 @@ impl Readers {
     pub(super) fn open(&mut self, loaded: &Loaded) {
         let name = loaded.name.clone();
         let snapshots = self.snapshots.clone();
-        let reader = match ConfigReader::new(loaded, &self.address, self.deadline, snapshots) {
+        let reader = match ConfigReader::new(loaded, &self.primary, snapshots) {
             Ok(reader) => reader,
             Err(error) => {
                 tracing::error!(plugin = name.as_str(), %error, "the config reader cannot connect");
@@ -86,7 +77,7 @@ impl Readers {
 
     /// How a new version is tried before it takes the place of one that works.
     pub(super) fn trial(&self) -> Trial {
-        Trial { address: self.address.clone(), deadline: self.deadline }
+        Trial { primary: self.primary.clone() }
     }
 
     /// Ends a reader and forgets its settings.
@@ -136,8 +127,7 @@ impl Trial {
     pub(super) async fn run(&self, loaded: &Loaded, executor: &ExecutorHandle) -> Result<(), String> {
         let link = match &loaded.user {
             Some(user) => user.link().clone(),
-            None => Link::new(&self.address, "config", self.deadline, Tracking::Off)
-                .map_err(|error| error.to_string())?,
+            None => self.primary.link("config", Tracking::Off).map_err(|error| error.to_string())?,
         };
         let (version, timeout) = (loaded.version.clone(), loaded.manifest.read_timeout);
         let context = RunContext {

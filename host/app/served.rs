@@ -30,6 +30,7 @@ use crate::plugin::shelf::{Shelf, Standing};
 use crate::plugin::survey::Survey;
 use crate::sandbox::engine::{PoolSettings, Sandbox};
 use crate::storage::address::AddressError;
+use crate::storage::primary::Primary;
 use crate::worker::executor::ExecutorHandle;
 use crate::worker::feeder::FeederParts;
 use crate::worker::lane::Lane;
@@ -88,13 +89,14 @@ impl Served {
         };
         let compiling = super::compiling(&settings, options.program, true);
         let sandbox = Sandbox::new(&pool, compiling).map_err(|e| StartError::Sandbox(e.to_string()))?;
+        let primary = feeders.link.primary().clone();
         let lanes = Lanes::new(&settings, feeders, executor, options.observer)?;
-        let readers = Readers::new(&settings, lanes.executor().clone());
+        let readers = Readers::new(primary.clone(), lanes.executor().clone());
         let shelf = Shelf::new(&settings.host.state_dir);
         let mut served = Self {
             loads: Loads::new(sandbox, shelf.clone(), lanes.executor().clone(), users),
             shelf,
-            fleet: fleet(&settings)?,
+            fleet: fleet(&primary, &settings)?,
             wanted: BTreeMap::new(),
             settings,
             lanes,
@@ -369,7 +371,7 @@ impl Served {
 }
 
 /// For a host that serves the fleet.
-fn fleet(settings: &Settings) -> Result<Option<Fleet>, AddressError> {
+fn fleet(primary: &Primary, settings: &Settings) -> Result<Option<Fleet>, AddressError> {
     let is_served = settings.plugins.source != PluginsFrom::Folder;
-    is_served.then(|| Fleet::new(&settings.redis.address, settings.redis.timeout)).transpose()
+    is_served.then(|| Fleet::new(primary)).transpose()
 }

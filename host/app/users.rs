@@ -17,9 +17,10 @@ use crate::job::name::HostId;
 use crate::plugin::load::Loaded;
 use crate::plugin::manifest::Kind;
 use crate::plugin::release::Digest;
-use crate::storage::address::{Address, AddressError};
+use crate::storage::address::AddressError;
 use crate::storage::fault::Fault;
 use crate::storage::link::{Link, Tracking};
+use crate::storage::primary::Primary;
 use crate::storage::user::{PluginUser, USER_PREFIX, delete, users};
 
 /// How often users without runs are looked for.
@@ -33,8 +34,7 @@ const DIGEST_DIGITS: usize = 12;
 #[derive(Clone)]
 pub(super) struct Users {
     admin: Link,
-    address: Address,
-    deadline: Duration,
+    database: i64,
     /// What the names of this host's users begin with.
     prefix: String,
     made: Arc<Mutex<BTreeMap<String, Weak<PluginUser>>>>,
@@ -42,19 +42,22 @@ pub(super) struct Users {
 
 impl Users {
     /// The users of the host with this seat; none if the operator wants none.
-    pub(super) fn new(settings: &Settings, seat: u32) -> Result<Option<Self>, AddressError> {
+    pub(super) fn new(
+        primary: &Primary,
+        settings: &Settings,
+        seat: u32,
+    ) -> Result<Option<Self>, AddressError> {
         if !settings.redis.per_plugin_users {
             return Ok(None);
         }
-        let (address, deadline) = (settings.redis.address.clone(), settings.redis.timeout);
-        let admin = Link::new(&address, "users", deadline, Tracking::Off)?;
+        let (database, admin) = (settings.redis.address.database(), primary.link("users", Tracking::Off)?);
         let prefix = format!("{USER_PREFIX}{}.{seat:08x}:", settings.host.name);
-        Ok(Some(Self { admin, address, deadline, prefix, made: Arc::default() }))
+        Ok(Some(Self { admin, database, prefix, made: Arc::default() }))
     }
 
     /// Gives a plugin its user. One that cannot have one is not served.
     pub(super) async fn admit(&self, loaded: Loaded) -> Result<Loaded, Unavailable> {
-        let (grants, database) = (&loaded.manifest.grants, self.address.database());
+        let (grants, database) = (&loaded.manifest.grants, self.database);
         let rules = match loaded.manifest.kind {
             Kind::Worker | Kind::BatchWorker => acl::rules(grants, loaded.manifest.is_atomic(), database),
             Kind::ConfigReader => acl::reader_rules(grants, database),
@@ -65,7 +68,7 @@ impl Users {
         if let Some(user) = made.get(&name).and_then(Weak::upgrade) {
             return Ok(Loaded { user: Some(user), ..loaded });
         }
-        let user = PluginUser::make(&self.admin, &self.address, self.deadline, name.clone(), rules).await;
+        let user = PluginUser::make(&self.admin, name.clone(), rules).await;
         let user = Arc::new(user.map_err(|fault| unavailable(&loaded, &name, &fault))?);
         for note in acl::notes(grants) {
             tracing::warn!(plugin = loaded.name.as_str(), "{note}");

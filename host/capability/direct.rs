@@ -7,10 +7,11 @@ mod list;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use redis::{Cmd, FromRedisValue, Value};
+use redis::{Cmd, FromRedisValue, Pipeline, Value};
 use tokio::sync::SemaphorePermit;
 
 use super::refusal::Refusal;
+use super::stall::Stalls;
 use super::voice::Voice;
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
@@ -27,12 +28,13 @@ pub(super) struct Direct {
     voice: Arc<Voice>,
     /// Bytes of values that were sent and fetched.
     moved_bytes: AtomicU64,
+    pub(super) stalls: Stalls,
 }
 
 impl Direct {
     /// The Redis behind `link`; without one every operation is refused.
     pub(super) fn new(link: Option<Link>, value_bytes_max: u64, voice: Arc<Voice>) -> Self {
-        Self { link, value_bytes_max, voice, moved_bytes: AtomicU64::new(0) }
+        Self { link, value_bytes_max, voice, moved_bytes: AtomicU64::new(0), stalls: Stalls::default() }
     }
 
     /// Bytes of values that were sent and fetched.
@@ -64,12 +66,23 @@ impl Direct {
 
     /// One command about `name`.
     async fn query<T: FromRedisValue>(&self, cmd: &Cmd, name: &str) -> Result<T, Refusal> {
-        self.link()?.query(cmd).await.map_err(|fault| Refusal::of(fault, name))
+        self.stalls.wait(self.link()?.query(cmd)).await.map_err(|fault| Refusal::of(fault, name))
+    }
+
+    /// One command about `name` that only reads.
+    async fn ask<T: FromRedisValue>(&self, cmd: &Cmd, name: &str) -> Result<T, Refusal> {
+        self.stalls.wait(self.link()?.ask(cmd)).await.map_err(|fault| Refusal::of(fault, name))
+    }
+
+    /// Commands about `name` that only read, together with others that ask the same.
+    async fn read(&self, read: Pipeline, name: &str) -> Result<Vec<Result<Value, Fault>>, Refusal> {
+        self.stalls.wait(self.link()?.read(read)).await.map_err(|fault| Refusal::of(fault, name))
     }
 
     /// One script call about `name`.
     async fn run<T: FromRedisValue>(&self, script: &Script, call: &Cmd, name: &str) -> Result<T, Refusal> {
-        script.run(self.link()?, call).await.map_err(|fault| Refusal::of(fault, name))
+        let answer = self.stalls.wait(script.run(self.link()?, call)).await;
+        answer.map_err(|fault| Refusal::of(fault, name))
     }
 }
 

@@ -2,7 +2,7 @@
 //! nothing of grants, budgets or WIT types.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::direct::{Direct, SetCondition};
 use super::foresight::Foresight;
@@ -50,6 +50,14 @@ impl Effects {
         match self {
             Self::Immediate(direct) => direct.moved_bytes(),
             Self::Atomic(overlay) => overlay.moved_bytes(),
+        }
+    }
+
+    /// How long Redis has kept the run waiting.
+    pub(super) fn stalled(&self) -> Duration {
+        match self {
+            Self::Immediate(direct) => direct.stalls.total(),
+            Self::Atomic(overlay) => overlay.stalled(),
         }
     }
 

@@ -253,7 +253,7 @@ impl Foreseen {
         }
         let is_first = self.answers.is_none() && self.read.is_empty();
         if is_first && let Ok(link) = direct.link() {
-            self.answers = self.foresight.answers(self.since, link).await;
+            self.answers = direct.stalls.wait(self.foresight.answers(self.since, link)).await;
         }
         let Some(answers) = &self.answers else {
             self.read.push(asked.into());

@@ -113,6 +113,11 @@ impl Overlay {
         self.direct.moved_bytes()
     }
 
+    /// How long Redis has kept the run waiting.
+    pub(super) fn stalled(&self) -> Duration {
+        self.direct.stalls.total()
+    }
+
     /// Redis, to learn something from it: what was foreseen before is too old then.
     fn stored(&mut self) -> &Direct {
         self.learns();

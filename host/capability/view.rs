@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::binding::sandhog::worker::types;
 use super::effects::Effects;
@@ -79,6 +79,8 @@ pub struct View {
     pub(super) told: Option<Box<Told>>,
     reads: Option<Box<ReadSet>>,
     usage: Usage,
+    /// Whether a call was refused because Redis did not serve.
+    met_outage: bool,
 }
 
 impl View {
@@ -92,7 +94,7 @@ impl View {
     ) -> Self {
         let effects = Effects::new(link, scope.limits.value_bytes, scope.voice.clone(), plan);
         let reads = scope.read_only.then(Box::default);
-        Self { scope, effects, settings, log, told: None, reads, usage: Usage::default() }
+        Self { scope, effects, settings, log, told: None, reads, usage: Usage::default(), met_outage: false }
     }
 
     /// What the run has used so far.
@@ -113,6 +115,16 @@ impl View {
     /// Whether the run was told what only its commit can show to be right.
     pub fn has_presumed(&self) -> bool {
         self.effects.has_presumed()
+    }
+
+    /// Whether a call of the run was refused because Redis did not serve, for reasons that are not the guest's.
+    pub fn met_outage(&self) -> bool {
+        self.met_outage
+    }
+
+    /// How long Redis has kept the run waiting, calls that were answered in the usual time apart.
+    pub fn stalled(&self) -> Duration {
+        self.effects.stalled()
     }
 
     /// What the run leaves to be committed; none if each of its effects took place at once.
@@ -229,6 +241,7 @@ impl View {
 impl types::Host for View {
     fn convert_error(&mut self, refusal: Refusal) -> wasmtime::Result<types::Error> {
         self.note(&refusal);
+        self.met_outage |= matches!(&refusal, Refusal::Unavailable(fault) if fault.is_outage());
         Ok(refusal.for_guest())
     }
 }

@@ -2,7 +2,7 @@
 //! producer's bytes untouched. `1 <id> <attempts> <crashes> <first_seen_ms> [key=value …]\n<payload>`.
 //!
 //! Keys and values are percent-encoded. Keys that start with `!` are the host's own notes (`!reason`,
-//! `!trace`, `!version`, `!plugin`, `!unique`, `!key`, `!rated`, `!single`); guests see only the others. Lua appends and replaces header
+//! `!trace`, `!version`, `!plugin`, `!unique`, `!key`, `!rated`, `!single`, `!outages`); guests see only the others. Lua appends and replaces header
 //! lines made here; it never parses or re-encodes a payload.
 
 use super::name::JobId;

@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep_until};
 use super::depot::{Depot, DepotError};
 use super::name::PluginName;
 use super::release::Wanted;
-use crate::storage::address::{Address, AddressError};
+use crate::storage::address::AddressError;
 use crate::storage::link::{Link, Tracking};
+use crate::storage::primary::Primary;
 use crate::storage::wake::Wake;
 
 /// Longest time between two looks where Redis reports changes.
@@ -37,10 +38,10 @@ pub struct Fleet {
 
 impl Fleet {
     /// Prepares a connection of its own; it connects with the first look.
-    pub fn new(address: &Address, deadline: Duration) -> Result<Self, AddressError> {
+    pub fn new(primary: &Primary) -> Result<Self, AddressError> {
         let (wake, signal) = (Arc::new(Wake::default()), Arc::new(Notify::new()));
         wake.watch_key(Depot::KEY, &signal);
-        let link = Link::new(address, "fleet", deadline, Tracking::Keys(wake))?;
+        let link = primary.link("fleet", Tracking::Keys(wake))?;
         let (depot, generations) = (Depot::new(link.clone()), link.generations());
         let look_at = Instant::now();
         Ok(Self { link, depot, signal, generations, look_at, told: None, problem: None })

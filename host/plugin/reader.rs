@@ -18,9 +18,10 @@ use super::snapshot::{Settings, Snapshots};
 use crate::capability::plan::Plan;
 use crate::sandbox::load::Version;
 use crate::sandbox::{ConfigReport, RunContext};
-use crate::storage::address::{Address, AddressError};
+use crate::storage::address::AddressError;
 use crate::storage::fault::Fault;
 use crate::storage::link::{Link, Tracking};
+use crate::storage::primary::Primary;
 use crate::storage::script::Script;
 use crate::storage::user::PluginUser;
 use crate::storage::wake::Wake;
@@ -59,15 +60,10 @@ pub struct ConfigReader {
 }
 
 impl ConfigReader {
-    /// Prepares the task; it connects when it runs. `deadline` bounds each answer of Redis. With a user of its own what
+    /// Prepares the task; it connects when it runs. With a user of its own what
     /// the guest reads travels as that user; what the host does for it (the hash, being told of changes below a listed
     /// prefix) goes on as the host.
-    pub fn new(
-        loaded: &Loaded,
-        address: &Address,
-        deadline: Duration,
-        snapshots: Arc<Snapshots>,
-    ) -> Result<Self, AddressError> {
+    pub fn new(loaded: &Loaded, primary: &Primary, snapshots: Arc<Snapshots>) -> Result<Self, AddressError> {
         let Loaded { name, manifest, version, user } = loaded.clone();
         let signal = Arc::new(Notify::new());
         let wake = Arc::new(Wake::default());
@@ -77,11 +73,11 @@ impl ConfigReader {
         let tracking = Tracking::Keys(wake);
         let (link, publisher) = match &user {
             Some(user) => {
-                let publisher = Link::new(address, "config-publish", deadline, Tracking::Off)?;
-                (user.watch(address, "config", deadline, tracking)?, publisher)
+                let publisher = primary.link("config-publish", Tracking::Off)?;
+                (user.watch("config", tracking)?, publisher)
             }
             None => {
-                let link = Link::new(address, "config", deadline, tracking)?;
+                let link = primary.link("config", tracking)?;
                 (link.clone(), link)
             }
         };
@@ -103,7 +99,7 @@ impl ConfigReader {
             _user: user,
             snapshots,
             context,
-            listing: Listing::new(address, deadline, &signal),
+            listing: Listing::new(primary, &signal),
             signal,
             generations,
             published: false,

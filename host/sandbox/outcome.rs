@@ -50,6 +50,8 @@ pub enum Outcome {
     OutOfMemory,
     /// The host could not run the guest; never counted as an attempt.
     HostFault(String),
+    /// Redis did not serve the run, and it did not complete; holds how it ended. Counts no attempt, up to a bound.
+    Outage(String),
 }
 
 impl Outcome {
@@ -64,6 +66,7 @@ impl Outcome {
             Self::TimedOut => "timed-out",
             Self::OutOfMemory => "out-of-memory",
             Self::HostFault(_) => "host-fault",
+            Self::Outage(_) => "outage",
         }
     }
 
@@ -76,7 +79,21 @@ impl Outcome {
             Self::TimedOut => "timed out".into(),
             Self::OutOfMemory => "out of memory".into(),
             Self::HostFault(cause) => format!("host fault: {cause}").into(),
+            Self::Outage(ended) => format!("Redis did not serve it: {ended}").into(),
         }
+    }
+
+    /// The same for a run that Redis did not serve: only a completion counts.
+    pub(super) fn excused(self) -> Self {
+        match self {
+            Self::Done | Self::HostFault(_) | Self::Outage(_) => self,
+            ended => Self::Outage(ended.reason().into_owned()),
+        }
+    }
+
+    /// Whether neither the guest nor the job is to blame.
+    pub fn is_blameless(&self) -> bool {
+        matches!(self, Self::HostFault(_) | Self::Outage(_))
     }
 
     /// Bytes of the guest's own words in it.

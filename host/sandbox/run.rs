@@ -25,6 +25,9 @@ use crate::capability::status::Board;
 use crate::capability::view::{Usage, View};
 use crate::storage::link::Link;
 
+/// A run whose time ran out has not been slow if Redis kept it waiting for this share of it.
+const STALLED_SHARE: f64 = 0.5;
+
 /// One job, as the guest sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct JobCall<'a> {
@@ -71,6 +74,8 @@ pub struct RunReport {
     pub pending: Option<Pending>,
     /// Whether the run was told what only its commit can show to be right.
     pub presumed: bool,
+    /// Whether Redis did not serve the run: a call was refused for it, or it took most of the time the run had.
+    pub met_outage: bool,
     /// The job's result, if it completed and the run has set one.
     pub result: Option<Vec<u8>>,
     /// How long its instance took to start; nothing where one was kept.
@@ -94,6 +99,14 @@ pub struct BatchReport {
 }
 
 impl BatchReport {
+    /// The same, without blaming jobs for what Redis did not serve.
+    pub fn excused(mut self) -> Self {
+        if self.run.met_outage {
+            self.answers = self.answers.into_iter().map(Outcome::excused).collect();
+        }
+        Self { run: self.run.excused(), ..self }
+    }
+
     /// The report of the only job.
     pub fn of_one(mut self) -> RunReport {
         if let Some(answer) = self.answers.pop() {
@@ -158,8 +171,11 @@ impl Version {
         let result = if outcome == Outcome::Done { store.data_mut().view.take_result() } else { None };
         let well = matches!(outcome, Outcome::Done | Outcome::Discarded(_));
         let has_grown = store.data().limiter.has_grown();
-        let report =
-            RunReport { result, instantiate, ..self.close(instance, (outcome, pending), well, kept) };
+        let report = RunReport {
+            result,
+            instantiate,
+            ..self.close(instance, (outcome, pending), well, kept, context.timeout)
+        };
         if let Some(trial) = self.trial.as_ref().filter(|trial| trial.is_open()) {
             trial.note(code.core.profile, begun.elapsed(), has_grown);
         }
@@ -219,7 +235,10 @@ impl Version {
         let pending = answers.contains(&Outcome::Done).then(|| store.data_mut().view.finish()).flatten();
         let ended_well = |answer: &Outcome| matches!(answer, Outcome::Done | Outcome::Discarded(_));
         let well = outcome == Outcome::Done && answers.iter().all(ended_well);
-        let run = RunReport { instantiate, ..self.close(instance, (outcome, pending), well, kept) };
+        let run = RunReport {
+            instantiate,
+            ..self.close(instance, (outcome, pending), well, kept, context.timeout)
+        };
         BatchReport { run, answers }
     }
 
@@ -230,10 +249,13 @@ impl Version {
         (outcome, pending): (Outcome, Option<Pending>),
         well: bool,
         kept: &mut Option<Instance>,
+        timeout: Duration,
     ) -> RunReport {
         let state = instance.store.data();
         let (usage, memory_peak_bytes) = (state.view.usage(), state.limiter.memory_bytes());
         let presumed = state.view.has_presumed();
+        let met_outage = state.view.met_outage()
+            || outcome == Outcome::TimedOut && state.view.stalled() >= timeout.mul_f64(STALLED_SHARE);
         let log = state.view.log().cloned();
         // Unfinished lines are logged when an instance goes, and when it rests.
         self.keep(instance, well, kept);
@@ -243,6 +265,7 @@ impl Version {
             outcome,
             pending,
             presumed,
+            met_outage,
             result,
             instantiate,
             usage,
@@ -290,6 +313,14 @@ impl Version {
 }
 
 impl RunReport {
+    /// The same, without blaming the job for what Redis did not serve.
+    pub fn excused(mut self) -> Self {
+        if self.met_outage {
+            self.outcome = self.outcome.excused();
+        }
+        self
+    }
+
     fn host_fault(cause: &str) -> Self {
         Self::of(Outcome::HostFault(cause.to_owned()))
     }
@@ -300,6 +331,7 @@ impl RunReport {
             outcome,
             pending: None,
             presumed: false,
+            met_outage: false,
             result: None,
             instantiate: Duration::ZERO,
             usage: Usage::default(),

@@ -1,10 +1,17 @@
 //! Where Redis is and how to get in: URL, user, password, database, TLS files. Prints itself without secrets.
 
 use std::fmt;
+use std::time::Duration;
 
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
     ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsCertificates,
 };
+
+/// Idle time after which the kernel asks whether the server is still there, and the time between two questions: load
+/// balancers and NAT forget connections that are idle for minutes.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 
 /// PEM files for `rediss://`, already read.
 #[derive(Clone, Default)]
@@ -40,7 +47,9 @@ impl Address {
     pub fn parse(url: &str, tls: TlsFiles) -> Result<Self, AddressError> {
         let info = url.into_connection_info().map_err(|_| AddressError::Form)?;
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let address = Self { info: info.set_redis_settings(redis), tls };
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_EVERY);
+        let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+        let address = Self { info: info.set_redis_settings(redis).set_tcp_settings(tcp), tls };
         address.client()?;
         Ok(address)
     }

@@ -1,26 +1,29 @@
 //! A connection to Redis that comes back. One `Link` is one multiplexed connection: whoever uses it at the same
-//! time shares its pipeline. A broken connection is replaced at the next call; a call is never sent twice,
-//! because nobody knows whether the first one took place.
+//! time shares its pipeline. A broken connection is replaced at the next call or the next check, whichever comes first.
+//! A write is never sent twice, because nobody knows whether the first one took place; a read may be.
+//!
+//! `link/open.rs` makes connections; `primary` knows which server all links of a host belong to.
 
-use std::sync::Arc;
+mod open;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, Value};
+use redis::{Cmd, FromRedisValue, Pipeline, Value};
 use tokio::sync::{Mutex, watch};
 
+use self::open::{Opened, Process, end_former};
 use super::address::{Address, AddressError};
 use super::fault::Fault;
+use super::primary::Primary;
 use super::together::Together;
 use super::user::Door;
 use super::wake::Wake;
 
-/// Longest wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// After a failed attempt to connect, calls fail at once for this long instead of trying again.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
-/// Commands that may wait in the pipeline before callers wait.
-const PIPELINE_BUFFER: usize = 1024;
 
 /// What a connection is told to report about keys that change.
 #[derive(Clone, Debug, Default)]
@@ -40,14 +43,21 @@ pub struct Link {
     inner: Arc<Inner>,
 }
 
+/// A link that may be gone by now.
+#[derive(Clone, Debug)]
+pub(super) struct WeakLink {
+    inner: Weak<Inner>,
+}
+
 struct Inner {
     client: redis::Client,
-    config: AsyncConnectionConfig,
+    deadline: Duration,
     tracking: Tracking,
     role: &'static str,
     address: String,
+    primary: Primary,
     slot: Mutex<Slot>,
-    current: arc_swap::ArcSwapOption<(u64, MultiplexedConnection)>,
+    current: arc_swap::ArcSwapOption<Current>,
     generation: watch::Sender<u64>,
     together: Together,
     /// What has to be done before each connection of a plugin's own user.
@@ -57,88 +67,116 @@ struct Inner {
 struct Slot {
     failed: Option<(Instant, Fault)>,
     tracks: bool,
-    /// The server's process and its number for the present connection.
-    identity: Option<(String, i64)>,
+    /// The server's process and its number for the last connection.
+    process: Option<Process>,
+}
+
+/// The connection that calls use now.
+struct Current {
+    /// 1 for the first connection of the link, then one more each.
+    generation: u64,
+    /// The server it leads to.
+    epoch: u64,
+    connection: MultiplexedConnection,
+    /// Set when the server has closed it, which may be long before anybody calls.
+    closed: Arc<AtomicBool>,
+}
+
+impl WeakLink {
+    pub(super) fn upgrade(&self) -> Option<Link> {
+        self.inner.upgrade().map(|inner| Link { inner })
+    }
+
+    pub(super) fn is_used(&self) -> bool {
+        self.inner.strong_count() > 0
+    }
 }
 
 impl Link {
-    /// Prepares a link; it connects at the first call. `role` names the connection in `CLIENT LIST`;
-    /// `deadline` bounds each answer.
+    /// Prepares a link that belongs to no group; it connects at the first call. `role` names the connection in
+    /// `CLIENT LIST`; `deadline` bounds each answer.
     pub fn new(
         address: &Address,
         role: &'static str,
         deadline: Duration,
         tracking: Tracking,
     ) -> Result<Self, AddressError> {
-        Self::make(address, role, deadline, tracking, None)
+        Self::to(&Primary::any(address, deadline), role, tracking)
+    }
+
+    /// The same, for a link that is always at the same server as all others of `primary`.
+    pub(super) fn to(
+        primary: &Primary,
+        role: &'static str,
+        tracking: Tracking,
+    ) -> Result<Self, AddressError> {
+        Self::make(primary, primary.address(), role, tracking, None)
     }
 
     /// The same as a plugin's own user, who is made before each connection: a Redis that has been started again knows
     /// none.
-    pub(super) fn through(
-        door: Door,
-        address: &Address,
-        role: &'static str,
-        deadline: Duration,
-        tracking: Tracking,
-    ) -> Result<Self, AddressError> {
-        let address = door.address(address);
-        Self::make(&address, role, deadline, tracking, Some(door))
+    pub(super) fn through(door: Door, role: &'static str, tracking: Tracking) -> Result<Self, AddressError> {
+        let primary = door.primary().clone();
+        let address = door.address(primary.address());
+        Self::make(&primary, &address, role, tracking, Some(door))
     }
 
     fn make(
+        primary: &Primary,
         address: &Address,
         role: &'static str,
-        deadline: Duration,
         tracking: Tracking,
         door: Option<Door>,
     ) -> Result<Self, AddressError> {
-        let mut config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(deadline))
-            .set_pipeline_buffer_size(PIPELINE_BUFFER);
-        if let Tracking::Keys(wake) | Tracking::Prefixes(wake, _) = &tracking {
-            let wake = wake.clone();
-            config = config.set_push_sender(move |push| {
-                wake.receive(push);
-                Ok::<(), redis::aio::SendError>(())
-            });
-        }
         let inner = Inner {
             client: address.client()?,
-            config,
+            deadline: primary.deadline(),
             tracking,
             role,
             address: address.to_string(),
-            slot: Mutex::new(Slot { failed: None, tracks: false, identity: None }),
+            primary: primary.clone(),
+            slot: Mutex::new(Slot { failed: None, tracks: false, process: None }),
             current: arc_swap::ArcSwapOption::empty(),
             generation: watch::Sender::new(0),
             together: Together::default(),
             door,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        primary.add(WeakLink { inner: Arc::downgrade(&inner) });
+        Ok(Self { inner })
     }
 
     /// Sends one command and waits for its answer.
     pub async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, Fault> {
-        let (generation, mut connection) = self.connection().await?;
-        let answer = cmd.query_async::<T>(&mut connection).await;
-        answer.map_err(|error| self.broken(generation, &error))
+        let current = self.current().await?;
+        let answer = cmd.query_async::<T>(&mut current.connection.clone()).await;
+        self.believe(&current)?;
+        answer.map_err(|error| self.broken(&current, &error))
+    }
+
+    /// As `query`, for a command that only reads: if its connection is lost, it is sent once more over a new one.
+    pub async fn ask<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, Fault> {
+        match self.query(cmd).await {
+            Err(Fault::Lost { .. }) => self.query(cmd).await,
+            answer => answer,
+        }
     }
 
     /// Sends many commands as one write; answers each one's own result, in order.
     pub async fn pipeline(&self, pipe: &Pipeline) -> Result<Vec<Result<Value, Fault>>, Fault> {
-        let (generation, mut connection) = self.connection().await?;
-        let sent = connection.send_packed_commands(pipe, 0, pipe.len()).await;
-        let values = sent.map_err(|error| self.broken(generation, &error))?;
+        let current = self.current().await?;
+        let sent = current.connection.clone().send_packed_commands(pipe, 0, pipe.len()).await;
+        self.believe(&current)?;
+        let values = sent.map_err(|error| self.broken(&current, &error))?;
         let each = |value: Value| match value.extract_error() {
             Ok(value) => Ok(value),
-            Err(error) => Err(self.broken(generation, &error)),
+            Err(error) => Err(self.broken(&current, &error)),
         };
         Ok(values.into_iter().map(each).collect())
     }
 
-    /// As `pipeline`, for commands that only read: sent once for all who ask the same at the same time.
+    /// As `pipeline`, for commands that only read: sent once for all who ask the same at the same time, and once more
+    /// over a new connection if the first one is lost.
     pub async fn read(&self, read: Pipeline) -> Result<Vec<Result<Value, Fault>>, Fault> {
         self.inner.together.ask(self, read).await
     }
@@ -151,7 +189,7 @@ impl Link {
 
     /// Connects if there is no connection; answers whether key tracking works on it.
     pub async fn connect(&self) -> Result<bool, Fault> {
-        self.connection().await?;
+        self.current().await?;
         Ok(self.inner.slot.lock().await.tracks)
     }
 
@@ -160,104 +198,114 @@ impl Link {
         &self.inner.address
     }
 
-    async fn connection(&self) -> Result<(u64, MultiplexedConnection), Fault> {
-        if let Some(current) = self.inner.current.load().as_deref() {
-            return Ok((current.0, current.1.clone()));
+    /// The server this link is always at, together with others.
+    pub fn primary(&self) -> &Primary {
+        &self.inner.primary
+    }
+
+    /// Asks the server whether it is there and the primary, and replaces a connection that is of no more use.
+    pub(super) async fn check(&self) {
+        let inner = &*self.inner;
+        let current = inner.current.load_full();
+        if let Some(current) = current.filter(|current| self.is_usable(current)) {
+            match open::hello(&mut current.connection.clone()).await {
+                Ok(hello) if hello.is_replica && inner.primary.is_demanded() => {
+                    inner.primary.leave(current.epoch, "it says it is a replica");
+                }
+                Ok(_) => return,
+                Err(error) => drop(self.broken(&current, &error)),
+            }
+        }
+        // A link that was never used needs no connection, and a plugin's user is made only for calls of the plugin.
+        if *inner.generation.borrow() > 0 && inner.door.is_none() {
+            let _ = self.current().await;
+        }
+    }
+
+    fn is_usable(&self, current: &Current) -> bool {
+        current.epoch == self.inner.primary.epoch() && !current.closed.load(Ordering::Acquire)
+    }
+
+    async fn current(&self) -> Result<Arc<Current>, Fault> {
+        let usable = || self.inner.current.load_full().filter(|current| self.is_usable(current));
+        if let Some(current) = usable() {
+            return Ok(current);
         }
         let mut slot = self.inner.slot.lock().await;
-        if let Some(current) = self.inner.current.load().as_deref() {
-            return Ok((current.0, current.1.clone()));
+        if let Some(current) = usable() {
+            return Ok(current);
         }
         if let Some((at, fault)) = &slot.failed
             && at.elapsed() < RETRY_AFTER
         {
             return Err(fault.clone());
         }
-        match self.open().await {
-            Ok((connection, tracks)) => {
-                let generation = *self.inner.generation.borrow() + 1;
-                if generation > 1 || slot.failed.is_some() {
-                    tracing::info!(role = self.inner.role, redis = self.inner.address, "Redis is back");
-                }
-                let mut connection = connection;
-                // A plugin's own user may not ask.
-                let is_host = self.inner.door.is_none();
-                let identity = if is_host { identify(&mut connection).await } else { None };
-                if let (Some((process, number)), Some(now)) = (&slot.identity, &identity)
-                    && *process == now.0
-                {
-                    end_former(&mut connection, *number).await;
-                }
-                *slot = Slot { failed: None, tracks, identity };
-                self.inner.current.store(Some(Arc::new((generation, connection.clone()))));
-                self.inner.generation.send_replace(generation);
-                Ok((generation, connection))
-            }
-            Err(fault) => {
-                // Not logged: `broken` has said that a connection was lost, and who never had one is told.
-                slot.failed = Some((Instant::now(), fault.clone()));
-                Err(fault)
-            }
+        let current = self.replace(&mut slot).await;
+        if let Err(fault) = &current {
+            // Not logged: `broken` has said that a connection was lost, and who never had one is told.
+            slot.failed = Some((Instant::now(), fault.clone()));
         }
+        current
     }
 
-    /// One attempt to connect and set the connection up.
-    async fn open(&self) -> Result<(MultiplexedConnection, bool), Fault> {
+    /// Makes a connection and lets calls use it.
+    async fn replace(&self, slot: &mut Slot) -> Result<Arc<Current>, Fault> {
         let inner = &*self.inner;
-        let fault = |error: redis::RedisError| match Fault::new(&error, &inner.address) {
-            // Whatever the server says to a newcomer (LOADING, NOAUTH), there is no connection.
-            Fault::Refused { code, detail } => {
-                Fault::Lost { address: inner.address.clone(), cause: format!("{code} {detail}") }
-            }
-            fault => fault,
-        };
-        if let Some(door) = &inner.door {
-            door.make_user().await.map_err(|fault| Fault::Lost {
-                address: inner.address.clone(),
-                cause: format!("a plugin's user could not be made: {fault}"),
-            })?;
+        if let Some(former) = inner.current.swap(None)
+            && former.closed.load(Ordering::Acquire)
+        {
+            self.note_loss(&former, "the server closed it");
         }
-        let opening = inner.client.get_multiplexed_async_connection_with_config(&inner.config);
-        let mut connection = tokio::time::timeout(CONNECT_TIMEOUT, opening)
-            .await
-            .map_err(|_| Fault::TimedOut { address: inner.address.clone() })?
-            .map_err(fault)?;
-        // A name helps whoever reads CLIENT LIST; a server that refuses it serves all the same.
-        let mut name = redis::cmd("CLIENT");
-        name.arg("SETNAME").arg(format!("sandhog-{}", inner.role));
-        let _ = name.query_async::<Value>(&mut connection).await;
-        let mut tracking = redis::cmd("CLIENT");
-        tracking.arg("TRACKING").arg("ON");
-        let tracks = match &inner.tracking {
-            Tracking::Off => return Ok((connection, false)),
-            Tracking::Keys(_) => tracking.query_async::<Value>(&mut connection).await,
-            Tracking::Prefixes(_, prefixes) => {
-                tracking.arg("BCAST");
-                for prefix in prefixes {
-                    tracking.arg("PREFIX").arg(prefix);
-                }
-                tracking.query_async::<Value>(&mut connection).await
-            }
+        let begun = inner.primary.epoch();
+        let Opened { mut connection, process, tracks, closed } = self.open().await?;
+        let run_id = process.as_ref().map(|process| process.run_id.as_str());
+        let Some(epoch) = inner.primary.reached(begun, run_id) else {
+            return Err(self.moved());
         };
-        match tracks {
-            Ok(_) => Ok((connection, true)),
-            Err(error) => match Fault::new(&error, &inner.address) {
-                Fault::Refused { .. } => Ok((connection, false)),
-                _ => Err(fault(error)),
-            },
+        let generation = *inner.generation.borrow() + 1;
+        if generation > 1 || slot.failed.is_some() {
+            tracing::info!(role = inner.role, redis = inner.address, "Redis is back");
         }
+        if let (Some(former), Some(now)) = (&slot.process, &process)
+            && former.run_id == now.run_id
+        {
+            end_former(&mut connection, former.connection).await;
+        }
+        *slot = Slot { failed: None, tracks, process };
+        let current = Arc::new(Current { generation, epoch, connection, closed });
+        inner.current.store(Some(current.clone()));
+        inner.generation.send_replace(generation);
+        Ok(current)
+    }
+
+    /// Passes an answer that came from the server all links are at.
+    fn believe(&self, current: &Current) -> Result<(), Fault> {
+        if current.epoch == self.inner.primary.epoch() { Ok(()) } else { Err(self.moved()) }
+    }
+
+    fn moved(&self) -> Fault {
+        let cause = "the server at this address has changed".to_owned();
+        Fault::Lost { address: self.inner.address.clone(), cause }
     }
 
     /// Forgets the connection if this error says it is of no more use.
-    fn broken(&self, generation: u64, error: &redis::RedisError) -> Fault {
+    fn broken(&self, broken: &Current, error: &redis::RedisError) -> Fault {
         let fault = Fault::new(error, &self.inner.address);
+        let primary = &self.inner.primary;
+        if fault.is_wrong_server() {
+            primary.leave(broken.epoch, &fault.to_string());
+            return Fault::Lost { address: self.inner.address.clone(), cause: fault.to_string() };
+        }
+        if fault.is_state_of_server() {
+            primary.refused(broken.epoch, &fault.to_string());
+        }
         if fault.is_lost()
             && let Some(current) = self.inner.current.load_full()
-            && current.0 == generation
+            && current.generation == broken.generation
         {
             let before = self.inner.current.compare_and_swap(&current, None);
             if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &current)) {
-                tracing::warn!(role = self.inner.role, cause = %fault, "lost the connection to Redis");
+                self.note_loss(broken, &fault.to_string());
             }
         }
         match (fault, &self.inner.door) {
@@ -267,29 +315,19 @@ impl Link {
             (fault, _) => fault,
         }
     }
+
+    fn note_loss(&self, lost: &Current, cause: &str) {
+        tracing::warn!(role = self.inner.role, cause, "lost the connection to Redis");
+        // A plugin's connection is compared with the host's when it is made again.
+        if self.inner.door.is_none() {
+            self.inner.primary.lost(lost.epoch);
+        }
+    }
 }
 
 /// Whether Redis refused because of the user, of the command itself or of one in a script.
 fn is_forbidden(code: &str, detail: &str) -> bool {
     code == "NOPERM" || code == "ERR" && detail.contains("ACL failure in script")
-}
-
-/// The server's process and its number for this connection, if it tells.
-async fn identify(connection: &mut MultiplexedConnection) -> Option<(String, i64)> {
-    let mut ask = redis::pipe();
-    ask.cmd("CLIENT").arg("ID").cmd("INFO").arg("server");
-    let (number, info) = ask.query_async::<(i64, String)>(connection).await.ok()?;
-    let process = info.lines().find_map(|line| line.strip_prefix("run_id:"))?;
-    Some((process.trim().to_owned(), number))
-}
-
-/// Ends the former connection at the server's side. A command that was sent over it and not yet read could
-/// otherwise be carried out after we have looked what became of it.
-async fn end_former(connection: &mut MultiplexedConnection, number: i64) {
-    let mut kill = redis::cmd("CLIENT");
-    kill.arg("KILL").arg("ID").arg(number);
-    // A server that refuses is looked at again after a while (the feeder's audit).
-    let _ = kill.query_async::<Value>(connection).await;
 }
 
 impl std::fmt::Debug for Inner {

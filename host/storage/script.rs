@@ -14,6 +14,7 @@ pub struct Script {
     source: &'static str,
     sha: String,
     command: &'static str,
+    only_reads: bool,
 }
 
 impl Script {
@@ -21,8 +22,9 @@ impl Script {
     /// keys may call it.
     pub fn new(source: &'static str) -> Self {
         let head = source.lines().next().unwrap_or_default();
-        let command = if head.contains("no-writes") { "EVALSHA_RO" } else { "EVALSHA" };
-        Self { source, sha: redis::Script::new(source).get_hash().to_owned(), command }
+        let only_reads = head.contains("no-writes");
+        let command = if only_reads { "EVALSHA_RO" } else { "EVALSHA" };
+        Self { source, sha: redis::Script::new(source).get_hash().to_owned(), command, only_reads }
     }
 
     /// The text that the server is given.
@@ -40,15 +42,20 @@ impl Script {
         cmd
     }
 
-    /// Makes a call, loading the script first if the server does not know it.
+    /// Makes a call, loading the script first if the server does not know it. One that only reads is sent once more if
+    /// its connection is lost.
     pub async fn run<T: FromRedisValue>(&self, link: &Link, call: &Cmd) -> Result<T, Fault> {
-        match link.query(call).await {
+        match self.send(link, call).await {
             Err(fault) if fault.is_code("NOSCRIPT") => {
                 self.load(link).await?;
-                link.query(call).await
+                self.send(link, call).await
             }
             answer => answer,
         }
+    }
+
+    async fn send<T: FromRedisValue>(&self, link: &Link, call: &Cmd) -> Result<T, Fault> {
+        if self.only_reads { link.ask(call).await } else { link.query(call).await }
     }
 
     /// Gives the server the text.

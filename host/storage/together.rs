@@ -68,7 +68,10 @@ impl Together {
                 drop(before.await);
                 place.promote();
             }
-            link.pipeline(&read).await
+            match link.pipeline(&read).await {
+                Err(Fault::Lost { .. }) => link.pipeline(&read).await,
+                answer => answer,
+            }
         };
         let made = made.boxed().shared();
         let numbered = made.downgrade().map(|read| Numbered { number, read });

@@ -3,7 +3,6 @@
 //! users there are, and when they go, `app` knows.
 
 use std::fmt;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -14,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::address::{Address, AddressError};
 use super::fault::Fault;
 use super::link::{Link, Tracking};
+use super::primary::Primary;
 
 /// What the names of all users made by hosts begin with.
 pub const USER_PREFIX: &str = "sandhog:";
@@ -54,6 +54,28 @@ impl Door {
         &self.name
     }
 
+    /// The server at which the user is made.
+    pub(super) fn primary(&self) -> &Primary {
+        self.admin.primary()
+    }
+
+    /// Whether the user's connection with this number is at another server than the one at which the user was made. A
+    /// plugin's user may not ask for the run id, so the host looks for the connection. No: it is there, or the host may
+    /// not look.
+    pub(super) fn is_elsewhere(&self, number: i64) -> BoxFuture<'_, bool> {
+        let mut list = cmd("CLIENT");
+        list.arg("LIST").arg("ID").arg(number);
+        let user = format!("user={}", self.name);
+        // One link waits for another here.
+        async move {
+            match self.admin.query::<String>(&list).await {
+                Ok(list) => !list.split_ascii_whitespace().any(|field| field == user),
+                Err(_) => false,
+            }
+        }
+        .boxed()
+    }
+
     pub(super) fn address(&self, host: &Address) -> Address {
         host.of_user(&self.name, &self.password)
     }
@@ -72,13 +94,7 @@ impl Door {
 impl PluginUser {
     /// Makes a user of this name with these rules, over `admin`, and a connection of its own. Fails with what Redis
     /// says if the host may not do that.
-    pub async fn make(
-        admin: &Link,
-        address: &Address,
-        deadline: Duration,
-        name: String,
-        rules: Vec<String>,
-    ) -> Result<Self, Fault> {
+    pub async fn make(admin: &Link, name: String, rules: Vec<String>) -> Result<Self, Fault> {
         let mut password = [0; PASSWORD_BYTES];
         SystemRandom::new()
             .fill(&mut password)
@@ -86,7 +102,7 @@ impl PluginUser {
         let door = Door { admin: admin.clone(), name, rules, password: hex(&password) };
         door.make_user().await?;
         let form = |error: AddressError| Fault::Unexpected(error.to_string());
-        let link = Link::through(door.clone(), address, "guests", deadline, Tracking::Off).map_err(form)?;
+        let link = Link::through(door.clone(), "guests", Tracking::Off).map_err(form)?;
         link.connect().await?;
         Ok(Self { door, link })
     }
@@ -102,14 +118,8 @@ impl PluginUser {
     }
 
     /// One more connection of this user, which is told of changes.
-    pub fn watch(
-        &self,
-        address: &Address,
-        role: &'static str,
-        deadline: Duration,
-        tracking: Tracking,
-    ) -> Result<Link, AddressError> {
-        Link::through(self.door.clone(), address, role, deadline, tracking)
+    pub fn watch(&self, role: &'static str, tracking: Tracking) -> Result<Link, AddressError> {
+        Link::through(self.door.clone(), role, tracking)
     }
 
     /// Of these questions, whether Redis would say no.

@@ -186,7 +186,7 @@ impl Feeder {
         let mut put_back = std::mem::take(&mut commitment.pending.changes.taken);
         let edition = commitment.edition.clone();
         // Perhaps it was not the effect of all of them that was refused.
-        let is_shared = !commitment.others.is_empty() && !matches!(outcome, Outcome::HostFault(_));
+        let is_shared = !commitment.others.is_empty() && !outcome.is_blameless();
         for (mut job, answer) in commitment.into_jobs() {
             let end = if answer == Outcome::Done {
                 if is_shared {

@@ -31,6 +31,8 @@ pub struct Counters {
     pub conflicts: AtomicU64,
     /// Commits that came too late and were not applied: the job was no longer ours. They count as late, too.
     pub fenced: AtomicU64,
+    /// Runs that Redis did not serve and that did not complete; their jobs run again without a counted attempt.
+    pub outages: AtomicU64,
     /// Calls of the turn script.
     pub turns: AtomicU64,
 }

@@ -83,10 +83,10 @@ pub struct Editions {
 }
 
 impl Tally {
-    /// Counts a run. A host's own fault is no failure of the version.
+    /// Counts a run. A fault of the host or of Redis is not a failure of the version.
     pub(super) fn count(&self, outcome: &Outcome) {
         self.runs.fetch_add(1, Relaxed);
-        if !matches!(outcome, Outcome::Done | Outcome::Discarded(_) | Outcome::HostFault(_)) {
+        if !outcome.is_blameless() && !matches!(outcome, Outcome::Done | Outcome::Discarded(_)) {
             self.failures.fetch_add(1, Relaxed);
         }
     }
@@ -157,15 +157,16 @@ mod tests {
     }
 
     #[test]
-    fn faults_of_the_host_are_no_failures() {
+    fn faults_of_the_host_and_of_redis_are_no_failures() {
         let tally = Tally::default();
         let runs = [
             Outcome::Done,
             Outcome::HostFault(String::new()),
+            Outcome::Outage(String::new()),
             Outcome::TimedOut,
             Outcome::Buried(String::new()),
         ];
         runs.iter().for_each(|outcome| tally.count(outcome));
-        assert_eq!(tally.read(), (4, 2));
+        assert_eq!(tally.read(), (5, 2));
     }
 }

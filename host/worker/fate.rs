@@ -9,8 +9,13 @@ use crate::sandbox::outcome::Outcome;
 
 /// Longest wait a guest can ask for: 30 days.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long a job waits after a fault of the host, which is never charged to it.
-const HOST_FAULT_DELAY: Duration = Duration::from_secs(1);
+/// How long a job waits after a fault of the host or of Redis, which is not charged to it.
+const BLAMELESS_DELAY: Duration = Duration::from_secs(1);
+/// Runs of one job that Redis may fail to serve before they count as attempts: a guest that brings this about must come
+/// to an end, too.
+const OUTAGES_MAX: u32 = 100;
+/// The note that counts them.
+const OUTAGES_NOTE: &str = "!outages";
 
 /// The operator's rules for failed runs.
 #[derive(Debug, Clone)]
@@ -37,10 +42,11 @@ pub fn decide(outcome: &Outcome, header: &mut Header, rules: &Rules, ran: Ran<'_
     let (reason, after, may_retry) = match outcome {
         Outcome::Done => return Fate::Complete,
         Outcome::Discarded(_) => return Fate::Discard,
-        Outcome::HostFault(_) => return Fate::Retry { delay_ms: millis(HOST_FAULT_DELAY) },
+        Outcome::HostFault(_) => return Fate::Retry { delay_ms: millis(BLAMELESS_DELAY) },
+        Outcome::Outage(_) if excuse(header) => return Fate::Retry { delay_ms: millis(BLAMELESS_DELAY) },
         Outcome::Retry { reason, after } => (reason.clone(), *after, true),
         Outcome::Buried(reason) => (reason.clone(), None, false),
-        Outcome::Trapped { .. } | Outcome::TimedOut | Outcome::OutOfMemory => {
+        Outcome::Trapped { .. } | Outcome::TimedOut | Outcome::OutOfMemory | Outcome::Outage(_) => {
             (outcome.reason().into_owned(), None, true)
         }
     };
@@ -64,6 +70,18 @@ pub fn decide(outcome: &Outcome, header: &mut Header, rules: &Rules, ran: Ran<'_
         None => rules.backoff.delay_ms(header.attempts, random),
     };
     Fate::Retry { delay_ms }
+}
+
+/// Counts one more run that Redis did not serve; false: too many, so this one counts as an attempt.
+fn excuse(header: &mut Header) -> bool {
+    let before = header.note(OUTAGES_NOTE).and_then(|count| count.parse::<u32>().ok()).unwrap_or(0);
+    if before >= OUTAGES_MAX {
+        return false;
+    }
+    header.set_note(OUTAGES_NOTE, (before + 1).to_string());
+    header.fit();
+    // A count that does not fit would never end.
+    header.note(OUTAGES_NOTE) == Some((before + 1).to_string().as_str())
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -99,6 +117,7 @@ mod tests {
             (Outcome::Done, 0, Fate::Complete, 0),
             (Outcome::Discarded(boom()), 0, Fate::Discard, 0),
             (Outcome::HostFault(boom()), 2, Fate::Retry { delay_ms: 1000 }, 2),
+            (Outcome::Outage(boom()), 2, Fate::Retry { delay_ms: 1000 }, 2),
             (Outcome::Retry { reason: boom(), after: None }, 0, Fate::Retry { delay_ms: 1000 }, 1),
             (Outcome::Retry { reason: boom(), after: None }, 1, Fate::Retry { delay_ms: 2000 }, 2),
             (Outcome::Retry { reason: boom(), after: None }, 2, Fate::Bury, 3),
@@ -109,6 +128,22 @@ mod tests {
             let (got, header) = run(&outcome, before);
             assert_eq!((&got, header.attempts), (&fate, after), "{outcome:?}");
         }
+    }
+
+    #[test]
+    fn a_hundred_runs_that_redis_did_not_serve_cost_no_attempt_and_further_ones_do() {
+        let mut header = header(0);
+        let outage = Outcome::Outage("redis cannot be reached".to_owned());
+        let mut decide = || {
+            let fate = decide(&outage, &mut header, &rules(), Ran { plugin: "p", version: "v" }, 0.5);
+            (fate, header.attempts)
+        };
+        for _ in 0..OUTAGES_MAX {
+            assert_eq!(decide(), (Fate::Retry { delay_ms: 1000 }, 0));
+        }
+        assert_eq!(decide(), (Fate::Retry { delay_ms: 1000 }, 1));
+        assert_eq!(decide(), (Fate::Retry { delay_ms: 2000 }, 2));
+        assert_eq!(decide(), (Fate::Bury, 3));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::brake::Brake;
+use super::counters::Counters;
 use super::desk::{Commitment, End, Ended, Job};
 use super::edition::Edition;
 use super::fate::{self, Ran};
@@ -133,6 +134,7 @@ impl Seat<'_> {
             report = run => report,
         };
         self.charge(&report);
+        let report = report.excused();
         let job = self.held.pop().expect("nobody else takes what this runner holds");
         if is_doubtful(&report) {
             edition.foresight.doubt();
@@ -254,7 +256,7 @@ impl Seat<'_> {
 
 /// Whether a run has not completed its job, and was told what only a commit could have shown to be right.
 fn is_doubtful(report: &RunReport) -> bool {
-    report.presumed && !matches!(report.outcome, Outcome::Done | Outcome::HostFault(_))
+    report.presumed && report.outcome != Outcome::Done && !report.outcome.is_blameless()
 }
 
 /// How long the result of a job is to be kept, if its producer wants one.
@@ -306,6 +308,9 @@ pub(super) fn fail(lane: &Lane, edition: &Edition, outcome: &Outcome, mut job: J
     let (version, rules) = (edition.version.digest(), &edition.policy.rules);
     let ran = Ran { plugin: &lane.plugin, version };
     let fate = fate::decide(outcome, &mut job.claimed.header, rules, ran, fastrand::f64());
+    if matches!(outcome, Outcome::Outage(_)) {
+        Counters::add(&lane.counters.outages, 1);
+    }
     if edition.version.may_say(outcome.words()) {
         report(lane, version, outcome, &job.claimed.header, fate);
     }

@@ -14,6 +14,7 @@ use sandhog::plugin::name::PluginName;
 use sandhog::plugin::release::{Digest, Release, Wanted};
 use sandhog::plugin::scan::Source;
 use sandhog::plugin::signature::PrivateKey;
+use sandhog::storage::primary::Primary;
 
 use crate::support::guest::{no_redis, sandbox, worker};
 use crate::support::redis::TestRedis;
@@ -109,7 +110,7 @@ async fn what_is_not_there_too_large_or_damaged_is_refused_and_a_silent_redis_is
 async fn a_host_hears_at_once_what_is_wanted_and_after_an_outage_what_was() {
     let mut redis = TestRedis::start_with(&["--appendonly", "yes"]);
     let depot = Depot::new(redis.link());
-    let mut fleet = Fleet::new(&redis.address(), Duration::from_secs(5)).unwrap();
+    let mut fleet = Fleet::new(&Primary::at(&redis.address(), Duration::from_secs(5))).unwrap();
     assert!(fleet.changed().await.is_empty());
     let stage = Stage { depot, ..Stage::new() };
     for number in 1..=3 {

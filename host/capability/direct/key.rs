@@ -44,18 +44,18 @@ impl Direct {
     /// The value of `key`. Two plain commands in one write cost Redis half of what a script does.
     pub(in crate::capability) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
         let _room = self.room(0).await;
-        let answers = self.link()?.read(self.ask(key)).await.map_err(|fault| Refusal::of(fault, key))?;
+        let answers = self.read(Self::ask_for(key, self.value_bytes_max), key).await?;
         self.value(key, answers).await
     }
 
-    fn ask(&self, key: &str) -> Pipeline {
+    fn ask_for(key: &str, value_bytes_max: u64) -> Pipeline {
         let mut ask = Pipeline::with_capacity(2);
         // To the byte after the last one allowed: it shows a longer value.
-        ask.cmd("EXISTS").arg(key).cmd("GETRANGE").arg(key).arg(0).arg(self.value_bytes_max);
+        ask.cmd("EXISTS").arg(key).cmd("GETRANGE").arg(key).arg(0).arg(value_bytes_max);
         ask
     }
 
-    /// The value in what `ask` was answered.
+    /// The value in what `ask_for` was answered.
     async fn value(&self, key: &str, answers: Vec<Result<Value, Fault>>) -> Result<Option<Vec<u8>>, Refusal> {
         let mut answers = answers.into_iter();
         let mut next = || answers.next().unwrap_or(Ok(Value::Nil)).map_err(|fault| Refusal::of(fault, key));
@@ -132,7 +132,7 @@ impl Direct {
 
     /// Whether there is such a key.
     pub(in crate::capability) async fn exists(&self, key: &str) -> Result<bool, Refusal> {
-        self.query(cmd("EXISTS").arg(key), key).await
+        self.ask(cmd("EXISTS").arg(key), key).await
     }
 
     /// Adds `delta`, without telling the sum: in the atomic mode this one never conflicts.
@@ -175,13 +175,13 @@ impl Direct {
 
     /// Milliseconds until `key` expires; none if it does not, or is absent.
     pub(in crate::capability) async fn ttl(&self, key: &str) -> Result<Option<u64>, Refusal> {
-        let left: i64 = self.query(cmd("PTTL").arg(key), key).await?;
+        let left: i64 = self.ask(cmd("PTTL").arg(key), key).await?;
         Ok(u64::try_from(left).ok())
     }
 
     /// When `key` expires, as PEXPIRETIME tells it.
     pub(in crate::capability) async fn expires_at(&self, key: &str) -> Result<i64, Refusal> {
-        self.query(cmd("PEXPIRETIME").arg(key), key).await
+        self.ask(cmd("PEXPIRETIME").arg(key), key).await
     }
 
     /// Length and SHA-1 of a string that may be too long to be fetched; none if there is no such key.

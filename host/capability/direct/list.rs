@@ -41,7 +41,7 @@ impl Direct {
         options: &PushOptions,
     ) -> Result<Pushed, Refusal> {
         let _room = self.room_to_send(payload.len()).await;
-        let pushed = push(self.link()?, queue, payload, options).await;
+        let pushed = self.stalls.wait(push(self.link()?, queue, payload, options)).await;
         pushed.map_err(|error| match error {
             StoreError::Fault(fault) => Refusal::of(fault, queue.as_str()),
             StoreError::WrongType(_) => Refusal::WrongType(queue.as_str().to_owned()),
@@ -69,7 +69,7 @@ impl Direct {
         let mut ask = redis::Pipeline::with_capacity(1);
         ask.cmd("LLEN").arg(key);
         let refused = |fault| Refusal::of(fault, key);
-        let answer = self.link()?.read(ask).await.map_err(refused)?.pop().unwrap_or(Ok(Value::Nil));
+        let answer = self.read(ask, key).await?.pop().unwrap_or(Ok(Value::Nil));
         match answer.map_err(refused)? {
             Value::Int(length) => Ok(u64::try_from(length).unwrap_or(0)),
             other => Err(unexpected(&other)),

@@ -107,7 +107,12 @@ impl Overlay {
         if let Some(user) = &to.user {
             // The host takes, on its own connection: so what Redis thinks of it has to be asked.
             let ask = Ask { command: "LPOP", key: queue.as_str().to_owned(), arguments: &[] };
-            let denied = user.is_denied(&[ask]).await.map_err(|fault| Refusal::of(fault, queue.as_str()))?;
+            let denied = self
+                .direct
+                .stalls
+                .wait(user.is_denied(&[ask]))
+                .await
+                .map_err(|fault| Refusal::of(fault, queue.as_str()))?;
             if denied != [false] {
                 let fault = Fault::Forbidden { user: user.name().to_owned(), detail: "no LPOP".to_owned() };
                 return Err(Refusal::of(fault, queue.as_str()));
@@ -115,7 +120,8 @@ impl Overlay {
         }
         let _room = self.direct.room(0).await;
         let record = to.takings.begin(queue, end);
-        let reply = take(&to.link, &to.host, &record, end, self.direct.value_bytes_max).await;
+        let taking = take(&to.link, &to.host, &record, end, self.direct.value_bytes_max);
+        let reply = self.direct.stalls.wait(taking).await;
         // Where the answer was lost, nobody knows; it stays among the takings, and goes back if it is there.
         if !matches!(&reply, Err(StoreError::Fault(fault)) if fault.is_lost()) {
             to.takings.answered(&record.field, matches!(reply, Ok(TakeReply::Entry(_))));

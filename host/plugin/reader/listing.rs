@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::storage::address::{Address, AddressError};
+use crate::storage::address::AddressError;
 use crate::storage::link::{Link, Tracking};
+use crate::storage::primary::Primary;
 use crate::storage::wake::Wake;
 
 /// Most prefixes that are watched; Redis compares each with every key that is written.
@@ -17,8 +17,7 @@ pub(super) const PREFIXES_MAX: usize = 256;
 /// The watch over listed prefixes.
 #[derive(Debug)]
 pub(super) struct Listing {
-    address: Address,
-    deadline: Duration,
+    primary: Primary,
     signal: Arc<Notify>,
     prefixes: BTreeSet<String>,
     link: Option<Link>,
@@ -37,9 +36,9 @@ pub(super) enum Extended {
 
 impl Listing {
     /// Watches nothing yet; gives `signal` at every change.
-    pub(super) fn new(address: &Address, deadline: Duration, signal: &Arc<Notify>) -> Self {
-        let (address, signal) = (address.clone(), signal.clone());
-        Self { address, deadline, signal, prefixes: BTreeSet::new(), link: None }
+    pub(super) fn new(primary: &Primary, signal: &Arc<Notify>) -> Self {
+        let (primary, signal) = (primary.clone(), signal.clone());
+        Self { primary, signal, prefixes: BTreeSet::new(), link: None }
     }
 
     /// The connection, if anything is watched.
@@ -61,7 +60,7 @@ impl Listing {
         // This connection is told of these prefixes only, so whatever it is told counts.
         wake.watch_prefix("", &self.signal);
         let tracking = Tracking::Prefixes(wake, wanted.iter().cloned().collect());
-        self.link = Some(Link::new(&self.address, "config-list", self.deadline, tracking)?);
+        self.link = Some(self.primary.link("config-list", tracking)?);
         self.prefixes = wanted;
         Ok(Extended::Watched)
     }
@@ -81,8 +80,10 @@ fn without_covered<'p>(sorted: impl Iterator<Item = &'p str>) -> BTreeSet<String
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::storage::address::TlsFiles;
+    use crate::storage::address::{Address, TlsFiles};
 
     fn set(list: &[&str]) -> BTreeSet<String> {
         list.iter().map(|prefix| (*prefix).to_owned()).collect()
@@ -105,7 +106,8 @@ mod tests {
     #[tokio::test]
     async fn only_what_was_not_watched_extends_the_watch() {
         let address = Address::parse("unix:///nowhere/redis.sock", TlsFiles::default()).unwrap();
-        let mut listing = Listing::new(&address, Duration::from_secs(1), &Arc::new(Notify::new()));
+        let mut listing =
+            Listing::new(&Primary::at(&address, Duration::from_secs(1)), &Arc::new(Notify::new()));
         let many: BTreeSet<String> = (0..=PREFIXES_MAX).map(|n| format!("{n:04}:")).collect();
         for (prefixes, expected) in [
             (set(&[]), Extended::Not),

@@ -80,6 +80,7 @@ impl Seat<'_> {
             report = run => report,
         };
         self.charge(&report.run);
+        let report = report.excused();
         let jobs = std::mem::take(&mut self.held);
         self.end_batch(jobs, report, edition)
     }
@@ -143,7 +144,7 @@ impl Seat<'_> {
         let mut ends = Vec::with_capacity(count);
         for mut job in jobs {
             edition.tally.count(&outcome);
-            if !matches!(outcome, Outcome::HostFault(_)) {
+            if !outcome.is_blameless() {
                 job.claimed.header.set_note(SINGLE, "1");
             }
             ends.push(fail(self.lane, edition, &outcome, job));

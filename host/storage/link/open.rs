@@ -1,0 +1,177 @@
+//! Making one connection: the user it needs, a name, which server is at the other end, key tracking.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Pipeline, PushKind, RedisError, Value, cmd};
+
+use super::{Link, Tracking};
+use crate::storage::fault::Fault;
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Commands that may wait in the pipeline before callers wait.
+const PIPELINE_BUFFER: usize = 1024;
+
+/// A connection, and what is known of its other end.
+pub(super) struct Opened {
+    pub(super) connection: MultiplexedConnection,
+    /// None for a server that does not tell.
+    pub(super) process: Option<Process>,
+    pub(super) tracks: bool,
+    /// Set when the server closes the connection.
+    pub(super) closed: Arc<AtomicBool>,
+}
+
+/// A server's process, and its number for one connection.
+pub(super) struct Process {
+    pub(super) run_id: String,
+    pub(super) connection: i64,
+}
+
+/// What a server says of itself to everybody.
+pub(super) struct Hello {
+    pub(super) is_replica: bool,
+    /// Its number for this connection.
+    connection: Option<i64>,
+}
+
+impl Link {
+    /// One attempt to connect and set the connection up.
+    pub(super) async fn open(&self) -> Result<Opened, Fault> {
+        let inner = &*self.inner;
+        if let Some(door) = &inner.door {
+            door.make_user()
+                .await
+                .map_err(|fault| self.lost(format!("a plugin's user could not be made: {fault}")))?;
+        }
+        let closed = Arc::new(AtomicBool::new(false));
+        let config = self.config(&closed);
+        let opening = inner.client.get_multiplexed_async_connection_with_config(&config);
+        let mut connection = tokio::time::timeout(CONNECT_TIMEOUT, opening)
+            .await
+            .map_err(|_| Fault::TimedOut { address: inner.address.clone() })?
+            .map_err(|error| self.no_connection(&error))?;
+        let mut setup = Pipeline::with_capacity(3);
+        // A name helps whoever reads CLIENT LIST; a server that refuses it serves all the same.
+        setup.cmd("CLIENT").arg("SETNAME").arg(format!("sandhog-{}", inner.role));
+        setup.cmd("HELLO").cmd("INFO").arg("server");
+        let answers = connection.send_packed_commands(&setup, 0, setup.len()).await;
+        let answers = answers.map_err(|error| self.no_connection(&error))?;
+        let [_, hello, info] =
+            <[Value; 3]>::try_from(answers).unwrap_or([Value::Nil, Value::Nil, Value::Nil]);
+        let hello = Hello::read(&hello);
+        if hello.is_replica && inner.primary.is_demanded() {
+            return Err(self.lost("it is a replica, and a host needs the primary".to_owned()));
+        }
+        if let (Some(door), Some(number)) = (&inner.door, hello.connection)
+            && door.is_elsewhere(number).await
+        {
+            inner.primary.leave(inner.primary.epoch(), "a plugin's connection led to another server");
+            return Err(self.moved());
+        }
+        let tracks = self.track(&mut connection).await?;
+        let process = hello.connection.zip(run_id(&info));
+        let process = process.map(|(connection, run_id)| Process { run_id, connection });
+        Ok(Opened { connection, process, tracks, closed })
+    }
+
+    fn config(&self, closed: &Arc<AtomicBool>) -> AsyncConnectionConfig {
+        let wake = match &self.inner.tracking {
+            Tracking::Off => None,
+            Tracking::Keys(wake) | Tracking::Prefixes(wake, _) => Some(wake.clone()),
+        };
+        let closed = closed.clone();
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(self.inner.deadline))
+            .set_pipeline_buffer_size(PIPELINE_BUFFER)
+            .set_push_sender(move |push: redis::PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    closed.store(true, Ordering::Release);
+                }
+                if let Some(wake) = &wake {
+                    wake.receive(push);
+                }
+                Ok::<(), redis::aio::SendError>(())
+            })
+    }
+
+    /// Asks to be told of changed keys; answers whether the server does.
+    async fn track(&self, connection: &mut MultiplexedConnection) -> Result<bool, Fault> {
+        let mut tracking = cmd("CLIENT");
+        tracking.arg("TRACKING").arg("ON");
+        match &self.inner.tracking {
+            Tracking::Off => return Ok(false),
+            Tracking::Keys(_) => {}
+            Tracking::Prefixes(_, prefixes) => {
+                tracking.arg("BCAST");
+                for prefix in prefixes {
+                    tracking.arg("PREFIX").arg(prefix);
+                }
+            }
+        }
+        match tracking.query_async::<Value>(connection).await {
+            Ok(_) => Ok(true),
+            Err(error) => match Fault::new(&error, &self.inner.address) {
+                Fault::Refused { .. } => Ok(false),
+                _ => Err(self.no_connection(&error)),
+            },
+        }
+    }
+
+    /// Whatever the server says to a newcomer (LOADING, NOAUTH), there is no connection.
+    fn no_connection(&self, error: &RedisError) -> Fault {
+        match Fault::new(error, &self.inner.address) {
+            Fault::Refused { code, detail } => self.lost(format!("{code} {detail}")),
+            fault => fault,
+        }
+    }
+
+    fn lost(&self, cause: String) -> Fault {
+        Fault::Lost { address: self.inner.address.clone(), cause }
+    }
+}
+
+impl Hello {
+    fn read(answer: &Value) -> Self {
+        let mut hello = Self { is_replica: false, connection: None };
+        let Value::Map(fields) = answer else { return hello };
+        for (name, value) in fields {
+            match (text(name), value) {
+                (Some("role"), value) => hello.is_replica = text(value) == Some("replica"),
+                (Some("id"), Value::Int(number)) => hello.connection = Some(*number),
+                _ => {}
+            }
+        }
+        hello
+    }
+}
+
+/// Asks a server what it says to everybody, whatever the user may do.
+pub(super) async fn hello(connection: &mut MultiplexedConnection) -> Result<Hello, RedisError> {
+    cmd("HELLO").query_async::<Value>(connection).await.map(|answer| Hello::read(&answer))
+}
+
+/// Ends the former connection at the server's side. A command that was sent over it and not yet read could
+/// otherwise be carried out after we have looked what became of it.
+pub(super) async fn end_former(connection: &mut MultiplexedConnection, number: i64) {
+    // A server that refuses is looked at again after a while (the feeder's audit).
+    let _ = cmd("CLIENT").arg("KILL").arg("ID").arg(number).query_async::<Value>(connection).await;
+}
+
+/// The run id in what INFO says of a server, if the user may ask.
+fn run_id(info: &Value) -> Option<String> {
+    let run_id = text(info)?.lines().find_map(|line| line.strip_prefix("run_id:"))?;
+    Some(run_id.trim().to_owned())
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text),
+        _ => None,
+    }
+}

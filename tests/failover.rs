@@ -1,0 +1,237 @@
+//! Which server a host is at, and what becomes of jobs while Redis does not serve: failovers that leave connections
+//! open, idle connections that were closed, servers that stand still.
+
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use sandhog::app::Host;
+use tempfile::TempDir;
+
+use crate::support::example;
+use crate::support::host::{Plugins, count, serve, stop, until};
+use crate::support::redis::TestRedis;
+
+/// A failed attempt is the last: whatever is charged to a job shows.
+const GREETER: &str = r#"
+kind = "worker"
+[[consume]]
+queue = "names"
+concurrency = 8
+max_attempts = 1
+[grants]
+kv.write = ["greeted:*"]
+queue.push = ["greetings"]
+"#;
+
+const PROBE: &str = r#"
+kind = "worker"
+[[consume]]
+queue = "jobs"
+max_attempts = 1
+[grants]
+kv = { read = ["*"], write = ["*"] }
+queue.push = ["*"]
+"#;
+
+/// A name that leads to one of two servers, the second a replica of the first. Connections that are open stay at the
+/// server they were opened to, as behind most load balancers.
+struct Pair {
+    first: TestRedis,
+    second: TestRedis,
+    first_port: u16,
+    second_port: u16,
+    name: TempDir,
+}
+
+impl Pair {
+    async fn start() -> Self {
+        let start = || TestRedis::start_with(&["--repl-diskless-sync-delay", "0"]);
+        let (first, second) = (start(), start());
+        let first_port = listen(&mut first.plain().await).await;
+        let second_port = listen(&mut second.plain().await).await;
+        let name = tempfile::Builder::new().prefix("name-").tempdir().unwrap();
+        let pair = Self { first, second, first_port, second_port, name };
+        pair.lead_to(&pair.first);
+        follow(&mut pair.second.plain().await, pair.first_port).await;
+        pair
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.name.path().join("redis.sock")
+    }
+
+    fn url(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// New connections lead to this server.
+    fn lead_to(&self, server: &TestRedis) {
+        let _ = std::fs::remove_file(self.socket());
+        symlink(server.socket(), self.socket()).unwrap();
+    }
+
+    /// Makes the second server the primary, and the first its replica.
+    async fn fail_over(&self) {
+        let mut second = self.second.plain().await;
+        let _: () = redis::cmd("REPLICAOF").arg("NO").arg("ONE").query_async(&mut second).await.unwrap();
+        self.lead_to(&self.second);
+        follow(&mut self.first.plain().await, self.second_port).await;
+    }
+}
+
+/// Makes a server listen on a free port, as its replica needs it.
+async fn listen(server: &mut MultiplexedConnection) -> u16 {
+    loop {
+        let port = fastrand::u16(20_000..60_000);
+        let mut set = redis::cmd("CONFIG");
+        set.arg("SET").arg("port").arg(port);
+        if set.query_async::<()>(server).await.is_ok() {
+            return port;
+        }
+    }
+}
+
+async fn follow(replica: &mut MultiplexedConnection, port: u16) {
+    let _: () = redis::cmd("REPLICAOF").arg("127.0.0.1").arg(port).query_async(replica).await.unwrap();
+    until("the replica has what its primary has", async || {
+        let info: String = redis::cmd("INFO").arg("replication").query_async(replica).await.unwrap();
+        info.contains("master_link_status:up")
+    })
+    .await;
+}
+
+/// The numbers and names of a host's connections to a server.
+async fn connections(plain: &mut MultiplexedConnection) -> Vec<(u64, String)> {
+    let list: String = redis::cmd("CLIENT").arg("LIST").query_async(plain).await.unwrap();
+    let field = |line: &str, name: &str| {
+        line.split(' ').find_map(|field| field.strip_prefix(name)).unwrap_or_default().to_owned()
+    };
+    let all = list.lines().map(|line| (field(line, "id=").parse().unwrap(), field(line, "name=")));
+    all.filter(|(_, name)| name.starts_with("sandhog-")).collect()
+}
+
+/// Ends the connections with these names at the server's side.
+async fn close(plain: &mut MultiplexedConnection, names: &[&str]) {
+    for (number, name) in connections(plain).await {
+        if names.contains(&name.as_str()) {
+            let _: () =
+                redis::cmd("CLIENT").arg("KILL").arg("ID").arg(number).query_async(plain).await.unwrap();
+        }
+    }
+}
+
+async fn host(plugins: &Plugins, url: &str, redis_timeout: Duration) -> Host {
+    let mut settings = plugins.settings(url, "h");
+    settings.redis.timeout = redis_timeout;
+    // What is tested here is not what becomes of a host whose lease is over.
+    settings.host.lease = Duration::from_secs(30);
+    serve(settings).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_failover_that_leaves_connections_open_the_host_moves_to_the_new_primary() {
+    let pair = Pair::start().await;
+    let plugins = Plugins::new().with("greeter", &example::component("greeter"), GREETER);
+    let host = host(&plugins, &pair.url(), Duration::from_secs(5)).await;
+    let mut first = pair.first.plain().await;
+    let _: u64 = first.rpush("names", "ada").await.unwrap();
+    until("a job is done at the first server", async || count(&host, "names", |c| &c.completed) == 1).await;
+    pair.fail_over().await;
+    let mut second = pair.second.plain().await;
+    let _: u64 = second.rpush("names", &["bob", "cyd", "dan"]).await.unwrap();
+    until("jobs are done at the new primary", async || count(&host, "names", |c| &c.completed) == 4).await;
+    let greetings: Vec<String> = second.lrange("greetings", 0, -1).await.unwrap();
+    assert_eq!(greetings.len(), 4, "{greetings:?}");
+    until("no connection is left at the old one", async || connections(&mut first).await.is_empty()).await;
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_the_new_primary_never_reads_from_the_old_one() {
+    let pair = Pair::start().await;
+    let (mut first, mut second) = (pair.first.plain().await, pair.second.plain().await);
+    let plugins = Plugins::new().with("probe", &example::component("probe"), PROBE);
+    let host = host(&plugins, &pair.url(), Duration::from_secs(5)).await;
+    let _: () = first.set("x", "old").await.unwrap();
+    let read = "report queue seen\nkv.get x";
+    let _: u64 = first.rpush("jobs", read).await.unwrap();
+    until("guests have a connection", async || first.llen::<_, u64>("seen").await.unwrap() == 1).await;
+    // The first server does not learn that it is no longer the primary, so it refuses nothing.
+    let _: () = redis::cmd("REPLICAOF").arg("NO").arg("ONE").query_async(&mut second).await.unwrap();
+    let _: () = second.set("x", "new").await.unwrap();
+    pair.lead_to(&pair.second);
+    close(&mut first, &["sandhog-claims", "sandhog-commits", "sandhog-lease"]).await;
+    let _: () = redis::cmd("DEL").arg("seen").query_async(&mut second).await.unwrap();
+    let _: u64 = second.rpush("jobs", vec![read; 5]).await.unwrap();
+    until("jobs are done at the new primary", async || second.llen::<_, u64>("seen").await.unwrap() == 5)
+        .await;
+    let seen: Vec<String> = second.lrange("seen", 0, -1).await.unwrap();
+    assert_eq!(seen, vec!["kv.get: ok some \"new\""; 5]);
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_host_whose_idle_connections_were_closed_fails_no_job() {
+    let redis = TestRedis::start();
+    let mut plain = redis.plain().await;
+    let plugins = Plugins::new().with("greeter", &example::component("greeter"), GREETER);
+    let host = host(&plugins, &redis.url(), Duration::from_secs(5)).await;
+    for done in 1..=10 {
+        let _: u64 = plain.rpush("names", "ada").await.unwrap();
+        until("the job is done", async || count(&host, "names", |c| &c.completed) == done).await;
+        // What `timeout` of redis.conf does, and load balancers do, after minutes.
+        close(&mut plain, &["sandhog-guests", "sandhog-commits"]).await;
+    }
+    assert_eq!(plain.zcard::<_, u64>("{names}:sandhog:dead").await.unwrap(), 0);
+    assert_eq!(count(&host, "names", |c| &c.retried), 0, "no attempt was lost");
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_ran_while_redis_stood_still_keep_their_attempts() {
+    let redis = TestRedis::start();
+    let mut plain = redis.plain().await;
+    let plugins = Plugins::new().with("greeter", &example::component("greeter"), GREETER);
+    let host = host(&plugins, &redis.url(), Duration::from_millis(300)).await;
+    let mut pushed = 0;
+    until("runs were caught by a standstill", async || {
+        let _: u64 = plain.rpush("names", vec!["ada"; 200]).await.unwrap();
+        pushed += 200;
+        let _: () = redis::cmd("CLIENT").arg("PAUSE").arg(900).query_async(&mut plain).await.unwrap();
+        // Answered when the pause is over.
+        let _: () = redis::cmd("PING").query_async(&mut plain).await.unwrap();
+        count(&host, "names", |c| &c.outages) > 0
+    })
+    .await;
+    until("every job is done", async || {
+        plain.get::<_, Option<u64>>("greeted:ada").await.unwrap() == Some(pushed)
+    })
+    .await;
+    assert_eq!(plain.zcard::<_, u64>("{names}:sandhog:dead").await.unwrap(), 0);
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_led_to_a_replica_waits_for_the_primary() {
+    let pair = Pair::start().await;
+    let plugins = Plugins::new().with("greeter", &example::component("greeter"), GREETER);
+    let host = host(&plugins, &pair.url(), Duration::from_secs(5)).await;
+    let (mut first, mut second) = (pair.first.plain().await, pair.second.plain().await);
+    pair.lead_to(&pair.second);
+    let ours: Vec<String> = connections(&mut first).await.into_iter().map(|(_, name)| name).collect();
+    close(&mut first, &ours.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let _: u64 = first.rpush("names", "ada").await.unwrap();
+    until("the host has asked the replica", async || {
+        let info: String = redis::cmd("INFO").arg("stats").query_async(&mut second).await.unwrap();
+        let total = info.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+        total.unwrap().trim().parse::<u64>().unwrap() > 5
+    })
+    .await;
+    assert_eq!(connections(&mut second).await, Vec::new(), "no connection to it is kept");
+    pair.lead_to(&pair.first);
+    until("the job is done", async || count(&host, "names", |c| &c.completed) == 1).await;
+    stop(host).await;
+}
