@@ -68,6 +68,8 @@ mod sandbox;
 mod scripts;
 // Jobs pushed at certain times, by any number of hosts.
 mod schedule;
+// Queues that run one job after the other.
+mod serial;
 // Stopping a host in every way.
 mod shutdown;
 // Hosts, Redis and faults for the ledger.
