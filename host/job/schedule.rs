@@ -1,7 +1,9 @@
-//! Schedules: what is to be pushed, and when. Their times are in `plan`, their place in Redis in `book`; who fires
-//! them is the worker's scheduler.
+//! Schedules: what is to be pushed, and when. Their times are in `plan`, which of these have fired in `fired`, their
+//! place in Redis in `book`, what fires them in `firing`; who does is the worker's scheduler.
 
 pub mod book;
+pub mod fired;
+pub mod firing;
 pub mod plan;
 
 use std::time::Duration;

@@ -175,10 +175,18 @@ script!(
 script!(
     /// Without the flag: what is added is refused at the memory limit, before anything is written.
     IMPORT, "", "part/wrong_type", "part/count", "import");
-script!(SCHEDULE_DUE, " flags=no-writes,allow-oom", "part/now", "part/wrong_type", "schedule_due");
+script!(
+    SCHEDULE_DUE,
+    " flags=no-writes,allow-oom",
+    "part/now",
+    "part/wrong_type",
+    "part/schedule",
+    "schedule_due"
+);
 script!(
     /// Without the flag: a firing is a push, which waits at the memory limit.
     SCHEDULE_FIRE, "", "part/now", "part/wrong_type", "part/schedule", "schedule_fire");
+script!(SCHEDULE_RESET, " flags=allow-oom", "part/wrong_type", "part/schedule", "schedule_reset");
 script!(SCHEDULE_PUT, "", "part/wrong_type", "part/schedule", "schedule_put");
 script!(SCHEDULE_DECLARE, "", "part/now", "part/wrong_type", "part/schedule", "schedule_declare");
 script!(SCHEDULE_EDIT, " flags=allow-oom", "part/now", "part/wrong_type", "part/schedule", "schedule_edit");
