@@ -4,6 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use redis::cmd;
+use sandhog::config::env;
 use sandhog::storage::address::{Address, TlsFiles};
 use sandhog::storage::link::{Link, Tracking};
 use tempfile::TempDir;
@@ -92,7 +93,7 @@ impl TlsRedis {
         certificates(&folder);
         // Free a moment ago. Should somebody take it meanwhile, the test says so.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(env::redis_server());
         command.args(["--port", "0", "--save", "", "--bind", "127.0.0.1", "--tls-port", &port.to_string()]);
         for (option, file) in [
             ("--tls-cert-file", "server.crt"),
@@ -103,7 +104,7 @@ impl TlsRedis {
         }
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut server = Self { child, port, folder };
-        assert!(server.listens(), "redis-server did not start with TLS on port {port}");
+        assert!(server.listens(), "the server did not start with TLS on port {port}");
         server
     }
 

@@ -17,6 +17,8 @@ mod invoke;
 mod secret;
 // What is measured, and that nothing of it stays.
 mod bench;
+// The program of private servers.
+mod server;
 // run, dev and demo: whole hosts.
 mod serve;
 // The same again, whenever a file has changed.

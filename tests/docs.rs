@@ -7,6 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sandhog::config::env;
+
 use crate::support::example;
 use crate::support::host::{Plugins, stop};
 use crate::support::program::Program;
@@ -73,7 +75,7 @@ fn shell(program: &Program, redis: &TestRedis, line: &str) -> Command {
     let mut command = Command::new("timeout");
     command.args(["30", "bash", "-euo", "pipefail", "-c", line]).current_dir(program.folder()).env_clear();
     command.env("PATH", format!("{}:{}", bin.display(), env!("PATH"))).env("HOME", program.folder());
-    command.env("SANDHOG_REDIS_URL", redis.url());
+    command.env("SANDHOG_REDIS_URL", redis.url()).env(env::REDIS_SERVER, env::redis_server());
     command
 }
 

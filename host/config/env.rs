@@ -10,6 +10,8 @@ use crate::job::name::HOST_NAME_BYTES_MAX;
 pub const REDIS_URL: &str = "SANDHOG_REDIS_URL";
 /// The host's name.
 pub const HOST_NAME: &str = "SANDHOG_HOST_NAME";
+/// The program of servers that we start ourselves, for `dev` and its relatives.
+pub const REDIS_SERVER: &str = "SANDHOG_REDIS_SERVER";
 /// Where the host keeps its seat.
 pub const STATE_DIR: &str = "SANDHOG_STATE_DIR";
 /// The folder of plugins.
@@ -40,6 +42,11 @@ pub fn overrides() -> Overrides {
         log_level: variable(LOG_LEVEL),
         log_format: variable(LOG_FORMAT),
     }
+}
+
+/// The program that starts a server: a name to be looked for in `PATH`, or a path.
+pub fn redis_server() -> String {
+    variable(REDIS_SERVER).unwrap_or_else(|| "redis-server".to_owned())
 }
 
 /// The user's home folder.
