@@ -101,8 +101,21 @@ async fn the_ledger_holds_when_hosts_and_redis_die_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ledger_holds_in_serializable_isolation() {
+    let faults = [
+        Fault::HostKilled,
+        Fault::AllHostsKilled,
+        Fault::LeaseRunOut,
+        Fault::RedisKilled,
+        Fault::TailLost,
+        Fault::FailedOverLate,
+        Fault::HostAndRedisKilled,
+        Fault::ConnectionsKilled,
+        Fault::CutAfter,
+        Fault::WrongType,
+    ];
     let effects = "mode = \"atomic\"\nisolation = \"serializable\"".to_owned();
-    held(storm(Weather { effects, portion: 10, ..Weather::all(15) }, 8).await, 15);
+    let weather = Weather { effects, portion: 10, swaps: true, ..of(15, &faults) };
+    held(storm(weather, 8).await, 15);
 }
 
 #[tokio::test(flavor = "multi_thread")]

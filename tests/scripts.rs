@@ -41,9 +41,8 @@ fn server(wanted: &[&str], tools: &[(&str, &str)]) -> (Option<i32>, String, Stri
     let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/install-redis.sh"));
     command.args(wanted).env_clear().env("PATH", path.path()).env("XDG_CACHE_HOME", path.path());
     let output = command.output().unwrap();
-    let text = |bytes| {
-        String::from_utf8::<Vec<u8>>(bytes).unwrap().replace(&path.path().display().to_string(), "[PATH]")
-    };
+    let folder = path.path().display().to_string();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&folder, "[PATH]");
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 

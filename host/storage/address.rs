@@ -65,8 +65,12 @@ impl Address {
         // Fails when somebody chose a provider before: then that one serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let form = |_| AddressError::Form;
-        if !matches!(self.info.addr(), ConnectionAddr::TcpTls { .. }) {
-            return redis::Client::open(self.info.clone()).map_err(form);
+        // From 7.2 on the library would tell servers its name, which users with few rights may not: each of their
+        // connections would leave a refusal in the log of the ACLs.
+        let settings = self.info.redis_settings().clone().set_skip_set_lib_name();
+        let info = self.info.clone().set_redis_settings(settings);
+        if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+            return redis::Client::open(info).map_err(form);
         }
         let client_tls = self.tls.client.clone();
         let files = TlsCertificates {
@@ -74,7 +78,7 @@ impl Address {
                 .map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key }),
             root_cert: self.tls.ca.clone(),
         };
-        redis::Client::build_with_tls(self.info.clone(), files).map_err(|e| AddressError::Tls(e.to_string()))
+        redis::Client::build_with_tls(info, files).map_err(|e| AddressError::Tls(e.to_string()))
     }
 
     /// Whether the URL carried a password.

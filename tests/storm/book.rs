@@ -106,7 +106,7 @@ impl Book {
         problems.once("follower's marker", &following, &found.followed);
         problems.once("follower's receipt", &following, &found.follow_receipts);
 
-        self.twins.check(&found.twins).into_iter().for_each(|problem| problems.0.push(problem));
+        problems.0.extend(self.twins.check(&found.twins));
         self.check_sequences(found, &receipts, &mut problems);
         let given = receipts.iter().flat_map(|receipt| receipt.given("ticket"));
         problems.once(

@@ -39,6 +39,25 @@ impl Storm {
         self.later(long, End::Return);
     }
 
+    pub(super) async fn kill_connections(&mut self) -> RedisResult<()> {
+        let mut kill = cmd("CLIENT");
+        kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
+        self.server.ask(&kill).await
+    }
+
+    pub(super) fn silence(&mut self, seat: usize) {
+        let long = self.moment(50, 2_500);
+        self.seats[seat].proxy().silence(true);
+        self.later(long, End::Speak(seat));
+    }
+
+    pub(super) fn slow_down(&mut self, seat: usize) {
+        let delay = self.moment(1, 40);
+        self.seats[seat].proxy().delay(delay);
+        let long = self.moment(200, 2_000);
+        self.later(long, End::Quick(seat));
+    }
+
     pub(super) async fn close_idle(&mut self) -> RedisResult<()> {
         self.quiet = QUIET;
         self.later(QUIET, End::Idle);

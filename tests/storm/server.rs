@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisResult, cmd};
+use tokio::task::JoinSet;
 
 use super::clock::Clock;
 use crate::support::faults::command_length;
@@ -45,6 +46,8 @@ pub struct Server {
     clock: Clock,
     is_away: bool,
     plain: Option<MultiplexedConnection>,
+    /// Commands whose answers nobody waits for.
+    left_alone: JoinSet<()>,
     /// The append-only file and its length when `mark` was called: what is before this is never lost.
     pub(super) marked: (PathBuf, u64),
 }
@@ -55,7 +58,8 @@ impl Server {
         let clock = Clock::right();
         let redis = TestRedis::start_in(&[&DURABLE[..], &OWN].concat(), &clock.environment());
         let marked = (PathBuf::new(), 0);
-        let mut server = Self { redis, clock, is_away: false, plain: None, marked };
+        let mut server =
+            Self { redis, clock, is_away: false, plain: None, left_alone: JoinSet::new(), marked };
         server.mark();
         server
     }
@@ -113,10 +117,13 @@ impl Server {
     }
 
     /// Sends it on a connection of its own, and waits for no answer: for what keeps the server from answering.
-    pub async fn leave_alone(&self, command: &Cmd) -> RedisResult<()> {
+    pub async fn leave_alone(&mut self, command: &Cmd) -> RedisResult<()> {
         let mut other = self.connect().await?;
         let command = command.clone();
-        tokio::spawn(async move { command.query_async::<redis::Value>(&mut other).await });
+        while self.left_alone.try_join_next().is_some() {}
+        self.left_alone.spawn(async move {
+            let _: RedisResult<redis::Value> = command.query_async(&mut other).await;
+        });
         Ok(())
     }
 

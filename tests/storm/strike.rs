@@ -62,10 +62,7 @@ impl Storm {
             Fault::RedisKilled => self.crash(),
             Fault::TailLost => self.lose_tail(),
             Fault::FailedOver => return self.fail_over(None).await,
-            Fault::FailedOverLate => {
-                let lag = self.moment(0, 60);
-                return self.fail_over(Some(lag)).await;
-            }
+            Fault::FailedOverLate => return self.fail_over_late().await,
             Fault::HostAndRedisKilled => {
                 self.kill_host(seat, soon);
                 self.crash();
@@ -75,29 +72,15 @@ impl Storm {
                 self.crash();
             }
             Fault::HostKilledInFailover => {
-                let lag = self.moment(0, 60);
-                self.fail_over(Some(lag)).await?;
+                self.fail_over_late().await?;
                 self.kill_host(seat, soon);
             }
-            Fault::ConnectionsKilled => {
-                let mut kill = cmd("CLIENT");
-                kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
-                return self.server.ask(&kill).await;
-            }
+            Fault::ConnectionsKilled => return self.kill_connections().await,
             Fault::CutBefore => self.cut(seat, Cut::Before),
             Fault::CutAfter => self.cut(seat, Cut::After),
-            Fault::Silence => {
-                let long = self.moment(50, 2_500);
-                self.seats[seat].proxy().silence(true);
-                self.later(long, End::Speak(seat));
-            }
+            Fault::Silence => self.silence(seat),
             Fault::ScriptsFlushed => return self.server.ask(cmd("SCRIPT").arg("FLUSH")).await,
-            Fault::MemoryFull => {
-                let mut limit = cmd("CONFIG");
-                self.server.ask::<()>(limit.arg("SET").arg("maxmemory").arg(1)).await?;
-                let long = self.moment(50, 300);
-                self.later(long, End::Memory);
-            }
+            Fault::MemoryFull => return self.fill().await,
             Fault::WrongType => return self.spoil().await,
             Fault::RecordsDeleted => return self.delete_records(seat).await,
             Fault::ForeignPop => return self.pop_foreign().await,
@@ -112,12 +95,7 @@ impl Storm {
             Fault::IdleClosed => return self.close_idle().await,
             Fault::RedisStalled => return self.stall().await,
             Fault::RedisBusy => return self.occupy().await,
-            Fault::LinkSlow => {
-                let delay = self.moment(1, 40);
-                self.seats[seat].proxy().delay(delay);
-                let long = self.moment(200, 2_000);
-                self.later(long, End::Quick(seat));
-            }
+            Fault::LinkSlow => self.slow_down(seat),
             Fault::RightsTaken => return self.take_rights().await,
         }
         Ok(())
@@ -184,6 +162,18 @@ impl Storm {
         let redirect = |socket: &std::path::Path| seats.iter().for_each(|seat| seat.proxy().aim(socket));
         self.server.fail_over(lag, redirect).await?;
         self.tally.redis_kills += 1;
+        Ok(())
+    }
+
+    async fn fail_over_late(&mut self) -> RedisResult<()> {
+        let lag = self.moment(0, 60);
+        self.fail_over(Some(lag)).await
+    }
+
+    async fn fill(&mut self) -> RedisResult<()> {
+        let long = self.moment(50, 300);
+        self.server.ask::<()>(cmd("CONFIG").arg("SET").arg("maxmemory").arg(1)).await?;
+        self.later(long, End::Memory);
         Ok(())
     }
 

@@ -110,7 +110,7 @@ fn twins_are_counted() {
     let told = ["twins `a`: 1 instead of 2", "twins `b`: 2 instead of 1", "twins `c`: 1 instead of 0"];
     assert_eq!(twins.check(&merged), told);
     let missing = twins.missing(&merged);
-    assert_eq!(missing, [("a".to_owned(), 1)].into());
+    assert_eq!(missing, BTreeMap::from([("a".to_owned(), 1)]));
     assert!(!twins.excuses(&missing, false) && twins.excuses(&missing, true));
     twins.excused.insert("a".to_owned());
     assert!(twins.excuses(&missing, false));
