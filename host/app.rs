@@ -11,6 +11,7 @@ mod hosted;
 mod lanes;
 mod loads;
 mod readers;
+mod seat;
 mod served;
 mod users;
 

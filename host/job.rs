@@ -13,6 +13,7 @@ pub mod inspect;
 pub mod key;
 pub mod lease;
 pub mod limit;
+pub mod lost;
 pub mod name;
 mod pace;
 pub mod producer;

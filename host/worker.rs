@@ -23,5 +23,6 @@ pub mod reaper;
 mod runner;
 pub mod sandboxes;
 pub mod scheduler;
+pub mod search;
 mod wall;
 mod window;

@@ -11,6 +11,8 @@ mod plugin;
 mod cases;
 // keygen, sign, deploy.
 mod fleet;
+// hosts.
+mod hosts;
 // One run, and what it would change.
 mod invoke;
 // What must not be seen anywhere.

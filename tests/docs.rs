@@ -33,6 +33,7 @@ const PAGES: &[Page] = &[
     Page { file: "schedules.md", plugins: &[], jobs: &[] },
     Page { file: "dead-jobs.md", plugins: &[], jobs: &[] },
     Page { file: "cancel-and-pause.md", plugins: &["orders", "site-settings"], jobs: &[] },
+    Page { file: "hosts.md", plugins: &["orders", "site-settings"], jobs: &[] },
     Page { file: "inspection.md", plugins: &["orders", "site-settings"], jobs: &[("orders", "{}")] },
 ];
 

@@ -10,6 +10,8 @@ mod access;
 mod acl;
 // The connection cut at every command in turn.
 mod anomaly;
+// What counts as the death of a host, and what becomes of its runs.
+mod death;
 // The pages in `docs/`, whose commands are run.
 mod docs;
 // Effects that take place with their job's completion.

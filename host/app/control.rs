@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::served::Served;
 use super::users::Users;
-use super::{Command, Options, StartError, Started};
+use super::{Command, Options, StartError, Started, seat};
 use crate::config::problem::Problems;
 use crate::config::seat::Seat;
 use crate::config::settings::{PluginsFrom, Settings};
@@ -34,7 +34,7 @@ use crate::worker::feeder::{FeederParts, Phase};
 use crate::worker::membership::{LeaseThread, Membership};
 use crate::worker::reaper::Reaper;
 use crate::worker::scheduler::Scheduler;
-use crate::worker::{holds, poll};
+use crate::worker::{holds, poll, search};
 
 /// What the holder of the host may order.
 pub(super) struct Orders {
@@ -106,15 +106,15 @@ impl Parts {
         tracing::info!(redis = claims.address(), server = about, "connected");
         info.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
-        let seat = Seat::take(&settings.host.state_dir, &settings.host.name);
-        seat.warning.iter().for_each(|warning| tracing::warn!("{warning}"));
         let leases = Leases::new(primary.link("lease", Tracking::Off)?);
+        let seat = seat::take(&settings, &leases).await?;
         let about = HostInfo {
             queues: Vec::new(),
             plugins: Vec::new(),
             fleet: settings.plugins.source != PluginsFrom::Folder,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
+            origin: seat.origin.clone(),
         };
         let host = &settings.host;
         let membership = Membership::new(leases, host.name.clone(), seat.number, host.lease, about);
@@ -171,6 +171,7 @@ impl Parts {
         let (link, wake, held) = (self.claims.clone(), self.wake.clone(), self.held.clone());
         roles.spawn(holds::run(link, wake, held, self.stop.subscribe()));
         roles.spawn(poll::run(self.claims.clone(), self.served.lanes(), self.stop.subscribe()));
+        roles.spawn(search::run(self.claims.clone(), self.settings.host.lease, self.stop.subscribe()));
         roles.spawn(self.served.sandboxes().sweep(self.stop.subscribe()));
         if let Some(users) = &self.users {
             roles.spawn(users.clone().run(self.stop.subscribe()));

@@ -9,11 +9,20 @@ use super::name::{HostId, QueueName};
 /// Sorted set of living hosts: host id by lease expiry in Redis milliseconds.
 pub const HOSTS: &str = "sandhog:hosts";
 
+/// String: the Redis time, in milliseconds, at which a host last renewed a lease or asked which leases have ended. It goes
+/// after an hour, and with the last host.
+pub const CONTACT: &str = "sandhog:contact";
+
+/// String: present for an hour after a host began to search for records under ids that are not registered.
+pub const SEARCHED: &str = "sandhog:searched";
+
 /// Set of the names of all queues that hosts ever served.
 pub const QUEUES: &str = "sandhog:queues";
 
-/// Hash that tells about one host: `queues` (JSON array), `plugins`, `version`, `pid`, `started_ms`; and
-/// `pop:<queue>` for each queue that its runs popped from.
+/// Hash that tells about one host: `queues` (JSON array), `plugins`, `version`, `pid`, `started_ms`; `origin`, its machine
+/// and the file of its seat; `lease_ms`, how long its lease lasts; `spared`, how often it was given a lease without having
+/// renewed it; `successor`, the id under which its process goes on; and `pop:<queue>` for each queue that its runs popped
+/// from.
 pub fn host_info(host: &str) -> String {
     format!("sandhog:host:{host}")
 }

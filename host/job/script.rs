@@ -1,6 +1,6 @@
 //! The scripts that change a job's place, each one file in `script/` that begins with its contract. The parts
-//! they share stand before them. What calls them is in `store`, `settle`, `commit`, `take`, `lease`, `push`,
-//! `inspect`, `edit`, `schedule`.
+//! they share stand before them. What calls them is in `store`, `settle`, `commit`, `take`, `lease`, `lost`,
+//! `push`, `inspect`, `edit`, `schedule`.
 
 use std::sync::LazyLock;
 
@@ -117,11 +117,13 @@ script!(
 script!(
     /// Without the flag: what producers add is refused at the memory limit, before anything is written.
     PUSH, "", "part/now", "part/wrong_type", "part/put_job", "push");
-script!(REGISTER, " flags=allow-oom", "part/now", "part/wrong_type", "register");
-script!(RENEW, " flags=allow-oom", "part/now", "renew");
+script!(REGISTER, " flags=allow-oom", "part/now", "part/wrong_type", "part/contact", "register");
+script!(RENEW, " flags=allow-oom", "part/now", "part/contact", "renew");
+script!(READMIT, " flags=allow-oom", "part/now", "part/wrong_type", "readmit");
+script!(SEAT, " flags=no-writes,allow-oom", "part/now", "seat");
 script!(DESCRIBE, " flags=allow-oom", "part/wrong_type", "describe");
 script!(FORGET, " flags=allow-oom", "part/now", "forget");
-script!(EXPIRED, " flags=no-writes,allow-oom", "part/now", "expired");
+script!(EXPIRED, " flags=allow-oom", "part/now", "part/contact", "expired");
 script!(HOSTS, " flags=no-writes,allow-oom", "part/now", "hosts");
 script!(TRIM, " flags=allow-oom", "part/now", "part/wrong_type", "part/count", "part/dead", "trim");
 script!(COUNTS, " flags=no-writes,allow-oom", "part/wrong_type", "part/fields", "counts");

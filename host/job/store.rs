@@ -8,6 +8,7 @@ use redis::Value;
 
 use super::envelope::Header;
 use super::key::{HOSTS, QueueKeys};
+use super::lease::Death;
 use super::limit::QueueLimits;
 use super::name::{HostId, JobId, QueueName, first_seen_ms};
 use super::reply::{Fields, bytes, list, number, text, unexpected};
@@ -273,14 +274,13 @@ impl JobStore {
     }
 
     /// Takes back what a dead `host` had in flight, a page at a time: to ready with one crash more, or to dead
-    /// at `crashes_max` crashes; entries that its runs had popped, to the list. Does nothing for a living host, unless it is done `by_force`: that is for the
-    /// former lives of one's own seat.
-    pub async fn reap(&self, host: &HostId, by_force: bool, crashes_max: u32) -> Result<Reaped, StoreError> {
+    /// at `crashes_max` crashes; entries that its runs had popped, to the list.
+    pub async fn reap(&self, host: &HostId, death: Death, crashes_max: u32) -> Result<Reaped, StoreError> {
         let keys = &self.keys;
         let inflight = keys.inflight(host);
         let mut call =
             script::REAP.call(&[&inflight, &keys.stats, &keys.ready, &keys.dead, HOSTS, &keys.list]);
-        call.arg(host.as_str()).arg(host.epoch_ms()).arg(u8::from(by_force)).arg(crashes_max);
+        call.arg(host.as_str()).arg(host.epoch_ms()).arg(death.code()).arg(crashes_max);
         call.arg(REAP_RECORDS_MAX).arg(REAP_BYTES_MAX);
         call.arg(self.dead.count).arg(self.dead.age_ms).arg(self.dead.bytes).arg(keys.unique_prefix());
         let mut fields = Fields::new(script::REAP.run::<Value>(&self.link, &call).await?)?;

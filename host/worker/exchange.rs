@@ -15,7 +15,7 @@ use crate::job::settle::{Fate, Settlement};
 use crate::job::store::{Claimed, Delivery, Slot, StoreError, Turn, TurnReply};
 
 /// First wait after a failed exchange; doubled up to the longest.
-const BACKOFF_FIRST: Duration = Duration::from_millis(20);
+pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(20);
 /// Longest wait between attempts to reach Redis.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Wait after a refusal that only an operator can mend.
@@ -274,19 +274,6 @@ impl Feeder {
         }
     }
 
-    async fn rejoin(&mut self) {
-        let lost = self.tenure.clone();
-        match self.parts.membership.join(Some(&lost)).await {
-            Ok(tenure) => {
-                self.former.push(lost);
-                (self.tenure, self.next_seq) = (tenure, 0);
-                // The former tenure is swept soon, not in a minute.
-                self.audit_at = Instant::now();
-            }
-            Err(_) => self.pause(BACKOFF_FIRST).await,
-        }
-    }
-
     async fn await_link(&mut self) {
         let mut backoff = BACKOFF_FIRST;
         while self.parts.link.connect().await.is_err() {
@@ -299,7 +286,7 @@ impl Feeder {
     }
 
     /// Waits, unless the phase changes.
-    async fn pause(&mut self, wait: Duration) {
+    pub(super) async fn pause(&mut self, wait: Duration) {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             _ = self.parts.phase.changed() => {}

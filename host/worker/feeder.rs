@@ -9,6 +9,7 @@ use async_task::Task;
 use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 
+use super::adopt::AUDIT_MAX;
 pub use super::desk::EFFECTS_BYTES_MAX;
 use super::desk::{BATCH, Ended, Load};
 use super::exchange::News;
@@ -28,12 +29,6 @@ use crate::storage::wake::Wake;
 const END_WAIT_MAX: Duration = Duration::from_millis(1);
 /// The same where jobs wait for a runner: the more ends travel together, the less each costs Redis.
 const END_WAIT_BUSY_MAX: Duration = Duration::from_millis(3);
-/// How soon after a reconnect records are compared again: a claim sent over the old connection may still have
-/// been carried out after the first look.
-const AUDIT_FIRST: Duration = Duration::from_secs(1);
-/// How often they are compared in quiet times.
-const AUDIT_MAX: Duration = Duration::from_secs(60);
-
 /// Runners that do not wait, for each thread: one goes on at once where another has to wait.
 const RUNNERS_PER_THREAD: usize = 2;
 
@@ -112,8 +107,10 @@ pub struct Feeder {
     pub(super) due: Option<Instant>,
     pub(super) window: Window,
     runners: Vec<Task<()>>,
-    generations: watch::Receiver<u64>,
-    estranged: bool,
+    pub(super) generations: watch::Receiver<u64>,
+    /// Changed when the lease had ended.
+    pub(super) lapses: watch::Receiver<u64>,
+    pub(super) estranged: bool,
     pub(super) audit_at: Instant,
     pub(super) audit_gap: Duration,
     pub(super) ear: Ear,
@@ -159,6 +156,7 @@ impl Feeder {
             window: Window::new(now),
             runners: Vec::new(),
             generations: parts.link.generations(),
+            lapses: parts.membership.lapses(),
             estranged: false,
             audit_at: now + AUDIT_MAX,
             audit_gap: AUDIT_MAX,
@@ -346,36 +344,14 @@ impl Feeder {
                 self.estrange();
                 Call::Look
             }
+            Ok(()) = self.lapses.changed() => {
+                self.estrange();
+                Call::Look
+            }
             _ = self.parts.phase.changed() => Call::Look,
             Ok(()) = self.parts.holds.changed() => Call::Look,
             Ok(()) = self.retired.changed() => Call::Look,
         }
-    }
-
-    /// Whether Redis may know of jobs in our hands that we do not: the connection is another one, so pushes may
-    /// have been missed and replies lost.
-    fn is_estranged(&mut self) -> bool {
-        if self.generations.has_changed().unwrap_or(false) {
-            self.generations.mark_unchanged();
-            self.estrange();
-        }
-        self.estranged
-    }
-
-    fn estrange(&mut self) {
-        (self.estranged, self.hungry, self.due) = (true, true, None);
-        self.audit_gap = AUDIT_FIRST;
-    }
-
-    /// Compares records with what runs; looks ever more seldom while all is quiet.
-    async fn audit(&mut self) {
-        if self.adopt().await {
-            self.estranged = false;
-            self.audit_gap = (self.audit_gap * 4).min(AUDIT_MAX);
-            // A queue that is held is looked at by nobody else.
-            self.hungry |= self.lane.paused.load(Relaxed);
-        }
-        self.audit_at = Instant::now() + self.audit_gap;
     }
 
     /// Tells the safety poll whether to look at this queue.

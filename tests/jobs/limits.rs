@@ -1,5 +1,6 @@
 //! Limits of a queue, as the claim keeps them: what is claimed, what waits where, who goes next.
 
+use sandhog::job::lease::Death;
 use sandhog::job::limit::{KeyLimits, KeySource, QueueLimits, Rate};
 use sandhog::job::settle::Fate;
 use sandhog::job::store::{Claimed, Order, Slot, Turn, TurnReply};
@@ -171,11 +172,11 @@ async fn the_places_of_a_dead_host_stay_with_its_jobs() {
     scene.send(&["ZADD", "sandhog:hosts", "1", dead.as_str(), "8000000000000", other.as_str()]).await;
     scene.host = other;
     assert!(step(&mut scene, &[], 4, &limits).await.jobs.is_empty(), "it may run still");
-    scene.store.reap(&dead, false, 3).await.unwrap();
+    scene.store.reap(&dead, Death::Expired, 3).await.unwrap();
     let reply = step(&mut scene, &[], 4, &limits).await;
     assert_eq!(payloads(&reply.jobs), [jobs[0].as_str()]);
     // As poison it lets go of it.
-    scene.store.reap(&scene.host.clone(), true, 2).await.unwrap();
+    scene.store.reap(&scene.host.clone(), Death::Certain, 2).await.unwrap();
     let found = scene.dump().await;
     assert!(found[":dead"].contains(&jobs[0]) && !found[":dead"].contains("!key"), "{found:?}");
     assert!(found[":ready"].contains(&jobs[1]), "{found:?}");

@@ -30,7 +30,7 @@ pub(super) async fn once(args: &Args, stage: Stage, jobs: u64, push_s: f64) -> O
     let info = HostInfo { queues: vec![queue.clone()], ..HostInfo::default() };
     let mut hosts = Vec::new();
     for seat in 0..AT_ONCE {
-        hosts.push(leases.register("bench", seat, LEASE, &info).await?);
+        hosts.push(leases.register("bench", seat, LEASE, &info, &[]).await?);
     }
     let store = JobStore::new(stage.link.clone(), queue.clone(), DEAD);
     let before = Load::look(&stage.link).await?;
