@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod filter;
 pub mod fingerprint;
 pub mod hold;
+pub mod import;
 pub mod inspect;
 pub mod key;
 pub mod lease;

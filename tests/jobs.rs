@@ -8,7 +8,9 @@ mod commit;
 mod commit_property;
 mod commit_refused;
 mod commit_several;
+mod conserve;
 mod contact;
+mod dead_bytes;
 mod edit;
 mod inspect;
 mod lease;
@@ -17,6 +19,7 @@ mod lost;
 mod lost_reply;
 mod push;
 mod reap;
+mod same_id;
 mod settle;
 mod take;
 mod turn;
@@ -113,10 +116,15 @@ impl Scene {
         seconds * 1000 + micros / 1000
     }
 
-    /// The database, but for the registry of hosts.
+    /// The database, but for the registry of hosts, and the number of dead jobs in `stats`.
     pub async fn dump(&mut self) -> BTreeMap<String, String> {
         let mut all = self.dump_all().await;
         all.retain(|key, _| !key.starts_with("sandhog:"));
+        if let Some(stats) = all.get_mut(":stats").filter(|stats| stats.starts_with("hash ")) {
+            let counters =
+                stats["hash ".len()..].split(", ").filter(|counter| !counter.starts_with("dead_jobs="));
+            *stats = format!("hash {}", counters.collect::<Vec<_>>().join(", "));
+        }
         all
     }
 

@@ -2,8 +2,8 @@
 //! producer's bytes untouched. `1 <id> <attempts> <crashes> <first_seen_ms> [key=value …]\n<payload>`.
 //!
 //! Keys and values are percent-encoded. Keys that start with `!` are the host's own notes (`!reason`,
-//! `!trace`, `!version`, `!plugin`, `!unique`, `!key`, `!rated`, `!single`, `!outages`); guests see only the others. Lua appends and replaces header
-//! lines made here; it never parses or re-encodes a payload.
+//! `!trace`, `!version`, `!plugin`, `!unique`, `!kept`, `!own`, `!key`, `!rated`, `!single`, `!outages`, `!n`); guests
+//! see only the others. Lua appends and replaces header lines made here; it never parses or re-encodes a payload.
 
 use super::name::JobId;
 
@@ -13,6 +13,8 @@ pub const SINGLE: &str = "!single";
 const FORMAT: &str = "1";
 /// Longest header line in bytes; what would make it longer is cut where it is made.
 pub const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Bytes for the notes that scripts append to a header of that length: `!kept`, `!own`, `!key`, `!rated`, `!n`.
+pub const HEADER_NOTES_BYTES_MAX: usize = 512;
 
 /// What a job remembers between runs, without its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,10 +73,11 @@ impl Header {
     }
 
     /// Shortens the host's own notes, the longest first, until the header can be read back: what a producer
-    /// attached may leave little room for a backtrace. `!unique` and `!key` stay, they are
+    /// attached may leave little room for a backtrace. `!unique` with `!kept` and `!own`, and `!key` stay, they are
     /// needed to the letter.
     pub fn fit(&mut self) {
-        let is_own = |key: &str| key.starts_with('!') && key != "!unique" && key != "!key";
+        let needed = ["!unique", "!kept", "!own", "!key"];
+        let is_own = |key: &str| key.starts_with('!') && !needed.contains(&key);
         while self.encode().len() > HEADER_BYTES_MAX {
             let own = self.notes.iter_mut().filter(|(key, _)| is_own(key)).map(|(_, value)| value);
             let own: Vec<&mut String> = own.collect();
@@ -92,7 +95,7 @@ impl Header {
 
     /// Splits an envelope into its header and the payload, which stays where it is.
     pub fn decode(envelope: &[u8]) -> Result<(Self, &[u8]), EnvelopeError> {
-        let window = &envelope[..envelope.len().min(HEADER_BYTES_MAX)];
+        let window = &envelope[..envelope.len().min(HEADER_BYTES_MAX + HEADER_NOTES_BYTES_MAX)];
         let end = window.iter().position(|b| *b == b'\n').ok_or(EnvelopeError("no header line"))?;
         let line =
             std::str::from_utf8(&window[..end]).map_err(|_| EnvelopeError("the header is not UTF-8"))?;
@@ -169,7 +172,7 @@ mod tests {
 
     #[test]
     fn hostile_bytes_are_refused_not_trusted() {
-        let endless = format!("1 id 0 0 0 k={}\n", "x".repeat(HEADER_BYTES_MAX));
+        let endless = format!("1 id 0 0 0 k={}\n", "x".repeat(HEADER_BYTES_MAX + HEADER_NOTES_BYTES_MAX));
         for bad in [
             "",
             "1 id 0 0 0",

@@ -132,7 +132,7 @@ impl QueueKeys {
         format!("{}word:{host}", self.prefix)
     }
 
-    /// String that holds the id of the living job with this unique key.
+    /// String that holds who has this unique key: the id of the living job, a blank, and its note `!own`.
     pub fn unique(&self, unique_key: &str) -> String {
         format!("{}unique:{unique_key}", self.prefix)
     }

@@ -22,6 +22,7 @@ script!(
     " flags=allow-oom",
     "part/now",
     "part/count",
+    "part/record",
     "part/envelope",
     "part/unique",
     "part/place",
@@ -36,6 +37,7 @@ script!(
     " flags=allow-oom",
     "part/now",
     "part/count",
+    "part/record",
     "part/envelope",
     "part/fields",
     "part/unique",
@@ -50,6 +52,7 @@ script!(
     " flags=allow-oom",
     "part/wrong_type",
     "part/count",
+    "part/unique",
     "part/place",
     "part/fence",
     "part/result",
@@ -57,18 +60,19 @@ script!(
 );
 script!(
     /// Without the flag: a job whose effects need memory waits at the memory limit, and nothing is written.
-    COMMIT, "", "part/now", "part/wrong_type", "part/count", "part/unique", "part/place", "part/key_page", "part/integer",
-    "part/stream", "part/gather", "part/assume", "part/write", "commit");
+    COMMIT, "", "part/now", "part/wrong_type", "part/count", "part/record", "part/put_job", "part/unique",
+    "part/place", "part/key_page", "part/integer", "part/stream", "part/gather", "part/assume", "part/write", "commit");
 script!(
     /// The same for jobs whose effects, if they have any, only free memory.
-    COMMIT_FREEING, " flags=allow-oom", "part/now", "part/wrong_type", "part/count", "part/unique", "part/place",
-    "part/key_page", "part/integer", "part/stream", "part/gather", "part/assume", "part/write", "commit");
+    COMMIT_FREEING, " flags=allow-oom", "part/now", "part/wrong_type", "part/count", "part/record", "part/put_job",
+    "part/unique", "part/place", "part/key_page", "part/integer", "part/stream", "part/gather", "part/assume", "part/write", "commit");
 script!(
     RETRY,
     " flags=allow-oom",
     "part/now",
     "part/wrong_type",
     "part/count",
+    "part/record",
     "part/place",
     "part/fence",
     "part/envelope",
@@ -80,6 +84,8 @@ script!(
     "part/now",
     "part/wrong_type",
     "part/count",
+    "part/record",
+    "part/unique",
     "part/place",
     "part/fence",
     "part/envelope",
@@ -105,6 +111,7 @@ script!(
     "part/now",
     "part/wrong_type",
     "part/count",
+    "part/record",
     "part/fields",
     "part/put_back",
     "part/envelope",
@@ -116,7 +123,7 @@ script!(
 );
 script!(
     /// Without the flag: what producers add is refused at the memory limit, before anything is written.
-    PUSH, "", "part/now", "part/wrong_type", "part/put_job", "push");
+    PUSH, "", "part/now", "part/wrong_type", "part/record", "part/put_job", "push");
 script!(REGISTER, " flags=allow-oom", "part/now", "part/wrong_type", "part/contact", "register");
 script!(RENEW, " flags=allow-oom", "part/now", "part/contact", "renew");
 script!(READMIT, " flags=allow-oom", "part/now", "part/wrong_type", "readmit");
@@ -125,23 +132,38 @@ script!(DESCRIBE, " flags=allow-oom", "part/wrong_type", "describe");
 script!(FORGET, " flags=allow-oom", "part/now", "forget");
 script!(EXPIRED, " flags=allow-oom", "part/now", "part/contact", "expired");
 script!(HOSTS, " flags=no-writes,allow-oom", "part/now", "hosts");
-script!(TRIM, " flags=allow-oom", "part/now", "part/wrong_type", "part/count", "part/dead", "trim");
+script!(
+    TRIM,
+    " flags=allow-oom",
+    "part/now",
+    "part/wrong_type",
+    "part/count",
+    "part/record",
+    "part/dead",
+    "trim"
+);
 script!(COUNTS, " flags=no-writes,allow-oom", "part/wrong_type", "part/fields", "counts");
 script!(PAGE, " flags=no-writes,allow-oom", "part/wrong_type", "part/fields", "part/envelope", "page");
 script!(
     REQUEUE,
     " flags=allow-oom",
+    "part/now",
     "part/wrong_type",
     "part/count",
+    "part/record",
     "part/envelope",
+    "part/unique",
+    "part/live_again",
     "part/dead",
     "requeue"
 );
 script!(
     DISCARD,
     " flags=allow-oom",
+    "part/now",
     "part/wrong_type",
     "part/count",
+    "part/record",
     "part/envelope",
     "part/unique",
     "part/place",
@@ -155,6 +177,7 @@ script!(
     "part/now",
     "part/wrong_type",
     "part/count",
+    "part/record",
     "part/envelope",
     "part/unique",
     "part/place",
@@ -162,7 +185,19 @@ script!(
     "part/dead",
     "remove"
 );
-script!(REVIVE, " flags=allow-oom", "part/wrong_type", "part/count", "part/envelope", "part/dead", "revive");
+script!(
+    REVIVE,
+    " flags=allow-oom",
+    "part/now",
+    "part/wrong_type",
+    "part/count",
+    "part/record",
+    "part/envelope",
+    "part/unique",
+    "part/live_again",
+    "part/dead",
+    "revive"
+);
 script!(
     CANCEL,
     " flags=allow-oom",
@@ -176,7 +211,8 @@ script!(
 );
 script!(
     /// Without the flag: what is added is refused at the memory limit, before anything is written.
-    IMPORT, "", "part/wrong_type", "part/count", "import");
+    IMPORT, "", "part/now", "part/wrong_type", "part/count", "part/record", "part/envelope", "part/unique",
+    "part/live_again", "part/dead", "import");
 script!(
     SCHEDULE_DUE,
     " flags=no-writes,allow-oom",
@@ -195,7 +231,7 @@ script!(SCHEDULE_EDIT, " flags=allow-oom", "part/now", "part/wrong_type", "part/
 script!(SCHEDULE_LIST, " flags=no-writes,allow-oom", "part/wrong_type", "schedule_list");
 script!(
     /// For producers without our library: `producer` tells of it.
-    PRODUCER_PUSH, "", "part/now", "part/wrong_type", "part/put_job", "part/companions", "producer/push");
+    PRODUCER_PUSH, "", "part/now", "part/wrong_type", "part/record", "part/put_job", "part/companions", "producer/push");
 script!(
     PRODUCER_RESULT,
     " flags=no-writes,allow-oom",

@@ -137,7 +137,8 @@ async fn a_full_redis_still_drains() {
     assert_eq!((reaped.moved, reaped.left), (4, 0));
     assert_eq!(leases.forget(&other, true, &[]).await, Ok(true));
     let dead = sandhog::job::edit::Which::All(sandhog::job::inspect::Place::Dead);
-    assert_eq!(sandhog::job::edit::requeue(&scene.link, &queue(), &dead, 9).await, Ok(1));
+    let requeued = sandhog::job::edit::requeue(&scene.link, &queue(), &dead, 9, |_| ()).await.unwrap();
+    assert_eq!(requeued.jobs, 1);
     assert_eq!(sandhog::job::inspect::counts(&scene.link, &queue()).await.unwrap().ready, 5);
 }
 

@@ -280,9 +280,9 @@ async fn a_user_with_the_keys_of_the_job_commits() {
     assert_eq!(verdicts, Ok(vec![refused("elsewhere", Why::Permission), Verdict::Done]));
     let after = [
         (":inflight:HOST", "hash 2=b"),
-        (":ready", "list 1 j 0 0 T !unique=u\\np\\nq"),
+        (":ready", "list 1 j 0 0 T !unique=u !kept=60000 !own=U-2\\np\\nq"),
         (":stats", "hash commits=1, completed=1, effects=5"),
-        (":unique:u", "string j"),
+        (":unique:u", "string j U-2"),
         ("app:k", "string v"),
         ("app:l", "list a, b"),
         ("app:n", "string 1"),

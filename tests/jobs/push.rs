@@ -56,15 +56,18 @@ async fn options_make_an_envelope_where_it_belongs() {
         (
             "unique",
             unique("a key"),
-            &[":ready list 1 first 0 0 5\\n, 1 ID 0 0 T !unique=a%20key\\npay", ":unique:a key string ID"],
+            &[
+                ":ready list 1 first 0 0 5\\n, 1 ID 0 0 T !unique=a%20key !kept=60000 !own=U-1\\npay",
+                ":unique:a key string ID U-1",
+            ],
         ),
         (
             "delayed",
             delayed,
             &[
-                ":delayed zset 1 ID 0 0 T trace%20id=a%3db !unique=k\\npay@T+60",
+                ":delayed zset 1 ID 0 0 T trace%20id=a%3db !unique=k !kept=60000 !own=U-1\\npay@T+60",
                 ":ready list 1 first 0 0 5\\n",
-                ":unique:k string ID",
+                ":unique:k string ID U-1",
             ],
         ),
     ];

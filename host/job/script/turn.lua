@@ -141,7 +141,7 @@ local function take(home, pop, push, room, is_envelope, most)
   end
 end
 
-local envelope_max = size_max + 16384 -- The longest header.
+local envelope_max = size_max + 16896 -- The longest header, with what scripts append.
 local function take_ready(room) take(ready, 'LPOP', 'LPUSH', room, true, envelope_max) end
 local function take_due(room)
   local seen = 0

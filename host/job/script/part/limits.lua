@@ -1,4 +1,4 @@
--- Part, needs `now`, `count`, `envelope`, `place`: what the limits of a queue let through.
+-- Part, needs `now`, `count`, `record`, `envelope`, `place`: what the limits of a queue let through.
 -- KEYS   5 vacant, which is changed when the fleet has room again
 -- ARGV   17 most runs in the fleet; microseconds between two starts, how many may be saved up; most runs of one key;
 --        the same two for jobs of one key. 0: no limit
@@ -158,7 +158,7 @@ local function admit(record, enveloped, first)
     notes, paid = string.gsub(notes, ' !rated=1', '')
     local start = paid > 0 and 0 or reserve(key)
     if start > now_us then
-      redis.call('ZADD', KEYS[3], math.ceil(start / 1000), envelope(notes .. ' !rated=1'))
+      add_record(KEYS[3], math.ceil(start / 1000), envelope(notes .. ' !rated=1'))
       return count(ARGV[8], 'throttled', 1)
     end
     if paid > 0 then record = envelope(notes) end

@@ -118,7 +118,7 @@ local holder = unique and prefix .. 'unique:' .. unique
 local outcome, number = put_job(ready, delayed, id, notes, payload, delay, does, holder, kept)
 if outcome == 2 then
   local living = redis.pcall('GET', holder)
-  return {'duplicate', type(living) == 'string' and living or ''}
+  return {'duplicate', type(living) == 'string' and string.match(living, '^[^ ]*') or ''}
 end
 -- What a former job of the same name has left is not this one's.
 if wants_result then redis.call('UNLINK', prefix .. 'result:' .. id) end
