@@ -24,5 +24,6 @@ mod runner;
 pub mod sandboxes;
 pub mod scheduler;
 pub mod search;
+mod unbegun;
 mod wall;
 mod window;

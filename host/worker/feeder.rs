@@ -176,6 +176,9 @@ impl Feeder {
             if phase != Phase::Serving {
                 self.take_up();
             }
+            if phase == Phase::Leaving && self.lane.delivery == Delivery::AtMostOnce {
+                self.give_back_unbegun().await;
+            }
             let load = self.tidy(phase);
             if phase == Phase::Held {
                 // Nobody needs to look at the queue until an operator lets go, and then this feeder does.
@@ -243,7 +246,7 @@ impl Feeder {
         let edition = self.lane.current();
         let policy = &edition.policy;
         let keeps = self.lane.delivery == Delivery::AtLeastOnce;
-        if phase == Phase::Leaving || (phase != Phase::Serving && keeps) {
+        if phase != Phase::Serving && keeps {
             let order = policy.order;
             let back = |job| Ended::settled(job, Fate::GiveBack(order));
             self.batch.extend(self.lane.desk.take_back().into_iter().map(back));
