@@ -50,6 +50,8 @@ mod limits;
 mod load;
 // Projects of workers as `sandhog new` makes them: built, tested, run.
 mod new;
+// Panics of threads and tasks: they end a host, and its jobs come back.
+mod panics;
 // Queues, plugins and hosts that are held.
 mod pause;
 // Plain Redis clients on the same lists and keys.
@@ -86,3 +88,5 @@ mod support;
 mod tidy;
 // Reads that many runs share.
 mod together;
+// A host whose log cannot be written, or is not read.
+mod unwritable;

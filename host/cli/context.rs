@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use sandhog::config::problem::Problems;
 use sandhog::config::settings::{Overrides, Settings};
+use sandhog::panics;
 use sandhog::storage::link::{Link, Tracking};
 use sandhog::telemetry::{self, Reader};
 
 use crate::cli::error::{Failure, Outcome, Shape};
-use crate::cli::output::Output;
+use crate::cli::output::{self, Output};
 
 /// What to do when Redis cannot be reached.
 pub(crate) const NO_REDIS: &str =
@@ -70,8 +71,7 @@ impl Context {
     /// Says something about the work to a person: on standard error, and not when a program reads.
     pub(crate) fn note(&self, line: &str) {
         if !self.out.is_json() {
-            // Nobody is left to tell when standard error is closed.
-            let _ = std::io::Write::write_all(&mut anstream::stderr(), format!("{line}\n").as_bytes());
+            output::stderr(&format!("{line}\n"));
         }
     }
 }
@@ -84,9 +84,14 @@ pub(crate) async fn connect(settings: &Settings) -> Outcome<Link> {
     Ok(link)
 }
 
-/// Sets logging up as the settings say, and logs what is allowed but unwise.
+/// Prepares this process for hosts: sets logging up as the settings say, makes a panic the end of the process, and logs
+/// what is allowed but unwise.
 pub(crate) fn start_logging(settings: &Settings, reader: Reader) -> Outcome {
     telemetry::init(&settings.log, reader).refuse()?;
+    panics::end_process(|unlogged| {
+        unlogged.into_iter().for_each(|message| output::stderr(&format!("sandhog: {message}\n")));
+        telemetry::flush();
+    });
     warn(settings);
     Ok(())
 }

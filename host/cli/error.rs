@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::io;
 use std::process::ExitCode;
 
-use crate::cli::text;
+use crate::cli::{output, text};
 
 /// What a subcommand answers.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
@@ -63,8 +63,7 @@ impl Failure {
         if self.is_broken_pipe() {
             return ExitCode::SUCCESS;
         }
-        // Nobody is left to tell when standard error is closed.
-        let _ = io::Write::write_all(&mut anstream::stderr(), self.render().as_bytes());
+        output::stderr(&self.render());
         ExitCode::from(self.code)
     }
 

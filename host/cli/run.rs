@@ -39,8 +39,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         log_format: args.log_format,
         ..Overrides::default()
     })?;
-    context::start_logging(&settings, Reader::Operator)?;
+    // Before the first line is logged: a log file may have reached the largest size allowed.
     let mut signals = Signals::take()?;
+    context::start_logging(&settings, Reader::Operator)?;
     match serve::start(settings, &mut signals).await? {
         Some(host) => serve::until_stopped(&host, &mut signals).await,
         None => Ok(()),

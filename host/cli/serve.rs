@@ -15,6 +15,9 @@ pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// Nobody waits for this one. Taken over, it no longer ends the process when a file has reached its largest size
+    /// (`ulimit -f`): the write fails instead.
+    _file_size: Signal,
     /// A SIGHUP came while nobody could obey it.
     reload_wanted: bool,
 }
@@ -33,6 +36,7 @@ impl Signals {
             terminate: one(SignalKind::terminate())?,
             interrupt: one(SignalKind::interrupt())?,
             hang_up: one(SignalKind::hangup())?,
+            _file_size: one(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
             reload_wanted: false,
         })
     }
