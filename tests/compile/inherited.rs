@@ -30,9 +30,12 @@ fn a_limit_below_that_of_the_compiler_does_not_keep_plugins_from_being_loaded() 
 #[test]
 fn a_component_beyond_an_inherited_limit_is_refused_by_the_name_of_that_limit() {
     let inherited = "the host was started with this limit: raise it (`ulimit -d`, `-v`, `-t`, `-f`)";
+    // A few bytes each, and more than a hundred when they are compiled.
+    let division = |n| format!("(func (param i64) (result i64) local.get 0 i64.const {n} i64.div_s)");
+    let divisions: String = (2..1002).map(division).collect();
     for (component, limits, expected) in [
-        // 60 blocks of 512 bytes.
-        (worker("", "", "i32.const 0"), "ulimit -f 60", "its code has more than 30720 bytes"),
+        // 100 blocks of 512 bytes.
+        (worker("", &divisions, "i32.const 0"), "ulimit -f 100", "its code has more than 51200 bytes"),
         (super::bomb(), "ulimit -t 2", "needs more than 1 s of processor time"),
     ] {
         let told = check(&component, limits);
