@@ -12,11 +12,15 @@ mod conserve;
 mod contact;
 mod dead_bytes;
 mod edit;
+mod fair;
 mod inspect;
+mod keys;
 mod lease;
 mod limits;
+mod longest;
 mod lost;
 mod lost_reply;
+mod pointer;
 mod push;
 mod reap;
 mod same_id;
@@ -63,6 +67,7 @@ pub fn turn<'a>(host: &'a HostId, acks: &'a [Slot]) -> Turn<'a> {
         bytes_max: 1 << 40,
         payload_bytes_max: 1 << 40,
         limits: &NO_LIMITS,
+        nth: 0,
     }
 }
 

@@ -76,6 +76,8 @@ mod schedule;
 mod serial;
 // Stopping a host in every way.
 mod shutdown;
+// Jobs that nobody may forget.
+mod starve;
 // Hosts, Redis and faults for the ledger.
 mod storm;
 // Versions that take each other's place while jobs run.

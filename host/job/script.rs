@@ -44,6 +44,8 @@ script!(
     "part/place",
     "part/result",
     "part/dead",
+    "part/utf8",
+    "part/pointer",
     "part/limits",
     "turn"
 );
@@ -231,7 +233,8 @@ script!(SCHEDULE_EDIT, " flags=allow-oom", "part/now", "part/wrong_type", "part/
 script!(SCHEDULE_LIST, " flags=no-writes,allow-oom", "part/wrong_type", "schedule_list");
 script!(
     /// For producers without our library: `producer` tells of it.
-    PRODUCER_PUSH, "", "part/now", "part/wrong_type", "part/record", "part/put_job", "part/companions", "producer/push");
+    PRODUCER_PUSH, "", "part/now", "part/wrong_type", "part/record", "part/put_job", "part/companions", "part/utf8",
+    "producer/push");
 script!(
     PRODUCER_RESULT,
     " flags=no-writes,allow-oom",

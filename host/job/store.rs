@@ -21,7 +21,7 @@ pub const CLAIM_MAX: u32 = 512;
 /// Most records one call of `reap` moves, so that Redis serves others in between.
 pub const REAP_RECORDS_MAX: u32 = 500;
 /// Bytes of records after which a call of `reap` stops early.
-pub const REAP_BYTES_MAX: u64 = 16 << 20;
+pub const REAP_BYTES_MAX: u64 = 2 << 20;
 
 /// Which end of the list is next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -119,6 +119,8 @@ pub struct Turn<'a> {
     pub payload_bytes_max: u64,
     /// What the whole fleet may run of the queue.
     pub limits: &'a QueueLimits,
+    /// Which of its feeder's claims this is: small ones are for one place after the other.
+    pub nth: u64,
 }
 
 /// What a turn did.
@@ -222,7 +224,7 @@ impl JobStore {
         call.arg(turn.bytes_max).arg(turn.payload_bytes_max);
         call.arg(&keys.dead).arg(self.dead.count).arg(self.dead.age_ms).arg(self.dead.bytes);
         let (numbers, source) = turn.limits.arguments();
-        call.arg(numbers).arg(source);
+        call.arg(numbers).arg(source).arg(turn.nth);
         call.arg(turn.acks.iter().filter(|slot| slot.enveloped).count());
         for slot in turn.acks.iter().filter(|slot| slot.enveloped) {
             call.arg(slot.to_string());

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::envelope::{HEADER_BYTES_MAX, Header};
+use super::envelope::{HEADER_MADE_BYTES_MAX, Header};
 use super::inspect::{JobRow, Place};
 use super::name::JobId;
 
@@ -133,7 +133,7 @@ pub fn read(line: &str) -> Result<Carried, String> {
     let mut header = Header { id: id.clone(), attempts, crashes, first_seen_ms, notes };
     header.fit();
     let header = header.encode();
-    if header.len() > HEADER_BYTES_MAX {
+    if header.len() > HEADER_MADE_BYTES_MAX {
         return Err(format!("its headers have {} bytes; at most 16,384 fit", header.len()));
     }
     Ok(Carried { place, id, at_ms, record: [header.as_bytes(), &payload].concat(), identity })

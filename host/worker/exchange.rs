@@ -84,7 +84,10 @@ impl Feeder {
 
     async fn tell(&mut self, claim: u32) -> Result<(), StoreError> {
         self.settle().await?;
-        self.turn(claim).await
+        let later = self.keep_for_later();
+        let told = self.turn(claim).await;
+        self.batch.extend(later);
+        told
     }
 
     /// Reports the ends that are more than a plain completion, and those of former tenures.
@@ -143,12 +146,13 @@ impl Feeder {
         }
         let (order, limits, delivery) = (policy.order, &policy.limits, self.lane.delivery);
         let tenure = self.tenure.clone();
-        let next_seq = self.next_seq;
+        let (next_seq, nth) = (self.next_seq, self.claims);
+        self.claims += u64::from(claim > 0);
         let (bytes_max, payload_bytes_max) = (self.room_bytes(), policy.payload_bytes_max);
         let host = &tenure.host;
         let acks = &acks;
         let turn =
-            Turn { host, acks, claim, next_seq, order, delivery, bytes_max, payload_bytes_max, limits };
+            Turn { host, acks, claim, next_seq, order, delivery, bytes_max, payload_bytes_max, limits, nth };
         let lane = self.lane.clone();
         let meanwhile = async {
             // The connection's task shares this thread: it sends the call first.
@@ -217,6 +221,9 @@ impl Feeder {
 
     /// Puts claimed jobs on the desk.
     pub(super) fn lay_out(&mut self, jobs: Vec<Claimed>, now: Instant) {
+        if !jobs.is_empty() {
+            self.stuck.laid_out(now);
+        }
         let number = self.tenure.number;
         if self.lane.delivery == Delivery::AtLeastOnce {
             for job in &jobs {
@@ -294,6 +301,11 @@ impl Feeder {
     }
 
     pub(super) fn accepted(&mut self, fate: Fate, ended: &Ended) {
+        if let Fate::Retry { delay_ms } = fate {
+            // Where keys are not tracked, nobody else says so.
+            let due = Instant::now() + Duration::from_millis(delay_ms + 1);
+            self.due = Some(self.due.map_or(due, |known| known.min(due)));
+        }
         self.let_go(ended);
         self.count(fate, ended);
     }

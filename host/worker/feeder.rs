@@ -16,8 +16,10 @@ use super::exchange::News;
 use super::hear::Ear;
 use super::lane::Lane;
 use super::membership::{Membership, Tenure};
+pub use super::portion::{CLAIM_BYTES_MAX, held_bytes_max};
 use super::precedence::Standing;
 use super::runner;
+use super::stuck::Stuck;
 use super::window::Window;
 use crate::job::hold::{Hold, Holds};
 use crate::job::settle::Fate;
@@ -31,15 +33,6 @@ const END_WAIT_MAX: Duration = Duration::from_millis(1);
 const END_WAIT_BUSY_MAX: Duration = Duration::from_millis(3);
 /// Runners that do not wait, for each thread: one goes on at once where another has to wait.
 const RUNNERS_PER_THREAD: usize = 2;
-
-/// Most bytes of one claim: its answer lies in memory more than once while it is read.
-pub const CLAIM_BYTES_MAX: u64 = 8 << 20;
-
-/// Most bytes of payloads that a lane holds before it claims no more: those of its runs, and as much again as one claim
-/// brings for the next ones.
-pub fn held_bytes_max(concurrency: usize, payload_bytes_max: u64) -> u64 {
-    payload_bytes_max.saturating_mul(concurrency as u64).saturating_add(CLAIM_BYTES_MAX)
-}
 
 /// How much of its work a host does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +99,9 @@ pub struct Feeder {
     /// When the next delayed job is due.
     pub(super) due: Option<Instant>,
     pub(super) window: Window,
+    pub(super) stuck: Stuck,
+    /// Claims so far.
+    pub(super) claims: u64,
     runners: Vec<Task<()>>,
     pub(super) generations: watch::Receiver<u64>,
     /// Changed when the lease had ended.
@@ -154,6 +150,8 @@ impl Feeder {
             limited: false,
             due: None,
             window: Window::new(now),
+            stuck: Stuck::new(now),
+            claims: 0,
             runners: Vec::new(),
             generations: parts.link.generations(),
             lapses: parts.membership.lapses(),
@@ -180,6 +178,7 @@ impl Feeder {
                 self.give_back_unbegun().await;
             }
             let load = self.tidy(phase);
+            let load = self.relieve(load);
             if phase == Phase::Held {
                 // Nobody needs to look at the queue until an operator lets go, and then this feeder does.
                 self.hungry = true;
@@ -214,7 +213,7 @@ impl Feeder {
             if now >= self.audit_at {
                 self.audit().await;
             } else {
-                match self.wait().await {
+                match self.wait(load).await {
                     Call::Look => {}
                     Call::Wake => self.hungry = true,
                     Call::Word => self.hear().await,
@@ -260,15 +259,22 @@ impl Feeder {
             // What ended makes room.
             self.hungry |= self.limited;
             let jobs = self.batch[before..].iter().map(Ended::jobs).sum();
-            self.window.ended(jobs, Instant::now());
+            let now = Instant::now();
+            self.window.ended(jobs, now);
+            self.stuck.ended(jobs, now);
         }
         // What limits keep waiting, an end may let go.
         let is_busy = load.waiting > 0 && !self.limited;
         self.end_wait = if is_busy { END_WAIT_BUSY_MAX } else { END_WAIT_MAX };
-        if !self.batch.is_empty() && self.batch_since.is_none() {
-            self.batch_since = Some(Instant::now());
+        if !self.batch.is_empty() {
+            self.begin_batch(Instant::now());
         }
         load
+    }
+
+    /// The batch has something.
+    pub(super) fn begin_batch(&mut self, now: Instant) {
+        self.batch_since.get_or_insert(now);
     }
 
     /// Starts runners for what waits on the desk.
@@ -290,6 +296,7 @@ impl Feeder {
         // A job taken for ever is not taken before it can run.
         let ahead = self.ahead();
         let size = concurrency + if keeps { ahead } else { 0 };
+        let size = size.min(self.stuck.most());
         let room = size.saturating_sub(load.waiting + load.running);
         // Half of what lies ahead at a time, lest every finished job fetch one other; but a lane that has room to
         // run takes what it can get.
@@ -312,7 +319,7 @@ impl Feeder {
 
     /// Jobs to hold beyond those that run; none where others would have to wait for them.
     pub(super) fn ahead(&self) -> usize {
-        if self.lane.current().policy.limits.is_concurrency() { 0 } else { self.window.ahead() }
+        if self.lane.current().policy.limits.is_concurrency() { 0 } else { self.window.ahead(Instant::now()) }
     }
 
     /// Bytes of payloads that may be claimed now.
@@ -327,9 +334,10 @@ impl Feeder {
         self.batch.len() >= BATCH || (!self.batch.is_empty() && (still || waited || self.urgent))
     }
 
-    async fn wait(&mut self) -> Call {
+    async fn wait(&mut self, load: Load) -> Call {
         let batch_due = self.batch_since.map(|since| since + self.end_wait);
-        let until = [batch_due, self.due, Some(self.audit_at)].into_iter().flatten().min();
+        let until = [batch_due, self.due, self.stuck.look_at(load), Some(self.audit_at)];
+        let until = until.into_iter().flatten().min();
         let until = tokio::time::Instant::from_std(until.expect("an audit is always planned"));
         tokio::select! {
             () = self.lane.desk.changed.notified() => Call::Look,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandhog::job::envelope::{HEADER_BYTES_MAX, Header};
+use sandhog::job::envelope::{HEADER_MADE_BYTES_MAX, Header};
 use sandhog::job::push::{PushOptions, Pushed, push, push_many};
 use sandhog::job::store::StoreError;
 
@@ -116,12 +116,12 @@ async fn headers_that_do_not_fit_are_refused() {
         headers: vec![("k".to_owned(), "x".repeat(length))],
         ..PushOptions::default()
     };
-    let refused = push(&scene.link, &queue(), b"x", &with(HEADER_BYTES_MAX)).await;
+    let refused = push(&scene.link, &queue(), b"x", &with(HEADER_MADE_BYTES_MAX)).await;
     assert!(matches!(refused, Err(StoreError::HeaderTooLong(_))), "{refused:?}");
     scene.expect("nothing", &[]).await;
-    push(&scene.link, &queue(), b"x", &with(HEADER_BYTES_MAX - 80)).await.unwrap();
+    push(&scene.link, &queue(), b"x", &with(HEADER_MADE_BYTES_MAX - 80)).await.unwrap();
     let job = scene.claim(1).await.unwrap().jobs.remove(0);
-    assert_eq!(job.header.note("k").map(str::len), Some(HEADER_BYTES_MAX - 80));
+    assert_eq!(job.header.note("k").map(str::len), Some(HEADER_MADE_BYTES_MAX - 80));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::cmd;
 use sandhog::job::change::Changes;
-use sandhog::job::envelope::HEADER_BYTES_MAX;
+use sandhog::job::envelope::HEADER_MADE_BYTES_MAX;
 use sandhog::job::limit::{KeyLimits, KeySource, QueueLimits, Rate};
 use sandhog::job::name::JobId;
 use sandhog::job::producer;
@@ -158,7 +158,7 @@ async fn equal_jobs_that_runs_push_are_all_there() {
 async fn equal_jobs_with_the_longest_headers_can_all_be_read() {
     let mut scene = Scene::new().await;
     let rest = "1 order-7 0 0 5 k=\n".len();
-    let header = format!("1 order-7 0 0 5 k={}\n", "x".repeat(HEADER_BYTES_MAX - rest));
+    let header = format!("1 order-7 0 0 5 k={}\n", "x".repeat(HEADER_MADE_BYTES_MAX - rest));
     scene.equal_ready(&format!("{header}pay")).await;
     for _ in 0..3 {
         let jobs = scene.claim(20).await.unwrap().jobs;

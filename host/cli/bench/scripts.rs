@@ -80,6 +80,7 @@ async fn drain(store: &JobStore, host: &HostId) -> Outcome<u64> {
             bytes_max: u64::MAX >> 12,
             payload_bytes_max: u64::MAX >> 12,
             limits: &limits,
+            nth: 0,
         };
         let reply = store.turn(&turn).await?;
         settled += reply.settled;

@@ -1,15 +1,17 @@
 -- Part, needs `count`, `record`: the dead set, and in `stats` what it holds: `dead_jobs` and `dead_bytes`.
 -- add_dead(dead, stats, now, envelope) puts one in that died now.
 -- change_dead(dead, stats, jobs, bytes): an operator has put in so many, or taken them away if it is negative.
--- trim_dead(dead, stats, now, count, age_ms, bytes) drops the oldest until the caps hold, a bounded number at
--- a time: each burial adds one, so the set shrinks to its caps.
+-- trim_dead(dead, stats, now, count, age_ms, bytes) drops the oldest until the caps hold, a bounded number and bounded
+-- bytes at a time, but more than was put in: so the set shrinks to its caps.
 -- If somebody else has changed the set, `dead_jobs` is not its length. Then its bytes are counted anew, a bounded number
 -- at a time (`dead_recount`: jobs, bytes so far), and no job is dropped for their sake until all are counted.
 local TRIM_MAX = 100
 local RECOUNT_JOBS_MAX, RECOUNT_BYTES_MAX = 1000, 4194304
+local trim_bytes_max = 4194304
 
 local function add_dead(dead, stats, now, envelope)
   local stored = add_record(dead, now, envelope)
+  trim_bytes_max = trim_bytes_max + #stored
   count(stats, 'dead_jobs', 1)
   count(stats, 'dead_bytes', #stored)
 end
@@ -66,7 +68,7 @@ local function trim_dead(dead, stats, now, count_max, age_ms_max, bytes_max)
   local left = redis.call('ZCARD', dead)
   local bytes = left > 0 and dead_bytes(dead, stats, left)
   local dropped, freed = 0, 0
-  while left > 0 and dropped < TRIM_MAX do
+  while left > 0 and dropped < TRIM_MAX and freed < trim_bytes_max do
     local over = left > count_max or bytes and bytes - freed > bytes_max
     if not over and redis.call('ZCOUNT', dead, '-inf', now - age_ms_max) == 0 then break end
     freed = freed + #redis.call('ZPOPMIN', dead)[1]

@@ -3,7 +3,7 @@
 -- add_record(set, score, record, call) adds the record of a job that is not in the sorted set, with `call` or
 -- `redis.call`, and answers the record as it is there.
 -- A sorted set holds equal bytes once. So if another job has the same bytes already, the record gets the note `!n`, in
--- place of a former one. Headers that producers and hosts fill leave room for it (`HEADER_NOTES_BYTES_MAX`).
+-- place of a former one. Headers that producers and hosts fill leave room for it (`SCRIPT_NOTES_BYTES`).
 local ADD_TRIES_MAX = 64
 local kinds = 0
 local function one_of_a_kind()
