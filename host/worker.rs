@@ -13,6 +13,7 @@ mod exchange;
 pub mod executor;
 pub mod fate;
 pub mod feeder;
+pub mod heal;
 mod hear;
 pub mod holds;
 pub mod lane;

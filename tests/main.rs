@@ -52,6 +52,8 @@ mod load;
 mod new;
 // Panics of threads and tasks: they end a host, and its jobs come back.
 mod panics;
+// Lists that runs popped from, after the death of their host.
+mod popped;
 // Queues, plugins and hosts that are held.
 mod pause;
 // Plain Redis clients on the same lists and keys.

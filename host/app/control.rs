@@ -31,6 +31,7 @@ use crate::storage::server;
 use crate::storage::wake::Wake;
 use crate::worker::executor::{Executor, ExecutorHandle};
 use crate::worker::feeder::{FeederParts, Phase};
+use crate::worker::heal::Healer;
 use crate::worker::membership::{LeaseThread, Membership};
 use crate::worker::reaper::Reaper;
 use crate::worker::scheduler::Scheduler;
@@ -172,6 +173,7 @@ impl Parts {
         roles.spawn(holds::run(link, wake, held, self.stop.subscribe()));
         roles.spawn(poll::run(self.claims.clone(), self.served.lanes(), self.stop.subscribe()));
         roles.spawn(search::run(self.claims.clone(), self.settings.host.lease, self.stop.subscribe()));
+        roles.spawn(self.healer().run(self.stop.subscribe()));
         roles.spawn(self.served.sandboxes().sweep(self.stop.subscribe()));
         if let Some(users) = &self.users {
             roles.spawn(users.clone().run(self.stop.subscribe()));
@@ -268,6 +270,14 @@ impl Parts {
             link: self.claims.clone(),
             wake: self.wake.clone(),
             schedules: self.settings.schedules.clone(),
+        }
+    }
+
+    fn healer(&self) -> Healer {
+        Healer {
+            membership: self.membership.clone(),
+            lanes: self.served.lanes(),
+            reap_every: self.settings.host.reap_every,
         }
     }
 

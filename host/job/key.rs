@@ -21,8 +21,8 @@ pub const QUEUES: &str = "sandhog:queues";
 
 /// Hash that tells about one host: `queues` (JSON array), `plugins`, `version`, `pid`, `started_ms`; `origin`, its machine
 /// and the file of its seat; `lease_ms`, how long its lease lasts; `spared`, how often it was given a lease without having
-/// renewed it; `successor`, the id under which its process goes on; and `pop:<queue>` for each queue that its runs popped
-/// from.
+/// renewed it; `successor`, the id under which its process goes on; and `pop:<queue>` for each queue of which it has
+/// records of popped entries.
 pub fn host_info(host: &str) -> String {
     format!("sandhog:host:{host}")
 }
@@ -92,6 +92,8 @@ pub struct QueueKeys {
     pub vacant: String,
     /// How many jobs wait for a place among those with their key: key by number, a blank by the number of all. A
     /// hash. The jobs of one key are in a list of the same name with a colon and the key after it, as envelopes.
+    /// Scripts keep two hashes beside it: `places`, how many places of each key are taken, and
+    /// `audit`, how far the comparison of these numbers with the jobs is.
     pub parked: String,
     prefix: String,
 }

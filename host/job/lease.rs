@@ -21,9 +21,8 @@ pub const HOSTS_MAX: u32 = 10_000;
 
 /// The longest lease that a host can have, in milliseconds; `script/part/contact.lua` has the same.
 const LEASE_MAX_MS: i64 = 600_000;
-
-/// In what is known about a host, before the name of a queue that its runs popped from.
-const POPPED: &str = "pop:";
+/// Most keys of one command that ends a registration.
+const FORGET_KEYS_MAX: usize = 1000;
 
 /// What a host tells about itself.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -104,7 +103,7 @@ impl Death {
 /// The registry of hosts; clones share the connection.
 #[derive(Debug, Clone)]
 pub struct Leases {
-    link: Link,
+    pub(super) link: Link,
 }
 
 impl Leases {
@@ -222,21 +221,21 @@ impl Leases {
         Ok(lives)
     }
 
-    /// The queues where `host` may have records: those it served (all ever served, where somebody deleted what
-    /// it told), then those its runs popped from.
+    /// The queues that `host` served; all ever served, where somebody deleted what it told.
+    pub async fn served_by(&self, host: &HostId) -> Result<Vec<QueueName>, Fault> {
+        let mut get = redis::cmd("HGET");
+        get.arg(host_info(host.as_str())).arg("queues");
+        let served: Option<Vec<u8>> = self.link.query(&get).await?;
+        match served.and_then(|json| serde_json::from_slice::<Vec<String>>(&json).ok()) {
+            Some(queues) => Ok(queue_names(queues)),
+            None => known_queues(&self.link).await,
+        }
+    }
+
+    /// The queues where `host` may have records: those it served, then those its runs popped from.
     pub async fn queues_of(&self, host: &HostId) -> Result<Vec<QueueName>, Fault> {
-        let mut get = redis::cmd("HGETALL");
-        get.arg(host_info(host.as_str()));
-        let about: Vec<(Vec<u8>, Vec<u8>)> = self.link.query(&get).await?;
-        let readable = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let about: Vec<(String, String)> = about.iter().map(|(f, v)| (readable(f), readable(v))).collect();
-        let served = about.iter().find(|(field, _)| field == "queues");
-        let mut queues = match served.and_then(|(_, json)| serde_json::from_str::<Vec<String>>(json).ok()) {
-            Some(queues) => queue_names(queues),
-            None => known_queues(&self.link).await?,
-        };
-        let popped = about.into_iter().filter_map(|(field, _)| field.strip_prefix(POPPED).map(str::to_owned));
-        let popped = queue_names(popped.collect());
+        let mut queues = self.served_by(host).await?;
+        let popped = self.popped_from(host).await?;
         queues.extend(popped.into_iter().filter(|queue| !queues.contains(queue)).collect::<Vec<_>>());
         Ok(queues)
     }
@@ -244,8 +243,16 @@ impl Leases {
     /// Ends the registration of `host`, after all its records were reaped; false when its lease lives (again), or
     /// when it has records in one of `queues` (again): a failover can bring some back.
     pub async fn forget(&self, host: &HostId, by_force: bool, queues: &[QueueName]) -> Result<bool, Fault> {
+        let mut records: Vec<String> =
+            queues.iter().map(|queue| QueueKeys::new(queue).inflight(host)).collect();
+        let last = records.split_off(records.len().saturating_sub(FORGET_KEYS_MAX));
+        for some in records.chunks(FORGET_KEYS_MAX) {
+            if self.link.query::<u64>(redis::cmd("EXISTS").arg(some)).await? > 0 {
+                return Ok(false);
+            }
+        }
         let mut keys = vec![HOSTS.to_owned(), host_info(host.as_str())];
-        keys.extend(queues.iter().map(|queue| QueueKeys::new(queue).inflight(host)));
+        keys.extend(last);
         let mut call = script::FORGET.call(&keys);
         call.arg(host.as_str()).arg(u8::from(by_force)).arg(CONTACT).arg(SEARCHED);
         script::FORGET.run(&self.link, &call).await

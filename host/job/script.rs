@@ -63,11 +63,13 @@ script!(
 script!(
     /// Without the flag: a job whose effects need memory waits at the memory limit, and nothing is written.
     COMMIT, "", "part/now", "part/wrong_type", "part/count", "part/record", "part/put_job", "part/unique",
-    "part/place", "part/key_page", "part/integer", "part/stream", "part/gather", "part/assume", "part/write", "commit");
+    "part/place", "part/key_page", "part/integer", "part/stream", "part/gather", "part/assume", "part/write",
+    "part/popped", "commit");
 script!(
     /// The same for jobs whose effects, if they have any, only free memory.
     COMMIT_FREEING, " flags=allow-oom", "part/now", "part/wrong_type", "part/count", "part/record", "part/put_job",
-    "part/unique", "part/place", "part/key_page", "part/integer", "part/stream", "part/gather", "part/assume", "part/write", "commit");
+    "part/unique", "part/place", "part/key_page", "part/integer", "part/stream", "part/gather", "part/assume",
+    "part/write", "part/popped", "commit");
 script!(
     RETRY,
     " flags=allow-oom",
@@ -105,8 +107,9 @@ script!(
     "part/envelope",
     "release"
 );
+script!(HEAL, " flags=allow-oom", "part/now", "part/wrong_type", "part/fields", "part/place", "heal");
 script!(TAKE, " flags=allow-oom", "part/now", "part/wrong_type", "take");
-script!(PUT_BACK, " flags=allow-oom", "part/wrong_type", "part/put_back", "put_back");
+script!(PUT_BACK, " flags=allow-oom", "part/wrong_type", "part/popped", "part/put_back", "put_back");
 script!(
     REAP,
     " flags=allow-oom",
@@ -115,6 +118,7 @@ script!(
     "part/count",
     "part/record",
     "part/fields",
+    "part/popped",
     "part/put_back",
     "part/envelope",
     "part/unique",
@@ -132,6 +136,7 @@ script!(READMIT, " flags=allow-oom", "part/now", "part/wrong_type", "readmit");
 script!(SEAT, " flags=no-writes,allow-oom", "part/now", "seat");
 script!(DESCRIBE, " flags=allow-oom", "part/wrong_type", "describe");
 script!(FORGET, " flags=allow-oom", "part/now", "forget");
+script!(POPPED, " flags=allow-oom", "popped");
 script!(EXPIRED, " flags=allow-oom", "part/now", "part/contact", "expired");
 script!(HOSTS, " flags=no-writes,allow-oom", "part/now", "hosts");
 script!(

@@ -2,7 +2,6 @@
 //! former lives of this very host, at once. Any host does it for all; but for one lease after its own lease had ended a
 //! host takes nothing back, because what kept it from Redis may have kept others.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,36 +141,64 @@ impl Reaper {
     /// it lives, or a failover has just brought some back: then it is looked at again.
     async fn take_back(&self, host: &HostId, death: Death) -> Result<Option<(u64, u64)>, StoreError> {
         let leases = self.membership.leases();
-        let mut queues: BTreeSet<QueueName> = leases.queues_of(host).await?.into_iter().collect();
-        queues.extend(self.own_queues.borrow().iter().cloned());
-        let (mut moved, mut buried, mut failure) = (0, 0, None);
-        for queue in &queues {
+        // What it served comes first: lists that its runs popped from can be many.
+        let mut queues = leases.served_by(host).await?;
+        let own: Vec<QueueName> = self.own_queues.borrow().clone();
+        queues.extend(own.into_iter().filter(|queue| !queues.contains(queue)).collect::<Vec<_>>());
+        let mut sum = Back::default();
+        if !self.take_back_from(host, death, &queues, &mut sum).await? {
+            return Ok(None);
+        }
+        let popped = leases.popped_from(host).await?;
+        if !self.take_back_from(host, death, &popped, &mut sum).await? {
+            return Ok(None);
+        }
+        if let Some(error) = sum.failure {
+            // Not forgotten: its records in that queue wait until an operator moves the key away.
+            return Err(error);
+        }
+        queues.extend(popped);
+        let by_force = death != Death::Expired;
+        Ok(leases.forget(host, by_force, &queues).await?.then_some((sum.moved, sum.buried)))
+    }
+
+    /// Takes back what it has in these queues; false if it lives.
+    async fn take_back_from(
+        &self,
+        host: &HostId,
+        death: Death,
+        queues: &[QueueName],
+        sum: &mut Back,
+    ) -> Result<bool, StoreError> {
+        for queue in queues {
             let store = JobStore::new(self.link.clone(), queue.clone(), self.dead);
             loop {
                 let reaped = match store.reap(host, death, self.crashes_max).await {
                     Ok(reaped) => reaped,
                     Err(error @ StoreError::WrongType(_)) => {
-                        failure = Some(error);
+                        sum.failure = Some(error);
                         break;
                     }
                     Err(error) => return Err(error),
                 };
-                moved += reaped.moved;
-                buried += reaped.buried;
+                sum.moved += reaped.moved;
+                sum.buried += reaped.buried;
                 if reaped.alive {
-                    return Ok(None);
+                    return Ok(false);
                 }
                 if reaped.left == 0 || reaped.moved + reaped.buried == 0 {
                     break;
                 }
             }
         }
-        if let Some(error) = failure {
-            // Not forgotten: its records in that queue wait until an operator moves the key away.
-            return Err(error);
-        }
-        let queues: Vec<QueueName> = queues.into_iter().collect();
-        let by_force = death != Death::Expired;
-        Ok(leases.forget(host, by_force, &queues).await?.then_some((moved, buried)))
+        Ok(true)
     }
+}
+
+/// What was taken back of one host.
+#[derive(Debug, Default)]
+struct Back {
+    moved: u64,
+    buried: u64,
+    failure: Option<StoreError>,
 }

@@ -127,6 +127,7 @@ while at <= finish do
     end
     for entry = key, writes - 1, 4 do
       call('HDEL', argv[entry + 1], argv[entry + 2])
+      forget_list(argv[entry + 1], argv[entry + 3])
       effects = effects + 1
     end
     effects = effects + apply(call, writes, last, unrestricted)

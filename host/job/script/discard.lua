@@ -34,5 +34,6 @@ for _, record in ipairs(records) do
   end
 end
 count(stats, 'discarded', gone)
+if gone > 0 and ARGV[1] == 'ready' then void_round(stats) end
 if ARGV[1] == 'dead' then change_dead(source, stats, -gone, -bytes) end
 return {0, gone, (looked < #records or #records == look) and skip + looked - gone, found}

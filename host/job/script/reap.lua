@@ -59,6 +59,7 @@ for i = 1, math.min(#fields, records_max - back) do
     tell_result(stats, envelope, 'dead', reason_of(envelope))
     buried = buried + 1
   else
+    keep_key(stats, envelope)
     redis.call('RPUSH', ready, envelope)
     moved = moved + 1
   end
@@ -69,4 +70,5 @@ count(stats, 'buried', buried)
 if buried > 0 then
   trim_dead(dead, stats, now, tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]))
 end
+forget_list(inflight, KEYS[6])
 return {0, back + moved, buried, #popped + #fields - back - moved - buried}

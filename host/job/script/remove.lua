@@ -60,5 +60,6 @@ else
   end
 end
 count(stats, ARGV[2], gone)
+if gone > 0 and kind == 'ready' then void_round(stats) end
 if kind == 'dead' then change_dead(source, stats, -gone, -bytes) end
 return {0, gone, found}

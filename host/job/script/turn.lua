@@ -223,7 +223,10 @@ end
 local claimed = enveloped + bare
 if claimed > 0 then
   if ARGV[6] == '1' then
-    for _, envelope in ipairs(envelopes) do free_unique(unique, envelope) end
+    for _, envelope in ipairs(envelopes) do
+      free_unique(unique, envelope)
+      leave_key(stats, envelope)
+    end
   else
     local records = {}
     local seq, at = first, 0

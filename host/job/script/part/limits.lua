@@ -48,9 +48,15 @@ local function bucket(key, moment)
 end
 
 -- Jobs in flight in the fleet. Entries that runs have popped are beside them, and left out where it matters.
+-- Nil and the key, if one is of a wrong type: ends were acknowledged before.
 local function in_flight(room)
-  local all, hosts = 0, redis.call('ZRANGE', ARGV[9], 0, -1)
-  for _, host in ipairs(hosts) do all = all + redis.call('HLEN', prefix .. 'inflight:' .. host) end
+  local all, hosts = 0, redis.pcall('ZRANGE', ARGV[9], 0, -1)
+  if hosts.err then return nil, ARGV[9] end
+  for _, host in ipairs(hosts) do
+    local length = redis.pcall('HLEN', prefix .. 'inflight:' .. host)
+    if type(length) == 'table' then return nil, prefix .. 'inflight:' .. host end
+    all = all + length
+  end
   if all + room <= fleet then return all end
   all = 0
   for _, host in ipairs(hosts) do all = all + #fields_of(prefix .. 'inflight:' .. host) end
@@ -61,7 +67,9 @@ local function allow(wanted)
   if fleet > 0 then
     local held = redis.pcall('GETEX', vacant)
     if type(held) == 'table' and held.err then return nil, vacant end
-    busy = in_flight(wanted)
+    local running, spoiled = in_flight(wanted)
+    if spoiled then return nil, spoiled end
+    busy = running
     cut_by_fleet = fleet - busy < wanted
     wanted = math.max(0, math.min(wanted, fleet - busy))
   end
@@ -77,7 +85,8 @@ local function allow(wanted)
     local places = prefix .. 'places'
     local held = redis.pcall('HINCRBY', places, ' ', 0)
     if type(held) == 'table' then return nil, places end
-    if redis.pcall('HDEL', prefix .. 'parked', '') ~= 0 then return nil, prefix .. 'parked' end
+    -- Two blanks are no key; the empty text is one.
+    if redis.pcall('HDEL', prefix .. 'parked', '  ') ~= 0 then return nil, prefix .. 'parked' end
     if held ~= places_max then redis.call('HSET', places, ' ', places_max) end
   end
   return wanted
@@ -123,8 +132,8 @@ end
 local function park(key, envelope)
   local parked = redis.pcall('RPUSH', prefix .. 'parked:' .. key, envelope)
   if type(parked) == 'table' then return false end
-  redis.call('HINCRBY', prefix .. 'parked', key, 1)
-  redis.call('HINCRBY', prefix .. 'parked', ' ', 1)
+  redis.pcall('HINCRBY', prefix .. 'parked', key, 1)
+  redis.pcall('HINCRBY', prefix .. 'parked', ' ', 1)
   count(ARGV[8], 'parked', 1)
   return true
 end
@@ -132,7 +141,9 @@ end
 -- Whether a job with this key may have a place: not before those that wait for one.
 local function take_place(key)
   if redis.pcall('LPOP', prefix .. 'parked:' .. key, 0) then return false end
-  if redis.call('HINCRBY', prefix .. 'places', key, 1) <= places_max then return true end
+  local taken = redis.pcall('HINCRBY', prefix .. 'places', key, 1)
+  -- A number spoiled by hand limits nothing.
+  if type(taken) ~= 'number' or taken <= places_max then return true end
   redis.call('HINCRBY', prefix .. 'places', key, -1)
   return false
 end
