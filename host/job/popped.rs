@@ -48,7 +48,9 @@ impl Leases {
         let mut keys = vec![about.to_owned()];
         keys.extend(lists.iter().map(|list| QueueKeys::new(list).inflight(host)));
         let mut call = script::POPPED.call(&keys);
-        lists.iter().for_each(|list| drop(call.arg(list.as_str())));
+        for list in lists {
+            call.arg(list.as_str());
+        }
         let left: Vec<usize> = script::POPPED.run(&self.link, &call).await?;
         Ok(left.into_iter().filter_map(|nth| lists.get(nth.checked_sub(1)?).cloned()).collect())
     }

@@ -45,7 +45,9 @@ impl Healer {
         for some in lanes.chunks(KEYS_MAX) {
             // One command for all these queues; nearly always it is the only one.
             let mut any = redis::cmd("EXISTS");
-            some.iter().for_each(|lane| drop(any.arg(&lane.store.keys().parked)));
+            for lane in some {
+                any.arg(&lane.store.keys().parked);
+            }
             if some[0].commits.query::<u64>(&any).await.unwrap_or(0) == 0 {
                 continue;
             }
