@@ -86,18 +86,17 @@ impl Reaper {
     }
 
     async fn look(&self) -> Result<(), StoreError> {
-        self.clear_former().await?;
+        // What is wrong with one host's queue keeps no other host's jobs waiting.
+        let mut failure = self.clear_former().await.err();
         if self.membership.has_lapsed_lately() {
-            return Ok(());
+            return failure.map_or(Ok(()), Err);
         }
         let own = self.membership.formers().into_iter().chain([self.membership.tenure()]);
         let own: Vec<Arc<Tenure>> = own.collect();
-        let mut failure = None;
         for host in self.membership.leases().expired(self.membership.lease()).await? {
             if own.iter().all(|tenure| tenure.host != host)
                 && let Err(error) = self.reap(&host, Death::Expired).await
             {
-                // What is wrong with one host's queue keeps no other host's jobs waiting.
                 failure = Some(error);
             }
         }
@@ -117,8 +116,9 @@ impl Reaper {
     /// Ends this host's own registration, once it holds no job any more. What is there in its name all the same, a
     /// failover has brought back.
     pub async fn leave(&self) -> Result<(), StoreError> {
-        self.clear_former().await?;
-        self.end_own(&self.membership.tenure().host).await.map(drop)
+        let cleared = self.clear_former().await;
+        self.end_own(&self.membership.tenure().host).await?;
+        cleared
     }
 
     /// Forgets an id of this process, under which it holds no job; false if there were records again.
