@@ -59,7 +59,7 @@ async fn no_update_of_a_serial_queue_is_lost_by_retries_conflicts_and_further_ho
     let mut plain = redis.plain().await;
     push(&mut plain, |n| match n % 10 {
         3 => "if-attempt 1 retry again 3\n",
-        7 => "kv.increment shared 1\n",
+        7 => "kv.increment shared 1\nrepeat 50 kv.exists last\n",
         _ => "",
     })
     .await;
@@ -70,7 +70,7 @@ async fn no_update_of_a_serial_queue_is_lost_by_retries_conflicts_and_further_ho
         async move {
             while !done.load(Relaxed) {
                 let _: i64 = plain.incr("shared", 1).await.unwrap();
-                tokio::time::sleep(Duration::from_micros(500)).await;
+                tokio::time::sleep(Duration::from_millis(4)).await;
             }
         }
     });
@@ -86,6 +86,7 @@ async fn no_update_of_a_serial_queue_is_lost_by_retries_conflicts_and_further_ho
     let distinct: BTreeSet<Option<u64>> = seen.iter().copied().collect();
     assert_eq!(distinct.len(), seen.len(), "two runs began with the same value: {seen:?}");
     assert!(sum(|counters| &counters.retried) >= JOBS / 10);
+    assert!(sum(|counters| &counters.conflicts) > 0, "the stranger has disturbed nobody");
     for host in hosts {
         stop(host).await;
     }

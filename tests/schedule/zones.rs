@@ -33,10 +33,10 @@ fn a_machine_whose_zone_files_lack_a_zone_uses_the_one_that_is_built_in() {
     };
     for zone in ["US/Eastern", "America/New_York"] {
         let added = add(zone);
-        assert!(added.contains("01-01 03:00:00 -05:00"), "{zone}: {added}");
+        assert!(added.contains(" 03:00:00 -05:00"), "{zone}: {added}");
     }
     let added = add("Europe/Berlin");
-    assert!(added.contains("01-01 03:00:00 +05:00"), "the machine's own come first: {added}");
+    assert!(added.contains(" 03:00:00 +05:00"), "the machine's own come first: {added}");
     for other in ["broken", "localtime", "US/Nowhere"] {
         assert!(add(other).contains("`--timezone` is `"), "{other}");
     }

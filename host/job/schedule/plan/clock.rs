@@ -20,7 +20,7 @@ const HORIZON: i64 = 100 * 366 * DAY;
 
 /// An expression, and the clocks it goes by.
 #[derive(Debug, Clone)]
-pub struct Clock {
+pub(super) struct Clock {
     days: CronPattern,
     hours: Vec<i64>,
     minutes: Vec<i64>,
@@ -49,7 +49,7 @@ impl Stretch {
 }
 
 impl Clock {
-    pub fn new(pattern: CronPattern, zone: TimeZone) -> Self {
+    pub(super) fn new(pattern: CronPattern, zone: TimeZone) -> Self {
         let values = |values: Vec<u16>| values.into_iter().map(i64::from).collect();
         Self {
             hours: values(pattern.hours.values()),
@@ -60,12 +60,12 @@ impl Clock {
         }
     }
 
-    pub fn zone(&self) -> &TimeZone {
+    pub(super) fn zone(&self) -> &TimeZone {
         &self.zone
     }
 
     /// The first firing after `ms`.
-    pub fn after(&self, ms: u64) -> Option<u64> {
+    pub(super) fn after(&self, ms: u64) -> Option<u64> {
         let start = i64::try_from(ms / 1000).ok()? + 1;
         let end = start + HORIZON;
         let mut stretch = self.stretch(start)?;
@@ -88,7 +88,7 @@ impl Clock {
     }
 
     /// The last firing at or before `ms`.
-    pub fn before(&self, ms: u64) -> Option<u64> {
+    pub(super) fn before(&self, ms: u64) -> Option<u64> {
         let start = i64::try_from(ms / 1000).ok()?;
         let end = (start - HORIZON).max(0);
         let mut stretch = self.stretch(start)?;

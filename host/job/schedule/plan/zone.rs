@@ -15,7 +15,7 @@ const OF_NO_PLACE: [&str; 2] = ["Factory", "Etc/Unknown"];
 const COPIES: [&str; 2] = ["posix/", "right/"];
 
 /// The zone of this name, if it means the same on every host.
-pub fn find(name: &str) -> Result<TimeZone, ScheduleError> {
+pub(super) fn find(name: &str) -> Result<TimeZone, ScheduleError> {
     let wrong = |why: &str| {
         let shown: String = name.chars().take(SHOWN_CHARS).collect();
         ScheduleError::new("timezone", format!("is `{}`, {why}", shown.escape_debug()))
