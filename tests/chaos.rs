@@ -22,7 +22,6 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 use storm::Storm;
-use storm::fault::Fault;
 use storm::weather::{Broken, Tally, Weather};
 
 /// How often it says how far it is.

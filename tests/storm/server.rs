@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisResult, cmd};
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisResult};
 use tokio::task::JoinSet;
 
 use super::clock::Clock;

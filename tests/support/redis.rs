@@ -39,7 +39,7 @@ impl TestRedis {
     /// The same with more in its environment.
     pub fn start_in(arguments: &[&str], environment: &[(&'static str, PathBuf)]) -> Self {
         let folder = tempfile::Builder::new().prefix("sandhog-").tempdir().unwrap();
-        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let environment = environment.to_vec();
         let child = launch(&folder, &arguments, &environment);
         let redis = Self { child, folder, arguments, environment };
