@@ -144,3 +144,16 @@ async fn the_ledger_holds_when_clocks_and_rights_are_wrong_and_features_meet() {
     let faults = [Fault::ClockAhead, Fault::ClockBehind, Fault::RightsTaken, Fault::HostKilled];
     held(storm(Weather { mixed: true, twins: true, ..of(18, &faults) }, 3).await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_job_pays_with_its_attempts_for_a_redis_that_does_not_answer() {
+    let faults = [
+        Fault::RedisKilled,
+        Fault::ConnectionsKilled,
+        Fault::CutBefore,
+        Fault::CutAfter,
+        Fault::Silence,
+        Fault::RedisStalled,
+    ];
+    held(storm(of(19, &faults).strict(), 3).await, 0);
+}
