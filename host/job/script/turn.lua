@@ -258,11 +258,12 @@ if oversized > 0 then
     for i = oversized, 1, -1 do call(large[i][3], large[i][2], large[i][1]) end
     if claimed == 0 then return {2, settled, dead} end
     oversized = 0
+  else
+    for i = 1, oversized do bury(large[i][1], large[i][2], first + claimed + i - 1, large[i][4]) end
+    count(stats, 'claimed', oversized)
+    count(stats, 'buried', oversized)
+    trim_dead(dead, stats, now, tonumber(ARGV[14]), tonumber(ARGV[15]), dead_bytes_max)
   end
-  for i = 1, oversized do bury(large[i][1], large[i][2], first + claimed + i - 1, large[i][4]) end
-  count(stats, 'claimed', oversized)
-  count(stats, 'buried', oversized)
-  trim_dead(dead, stats, now, tonumber(ARGV[14]), tonumber(ARGV[15]), dead_bytes_max)
 end
 
 local cut, opens

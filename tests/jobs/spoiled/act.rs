@@ -86,7 +86,7 @@ pub const ACTS: [(&str, &[&str]); 60] = [
 ];
 
 /// Those that change nothing where nothing is spoiled.
-pub const READS: [&str; 7] = [
+pub const READS: [&str; 8] = [
     "registry: expired",
     "registry: list",
     "registry: popped",
@@ -94,6 +94,7 @@ pub const READS: [&str; 7] = [
     "edit: trim",
     "edit: counts",
     "edit: pages",
+    "schedule: look",
 ];
 
 /// What an act has done, by its own account.
