@@ -20,6 +20,8 @@ pub const PLUGINS_DIR: &str = "SANDHOG_PLUGINS_DIR";
 pub const LOG_LEVEL: &str = "SANDHOG_LOG";
 /// How log lines are written.
 pub const LOG_FORMAT: &str = "SANDHOG_LOG_FORMAT";
+/// How long a start waits for Redis.
+pub const START_WAIT: &str = "SANDHOG_START_WAIT";
 
 /// One variable; none if it is not set, empty, or not UTF-8.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
@@ -41,6 +43,7 @@ pub fn overrides() -> Overrides {
         plugins_dir: variable(PLUGINS_DIR).map(PathBuf::from),
         log_level: variable(LOG_LEVEL),
         log_format: variable(LOG_FORMAT),
+        start_wait: variable(START_WAIT),
     }
 }
 
