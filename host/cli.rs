@@ -14,6 +14,7 @@ mod demo;
 mod deploy;
 mod dev;
 mod error;
+mod hint;
 mod hosts;
 mod invoke;
 mod jobs;

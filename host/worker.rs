@@ -22,6 +22,7 @@ pub mod poll;
 mod portion;
 pub mod precedence;
 pub mod reaper;
+mod rights;
 mod runner;
 pub mod sandboxes;
 pub mod scheduler;

@@ -3,6 +3,8 @@
 
 // Flags, settings and a Redis that is not there.
 mod refusal;
+// A Redis that cannot be used: what is wrong, and what to do.
+mod obstacle;
 // push, queues, jobs, hosts.
 mod job;
 // check, plugins, componentize.

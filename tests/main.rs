@@ -76,6 +76,8 @@ mod scripts;
 mod schedule;
 // Queues that run one job after the other.
 mod serial;
+// A Redis that is not ready, or that a host cannot use, as it starts.
+mod start;
 // Stopping a host in every way.
 mod shutdown;
 // Jobs that nobody may forget.

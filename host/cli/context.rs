@@ -7,14 +7,12 @@ use sandhog::config::problem::Problems;
 use sandhog::config::settings::{Overrides, Settings};
 use sandhog::panics;
 use sandhog::storage::link::{Link, Tracking};
+use sandhog::storage::server;
 use sandhog::telemetry::{self, Reader};
 
 use crate::cli::error::{Failure, Outcome, Shape};
+use crate::cli::hint;
 use crate::cli::output::{self, Output};
-
-/// What to do when Redis cannot be reached.
-pub(crate) const NO_REDIS: &str =
-    "start a Redis there, or name another one with `--redis URL` or `SANDHOG_REDIS_URL`";
 
 /// Flags of every subcommand.
 #[derive(Debug, Clone, clap::Args)]
@@ -80,8 +78,10 @@ impl Context {
 pub(crate) async fn connect(settings: &Settings) -> Outcome<Link> {
     let redis = &settings.redis;
     let link = Link::new(&redis.address, "cli", redis.timeout, Tracking::Off).refuse()?;
-    link.connect().await.refuse().hint(NO_REDIS)?;
-    Ok(link)
+    match server::examine_mode(&link).await {
+        Ok(usable) => usable.map(|()| link).map_err(Failure::refused),
+        Err(fault) => Err(hint::no_redis(&redis.address, fault).await),
+    }
 }
 
 /// Prepares this process for hosts: sets logging up as the settings say, makes a panic the end of the process, and logs

@@ -9,6 +9,7 @@ use super::commit;
 use super::counters::Counters;
 use super::desk::{End, Ended, Job};
 use super::feeder::{Feeder, Phase};
+use super::rights;
 use crate::job::envelope::{Header, SINGLE};
 use crate::job::name::JobId;
 use crate::job::settle::{Fate, Settlement};
@@ -268,7 +269,8 @@ impl Feeder {
             StoreError::NoLease => self.rejoin().await,
             StoreError::Fault(fault) if fault.is_lost() => self.await_link().await,
             StoreError::Fault(fault) => {
-                tracing::warn!(queue, cause = %fault, "Redis refuses; trying again every second");
+                let hint = rights::hint(&fault, &self.lane.queue);
+                tracing::warn!(queue, cause = %fault, hint, "Redis refuses; trying again every second");
                 self.pause(REFUSED_WAIT).await;
             }
             // Settling never says this: `fate` makes headers fit. Were it said, a pause keeps the job safe.

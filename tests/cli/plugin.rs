@@ -154,7 +154,7 @@ fn check_of_a_folder_sees_the_plugins_together() {
         plugins/two.toml:4: queue `orders` is served by plugin `one` already
         plugins/three.toml: has no component; put `three.wasm` beside it
         --- stderr
-        hosts were not asked: cannot reach Redis at `redis://127.0.0.1:1/0`
+        hosts were not asked: cannot reach Redis at `redis://127.0.0.1:1/0`: Connection refused (os error 111)
         --- exit code 0
         "#);
     });
@@ -171,7 +171,7 @@ fn check_of_a_folder_sees_the_plugins_together() {
 
     $ sandhog plugins --plugins empty --redis redis://127.0.0.1:1
     --- stderr
-    hosts were not asked: cannot reach Redis at `redis://127.0.0.1:1/0`
+    hosts were not asked: cannot reach Redis at `redis://127.0.0.1:1/0`: Connection refused (os error 111)
     no plugins in `empty`
     --- exit code 0
     "#);

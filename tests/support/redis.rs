@@ -59,6 +59,12 @@ impl TestRedis {
         self.wait();
     }
 
+    /// Starts it again with more arguments, and waits for nothing.
+    pub fn begin_again(&mut self, more: &[&str]) {
+        let arguments = self.arguments.iter().cloned().chain(more.iter().map(ToString::to_string)).collect();
+        self.child = launch(&self.folder, &arguments);
+    }
+
     fn wait(&self) {
         let started = Instant::now();
         let client = redis::Client::open(self.url()).unwrap();

@@ -116,7 +116,8 @@ impl Link {
         match tracking.query_async::<Value>(connection).await {
             Ok(_) => Ok(true),
             Err(error) => match Fault::new(&error, &self.inner.address) {
-                Fault::Refused { .. } => Ok(false),
+                // To this user, or by this server. One that is busy says it to everybody, for now.
+                Fault::Refused { code, .. } if code == "NOPERM" || code == "ERR" => Ok(false),
                 _ => Err(self.no_connection(&error)),
             },
         }
