@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use sandhog::config::env;
 use sandhog::storage::address::TlsFiles;
 use tempfile::TempDir;
 
@@ -76,7 +77,7 @@ impl PortServer {
     }
 
     fn launch(port: u16, folder: TempDir, arguments: &[&str]) -> Self {
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(env::redis_server());
         command.args(arguments).current_dir(folder.path());
         if !arguments.contains(&"--sentinel") {
             command.args(["--save", "", "--bind", "127.0.0.1"]);
