@@ -11,8 +11,6 @@ use super::name::JobId;
 pub const SINGLE: &str = "!single";
 /// Version of the format, first word of the header.
 const FORMAT: &str = "1";
-/// Longest header line in bytes; what would make it longer is cut where it is made.
-pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Longest header line that is made outside of scripts, in bytes; what would make it longer is cut where it is made.
 pub const HEADER_MADE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes for the notes that scripts append to a header of that length (`!kept`, `!own`, `!key`, `!rated`, `!n`), and for
