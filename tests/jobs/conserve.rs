@@ -10,6 +10,7 @@ use sandhog::job::edit::{self, Which};
 use sandhog::job::filter::Filter;
 use sandhog::job::import::{Imported, import};
 use sandhog::job::inspect::{Place, counts};
+use sandhog::job::lease::Death;
 use sandhog::job::name::JobId;
 use sandhog::job::push::{PushOptions, Pushed, push};
 use sandhog::job::settle::{Fate, Settlement};
@@ -97,7 +98,7 @@ impl Books {
             Op::Claim(most) => self.running.extend(self.scene.claim(*most).await.unwrap().jobs),
             Op::End(count, fate) => self.end(*count, *fate).await,
             Op::Reap => {
-                let reaped = self.scene.store.reap(&self.scene.host, true, 2).await.unwrap();
+                let reaped = self.scene.store.reap(&self.scene.host, Death::Certain, 2).await.unwrap();
                 assert_eq!(reaped.moved + reaped.buried, self.running.len() as u64);
                 self.running.clear();
             }

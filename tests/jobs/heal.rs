@@ -2,6 +2,7 @@
 //! meanwhile; and queues whose keys have no limit any more.
 
 use sandhog::job::heal::{HEAL_BYTES_MAX, Heal, Healed};
+use sandhog::job::lease::Death;
 use sandhog::job::limit::{KeyLimits, KeySource, QueueLimits};
 use sandhog::job::settle::Fate;
 use sandhog::job::store::{Delivery, StoreError, Turn, TurnReply};
@@ -183,7 +184,7 @@ async fn a_job_that_moves_while_a_round_is_under_way_keeps_its_place() {
     let back = async |scene: &mut Scene| {
         let others: &[&str] = &["HDEL", ":inflight:HOST", "e100", "e101", "e102", "e103", "e104", "e105"];
         scene.send(others).await;
-        scene.store.reap(&scene.host.clone(), true, 9).await.unwrap();
+        scene.store.reap(&scene.host.clone(), Death::Certain, 9).await.unwrap();
     };
     for moves in ["retry", "release", "reap"] {
         let mut moved_in_the_middle = 0;

@@ -5,6 +5,7 @@
 use redis::{AsyncCommands, cmd};
 use sandhog::job::change::Changes;
 use sandhog::job::commit::Commit;
+use sandhog::job::lease::Death;
 use sandhog::job::limit::QueueLimits;
 use sandhog::job::settle::Fate;
 use sandhog::job::store::{DeadLimits, Slot, Turn, TurnReply};
@@ -210,7 +211,7 @@ async fn no_end_of_a_run_holds_up_redis_however_large_its_payload_is() {
     let mut left = 1;
     while left > 0 {
         let before = used_ms(&mut watch.scene).await;
-        left = watch.scene.store.reap(&watch.scene.host, true, 9).await.unwrap().left;
+        left = watch.scene.store.reap(&watch.scene.host, Death::Certain, 9).await.unwrap().left;
         watch.note(before, "taking back from a dead host").await;
     }
     watch.expect_short();

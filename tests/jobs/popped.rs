@@ -2,6 +2,7 @@
 
 use sandhog::job::change::{Changes, Taken};
 use sandhog::job::commit::{Commit, Verdict};
+use sandhog::job::lease::Death;
 use sandhog::job::lease::Leases;
 use sandhog::job::name::QueueName;
 use sandhog::job::take::{End, put_back, take};
@@ -50,7 +51,7 @@ async fn a_list_is_remembered_until_its_last_entry_is_settled() {
         QueueName::new("three").unwrap(),
         super::ROOMY,
     );
-    assert_eq!(three.reap(&scene.host, true, 3).await.unwrap().moved, 1);
+    assert_eq!(three.reap(&scene.host, Death::Certain, 3).await.unwrap().moved, 1);
     assert_eq!(scene.remembered().await, "");
     let found = scene.dump().await;
     assert_eq!((&*found["two"], &*found["three"]), ("list x, x", "list x"));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use redis::cmd;
 use sandhog::job::change::Changes;
 use sandhog::job::envelope::HEADER_MADE_BYTES_MAX;
+use sandhog::job::lease::Death;
 use sandhog::job::limit::{KeyLimits, KeySource, QueueLimits, Rate};
 use sandhog::job::name::JobId;
 use sandhog::job::producer;
@@ -106,7 +107,7 @@ async fn equal_jobs_of_a_dead_host_all_die() {
     }
     let seed: Vec<&str> = records.iter().map(String::as_str).collect();
     scene.begin(&[&seed]).await;
-    let reaped = scene.store.reap(&scene.host, true, 3).await.unwrap();
+    let reaped = scene.store.reap(&scene.host, Death::Certain, 3).await.unwrap();
     assert_eq!((reaped.buried, reaped.left), (MANY as u64, 0));
     assert_eq!(scene.size(":dead").await, MANY);
 }
@@ -201,7 +202,7 @@ async fn a_job_that_lets_go_of_its_unique_key_does_not_let_go_of_that_of_another
             "discard" => assert!(scene.settle(former, &header, Fate::Discard).await.unwrap()),
             "bury" => assert!(scene.settle(former, &header, Fate::Bury).await.unwrap()),
             "cancel" => cancel_running(&scene).await,
-            "reap" => assert_eq!(scene.store.reap(&scene.host, true, 1).await.unwrap().buried, 1),
+            "reap" => assert_eq!(scene.store.reap(&scene.host, Death::Certain, 1).await.unwrap().buried, 1),
             "at most once" => {
                 let once = sandhog::job::store::Delivery::AtMostOnce;
                 scene.turn(&[], 1, Default::default(), once).await.unwrap();

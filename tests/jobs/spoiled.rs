@@ -14,7 +14,7 @@ use super::{FOREVER, Scene, host};
 use crate::support::redis::TestRedis;
 
 /// What a host keeps: each key, and the type it has.
-const KEYS: [(&str, &str); 28] = [
+const KEYS: [(&str, &str); 30] = [
     ("q", "list"),
     (":ready", "list"),
     (":delayed", "zset"),
@@ -35,6 +35,8 @@ const KEYS: [(&str, &str); 28] = [
     (":progress:i8", "string"),
     (":result:i8", "list"),
     ("sandhog:hosts", "zset"),
+    ("sandhog:contact", "string"),
+    ("sandhog:searched", "string"),
     ("sandhog:queues", "set"),
     ("sandhog:host:HOST", "hash"),
     ("sandhog:host:OTHER", "hash"),

@@ -61,8 +61,9 @@ impl TestRedis {
 
     /// Starts it again with more arguments, and waits for nothing.
     pub fn begin_again(&mut self, more: &[&str]) {
-        let arguments = self.arguments.iter().cloned().chain(more.iter().map(ToString::to_string)).collect();
-        self.child = launch(&self.folder, &arguments);
+        let more = more.iter().map(ToString::to_string);
+        let arguments: Vec<String> = self.arguments.iter().cloned().chain(more).collect();
+        self.child = launch(&self.folder, &arguments, &self.environment);
     }
 
     fn wait(&self) {

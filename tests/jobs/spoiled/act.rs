@@ -8,6 +8,7 @@ use sandhog::job::change::{Changes, Expiry, Write};
 use sandhog::job::commit::{Commit, Verdict};
 use sandhog::job::envelope::Header;
 use sandhog::job::heal::Heal;
+use sandhog::job::lease::Death;
 use sandhog::job::limit::{KeyLimits, KeySource, QueueLimits, Rate};
 use sandhog::job::name::JobId;
 use sandhog::job::settle::{Fate, Settlement};
@@ -22,7 +23,7 @@ use super::{Dump, operate};
 pub const DEFINITION: &str = r#"{"queue":"q","when":{"every":60000}}"#;
 
 /// Everything that is tried, and which scripts it calls.
-pub const ACTS: [(&str, &[&str]); 60] = [
+pub const ACTS: [(&str, &[&str]); 63] = [
     ("turn: claim", &["turn"]),
     ("turn: acknowledge", &["turn"]),
     ("turn: both", &["turn"]),
@@ -54,6 +55,8 @@ pub const ACTS: [(&str, &[&str]); 60] = [
     ("registry: forget", &["forget"]),
     ("registry: expired", &["expired"]),
     ("registry: list", &["hosts"]),
+    ("registry: seat", &["seat"]),
+    ("registry: search", &["readmit"]),
     ("registry: popped", &["popped"]),
     ("push", &["push"]),
     ("push: delayed", &["push"]),
@@ -81,13 +84,16 @@ pub const ACTS: [(&str, &[&str]); 60] = [
     ("schedule: declare", &["schedule_declare"]),
     ("schedule: look", &["schedule_due", "schedule_list"]),
     ("schedule: fire", &["schedule_fire"]),
+    ("schedule: reset", &["schedule_reset"]),
     ("schedule: pause", &["schedule_edit"]),
     ("schedule: remove", &["schedule_edit"]),
 ];
 
 /// Those that change nothing where nothing is spoiled.
-pub const READS: [&str; 8] = [
-    "registry: expired",
+pub const READS: [&str; 10] = [
+    "registry: seat",
+    "registry: search",
+    "schedule: reset",
     "registry: list",
     "registry: popped",
     "push: its result",
@@ -157,7 +163,7 @@ pub async fn act(scene: &mut Scene, name: &str) -> Act {
         "put back" => Act::of(put_back(&scene.link, &scene.host, &[taken("q", "f13")]).await).0,
         "reap" => {
             let crashes_max = if what == "poison" { 3 } else { 9 };
-            Act::of(scene.store.reap(&host(2), false, crashes_max).await).0
+            Act::of(scene.store.reap(&host(2), Death::Expired, crashes_max).await).0
         }
         "heal" => {
             let key_concurrency = u32::from(what.is_empty());

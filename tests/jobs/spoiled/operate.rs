@@ -6,14 +6,18 @@ use redis::Script;
 use sandhog::job::edit::{Which, discard, pause, requeue};
 use sandhog::job::filter::Filter;
 use sandhog::job::hold::{Hold, hold};
+use sandhog::job::import::{Imported, import};
 use sandhog::job::inspect::{self, Place};
 use sandhog::job::lease::{HostInfo, Leases};
+use sandhog::job::lost;
 use sandhog::job::producer::scripts;
 use sandhog::job::push::{PushOptions, Pushed, push};
-use sandhog::job::schedule::book::{self, Due};
+use sandhog::job::schedule::book;
+use sandhog::job::schedule::fired::Fired;
+use sandhog::job::schedule::firing::{self, Due};
 use sandhog::job::schedule::plan::{Firing, Step};
 use sandhog::job::schedule::{Missed, Schedule, When};
-use sandhog::job::transfer::{Imported, import, read};
+use sandhog::job::transfer::read;
 use sandhog::job::walk::{Change, change};
 
 use super::super::{Scene, host, queue};
@@ -36,11 +40,13 @@ async fn registry(scene: &mut Scene, what: &str) -> Act {
     let leases = Leases::new(scene.link.clone());
     let info = HostInfo { queues: vec![queue()], ..HostInfo::default() };
     match what {
-        "register" => Act::of(leases.register("new", 9, LEASE, &info).await).0,
-        "renew" => Act::of(leases.renew(&scene.host, LEASE).await).0,
+        "register" => Act::of(leases.register("new", 9, LEASE, &info, &[]).await).0,
+        "renew" => Act::of(leases.renew(&[&scene.host], LEASE).await).0,
         "describe" => Act::of(leases.describe(&scene.host, &info).await).0,
         "forget" => Act::of(leases.forget(&host(2), true, &[]).await).0,
-        "expired" => Act::of(leases.expired().await).0,
+        "expired" => Act::of(leases.expired(LEASE).await).0,
+        "seat" => Act::of(leases.of_seat(scene.host.seat()).await).0,
+        "search" => Act::of(lost::search(&scene.link, LEASE).await).0,
         "popped" => Act::of(leases.popped_from(&host(2)).await).0,
         _ => Act::of(leases.list().await).0,
     }
@@ -90,15 +96,11 @@ async fn edit(scene: &mut Scene, what: &str) -> Act {
             }
             Act::default()
         }
-        "requeue dead" => Act::of(requeue(link, &queue(), &all(Place::Dead), 9).await).0,
-        "requeue delayed" => Act::of(requeue(link, &queue(), &all(Place::Delayed), 9).await).0,
-        "discard dead" => Act::ending(discard(link, &queue(), &all(Place::Dead), 9).await, &["job-07"]),
-        "discard delayed" => {
-            Act::ending(discard(link, &queue(), &all(Place::Delayed), 9).await, &["job-05", "job-06"])
-        }
-        "discard ready" => {
-            Act::ending(discard(link, &queue(), &all(Place::Ready), 9).await, &["job-03", "job-04"])
-        }
+        "requeue dead" => Act::of(requeue(link, &queue(), &all(Place::Dead), 9, |_| {}).await).0,
+        "requeue delayed" => Act::of(requeue(link, &queue(), &all(Place::Delayed), 9, |_| {}).await).0,
+        "discard dead" => thrown_away(scene, Place::Dead, &["job-07"]).await,
+        "discard delayed" => thrown_away(scene, Place::Delayed, &["job-05", "job-06"]).await,
+        "discard ready" => thrown_away(scene, Place::Ready, &["job-03", "job-04"]).await,
         "import" => {
             let line = |place: &str, nth: u32| {
                 read(&format!(
@@ -116,6 +118,11 @@ async fn edit(scene: &mut Scene, what: &str) -> Act {
         "pause" => Act::of(pause(link, &queue()).await).0,
         _ => Act::of(hold(link, Hold::Plugin("p")).await).0,
     }
+}
+
+async fn thrown_away(scene: &Scene, place: Place, jobs: &[&'static str]) -> Act {
+    let thrown = discard(&scene.link, &queue(), &Which::All(place), 9, |_| {}).await;
+    Act::ending(thrown.map(|changed| changed.jobs), jobs)
 }
 
 async fn changes(scene: &mut Scene, what: &str) -> Act {
@@ -155,23 +162,28 @@ async fn schedules(scene: &mut Scene, what: &str) -> Act {
         "put" => Act::of(book::put(link, "nightly", &kept).await).0,
         "declare" => Act::of(book::declare(link, "h", true, &[("nightly".to_owned(), kept)]).await).0,
         "look" => match book::list(link).await {
-            Ok(_) => Act::of(book::due(link, "h", 0).await).0,
+            Ok(_) => Act::of(firing::due(link, "h", 0).await).0,
             refused => Act::of(refused).0,
         },
         "fire" => {
-            let firing = Firing { slot: 5, at: 5 };
-            let due = Due { name: "nightly".to_owned(), firing, definition: DEFINITION.to_owned() };
             let next = Some(Firing { slot: 60_000, at: 60_000 });
-            let (mut act, fired) =
-                Act::of(book::fire(link, &due, &given, &Step { fire: Some(5), next }).await);
+            let step = Step { fire: Some(5), next, fired: Fired::read("") };
+            let (mut act, fired) = Act::of(firing::fire(link, &due(5), &given, &step).await);
             if fired == Some(true) {
                 act.added.push("job-96");
             }
             act
         }
+        // What waits for a slot far ahead goes back to the next one.
+        "reset" => Act::of(firing::reset(link, &due(5), 1).await).0,
         "pause" => known(book::pause(link, "nightly").await),
         _ => known(book::remove(link, "nightly").await),
     }
+}
+
+fn due(slot: u64) -> Due {
+    let (firing, definition) = (Firing { slot, at: slot }, DEFINITION.to_owned());
+    Due { name: "nightly".to_owned(), firing, definition, fired: String::new() }
 }
 
 /// That there is no such schedule is an answer.
