@@ -57,11 +57,15 @@ impl Link {
         let mut setup = Pipeline::with_capacity(3);
         // A name helps whoever reads CLIENT LIST; a server that refuses it serves all the same.
         setup.cmd("CLIENT").arg("SETNAME").arg(format!("sandhog-{}", inner.role));
-        setup.cmd("HELLO").cmd("INFO").arg("server");
+        setup.cmd("HELLO");
+        // A plugin's own user may not ask: each time would be a line in the server's log of refusals.
+        if inner.door.is_none() {
+            setup.cmd("INFO").arg("server");
+        }
         let answers = connection.send_packed_commands(&setup, 0, setup.len()).await;
         let answers = answers.map_err(|error| self.no_connection(&error))?;
-        let [_, hello, info] =
-            <[Value; 3]>::try_from(answers).unwrap_or([Value::Nil, Value::Nil, Value::Nil]);
+        let mut answers = answers.into_iter().skip(1);
+        let (hello, info) = (answers.next().unwrap_or(Value::Nil), answers.next().unwrap_or(Value::Nil));
         let hello = Hello::read(&hello);
         if hello.is_replica && inner.primary.is_demanded() {
             return Err(self.lost("it is a replica, and a host needs the primary".to_owned()));
