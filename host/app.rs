@@ -10,9 +10,7 @@ mod history;
 mod hosted;
 mod lanes;
 mod loads;
-mod patience;
 mod readers;
-mod seat;
 mod served;
 mod users;
 

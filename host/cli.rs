@@ -14,7 +14,6 @@ mod demo;
 mod deploy;
 mod dev;
 mod error;
-mod hint;
 mod hosts;
 mod invoke;
 mod jobs;
@@ -46,7 +45,6 @@ use clap::{Parser, Subcommand};
 
 use context::{Context, Global};
 use error::{Outcome, Shape};
-use sandhog::telemetry;
 
 /// Runs untrusted job handlers as WebAssembly components on Redis queues.
 #[derive(Debug, Parser)]
@@ -103,9 +101,7 @@ pub(crate) fn main() -> ExitCode {
             return printed.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS);
         }
     };
-    let code = dispatch(cli).map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS);
-    telemetry::flush();
-    code
+    dispatch(cli).map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
 }
 
 fn dispatch(cli: Cli) -> Outcome {

@@ -4,9 +4,7 @@
 pub mod address;
 pub mod fault;
 pub mod link;
-pub mod obstacle;
 pub mod primary;
-mod probe;
 pub mod script;
 pub mod server;
 mod together;

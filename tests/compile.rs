@@ -1,8 +1,7 @@
 //! Compiling in a child process: bombs, crashes, and compilers that do not end. What is kept of it is in `cache`,
-//! what becomes of versions that are no longer used in `retired`, limits of the host itself in `inherited`.
+//! what becomes of versions that are no longer used in `retired`.
 
 mod cache;
-mod inherited;
 mod retired;
 
 use std::path::Path;

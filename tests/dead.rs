@@ -3,7 +3,6 @@
 
 mod change;
 mod file;
-mod identity;
 
 use insta::assert_snapshot;
 use redis::{Commands as _, Connection};

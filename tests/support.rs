@@ -10,5 +10,4 @@ pub mod process;
 pub mod program;
 pub mod receipts;
 pub mod redis;
-pub mod server;
 pub mod view;

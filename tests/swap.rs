@@ -4,7 +4,6 @@ mod back;
 mod canary;
 mod fleet;
 mod load;
-mod queues;
 
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 
 use sandhog::config::problem::Problems;
 use sandhog::config::settings::{Overrides, Settings};
-use sandhog::panics;
 use sandhog::storage::link::{Link, Tracking};
-use sandhog::storage::server;
 use sandhog::telemetry::{self, Reader};
 
 use crate::cli::error::{Failure, Outcome, Shape};
-use crate::cli::hint;
-use crate::cli::output::{self, Output};
+use crate::cli::output::Output;
+
+/// What to do when Redis cannot be reached.
+pub(crate) const NO_REDIS: &str =
+    "start a Redis there, or name another one with `--redis URL` or `SANDHOG_REDIS_URL`";
 
 /// Flags of every subcommand.
 #[derive(Debug, Clone, clap::Args)]
@@ -69,7 +70,8 @@ impl Context {
     /// Says something about the work to a person: on standard error, and not when a program reads.
     pub(crate) fn note(&self, line: &str) {
         if !self.out.is_json() {
-            output::stderr(&format!("{line}\n"));
+            // Nobody is left to tell when standard error is closed.
+            let _ = std::io::Write::write_all(&mut anstream::stderr(), format!("{line}\n").as_bytes());
         }
     }
 }
@@ -78,20 +80,13 @@ impl Context {
 pub(crate) async fn connect(settings: &Settings) -> Outcome<Link> {
     let redis = &settings.redis;
     let link = Link::new(&redis.address, "cli", redis.timeout, Tracking::Off).refuse()?;
-    match server::examine_mode(&link).await {
-        Ok(usable) => usable.map(|()| link).map_err(Failure::refused),
-        Err(fault) => Err(hint::no_redis(&redis.address, fault).await),
-    }
+    link.connect().await.refuse().hint(NO_REDIS)?;
+    Ok(link)
 }
 
-/// Prepares this process for hosts: sets logging up as the settings say, makes a panic the end of the process, and logs
-/// what is allowed but unwise.
+/// Sets logging up as the settings say, and logs what is allowed but unwise.
 pub(crate) fn start_logging(settings: &Settings, reader: Reader) -> Outcome {
     telemetry::init(&settings.log, reader).refuse()?;
-    panics::end_process(|unlogged| {
-        unlogged.into_iter().for_each(|message| output::stderr(&format!("sandhog: {message}\n")));
-        telemetry::flush();
-    });
     warn(settings);
     Ok(())
 }

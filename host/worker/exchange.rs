@@ -9,14 +9,13 @@ use super::commit;
 use super::counters::Counters;
 use super::desk::{End, Ended, Job};
 use super::feeder::{Feeder, Phase};
-use super::rights;
 use crate::job::envelope::{Header, SINGLE};
 use crate::job::name::JobId;
 use crate::job::settle::{Fate, Settlement};
 use crate::job::store::{Claimed, Delivery, Slot, StoreError, Turn, TurnReply};
 
 /// First wait after a failed exchange; doubled up to the longest.
-pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(20);
+const BACKOFF_FIRST: Duration = Duration::from_millis(20);
 /// Longest wait between attempts to reach Redis.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Wait after a refusal that only an operator can mend.
@@ -85,10 +84,7 @@ impl Feeder {
 
     async fn tell(&mut self, claim: u32) -> Result<(), StoreError> {
         self.settle().await?;
-        let later = self.keep_for_later();
-        let told = self.turn(claim).await;
-        self.batch.extend(later);
-        told
+        self.turn(claim).await
     }
 
     /// Reports the ends that are more than a plain completion, and those of former tenures.
@@ -147,13 +143,12 @@ impl Feeder {
         }
         let (order, limits, delivery) = (policy.order, &policy.limits, self.lane.delivery);
         let tenure = self.tenure.clone();
-        let (next_seq, nth) = (self.next_seq, self.claims);
-        self.claims += u64::from(claim > 0);
+        let next_seq = self.next_seq;
         let (bytes_max, payload_bytes_max) = (self.room_bytes(), policy.payload_bytes_max);
         let host = &tenure.host;
         let acks = &acks;
         let turn =
-            Turn { host, acks, claim, next_seq, order, delivery, bytes_max, payload_bytes_max, limits, nth };
+            Turn { host, acks, claim, next_seq, order, delivery, bytes_max, payload_bytes_max, limits };
         let lane = self.lane.clone();
         let meanwhile = async {
             // The connection's task shares this thread: it sends the call first.
@@ -222,9 +217,6 @@ impl Feeder {
 
     /// Puts claimed jobs on the desk.
     pub(super) fn lay_out(&mut self, jobs: Vec<Claimed>, now: Instant) {
-        if !jobs.is_empty() {
-            self.stuck.laid_out(now);
-        }
         let number = self.tenure.number;
         if self.lane.delivery == Delivery::AtLeastOnce {
             for job in &jobs {
@@ -269,8 +261,7 @@ impl Feeder {
             StoreError::NoLease => self.rejoin().await,
             StoreError::Fault(fault) if fault.is_lost() => self.await_link().await,
             StoreError::Fault(fault) => {
-                let hint = rights::hint(&fault, &self.lane.queue);
-                tracing::warn!(queue, cause = %fault, hint, "Redis refuses; trying again every second");
+                tracing::warn!(queue, cause = %fault, "Redis refuses; trying again every second");
                 self.pause(REFUSED_WAIT).await;
             }
             // Settling never says this: `fate` makes headers fit. Were it said, a pause keeps the job safe.
@@ -280,6 +271,19 @@ impl Feeder {
                 tracing::error!(queue, key, hint, "a key of this queue holds another type");
                 self.pause(REFUSED_WAIT).await;
             }
+        }
+    }
+
+    async fn rejoin(&mut self) {
+        let lost = self.tenure.clone();
+        match self.parts.membership.join(Some(&lost)).await {
+            Ok(tenure) => {
+                self.former.push(lost);
+                (self.tenure, self.next_seq) = (tenure, 0);
+                // The former tenure is swept soon, not in a minute.
+                self.audit_at = Instant::now();
+            }
+            Err(_) => self.pause(BACKOFF_FIRST).await,
         }
     }
 
@@ -295,7 +299,7 @@ impl Feeder {
     }
 
     /// Waits, unless the phase changes.
-    pub(super) async fn pause(&mut self, wait: Duration) {
+    async fn pause(&mut self, wait: Duration) {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             _ = self.parts.phase.changed() => {}
@@ -303,11 +307,6 @@ impl Feeder {
     }
 
     pub(super) fn accepted(&mut self, fate: Fate, ended: &Ended) {
-        if let Fate::Retry { delay_ms } = fate {
-            // Where keys are not tracked, nobody else says so.
-            let due = Instant::now() + Duration::from_millis(delay_ms + 1);
-            self.due = Some(self.due.map_or(due, |known| known.min(due)));
-        }
         self.let_go(ended);
         self.count(fate, ended);
     }
