@@ -207,8 +207,9 @@ async fn holding_costs_no_polls_though_jobs_wait_and_are_due() {
         let before = commands(&mut plain).await;
         tokio::time::sleep(Duration::from_secs(3)).await;
         let spent = commands(&mut plain).await - before;
-        // The safety poll of idle queues is at most one in 0.75 s, and the scheduler looks now and then.
-        assert!(spent <= 12, "{what}: {spent} commands in 3 s");
+        // The safety poll of idle queues is at most one in 0.75 s, the scheduler looks now and then, and each of a few
+        // connections is checked once or twice.
+        assert!(spent <= 22, "{what}: {spent} commands in 3 s");
         assert_eq!(Counters::read(&lane(&host, "jobs").counters.turns), turns, "{what}");
         assert_eq!(receipts(&mut plain).await, 1, "{what}");
         program.output(resumed);
