@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::guest::program;
 
 /// How long a test waits for what must come.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A folder of plugins.
 pub struct Plugins {

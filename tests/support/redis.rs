@@ -82,7 +82,7 @@ impl TestRedis {
 
     /// A connection of the host's kind that reports changes.
     pub fn tracking_link(&self, tracking: Tracking) -> Link {
-        Link::new(&self.address(), "test", Duration::from_secs(10), tracking).unwrap()
+        Link::new(&self.address(), "test", Duration::from_secs(30), tracking).unwrap()
     }
 
     /// A connection as any other client has it.
