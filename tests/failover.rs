@@ -140,7 +140,8 @@ async fn after_a_failover_that_leaves_connections_open_the_host_moves_to_the_new
     let _: u64 = first.rpush("names", "ada").await.unwrap();
     until("a job is done at the first server", async || count(&host, "names", |c| &c.completed) == 1).await;
     let mut second = pair.second.plain().await;
-    until("the replica has what it did", async || second.llen::<_, u64>("greetings").await.unwrap() == 1).await;
+    until("the replica has what it did", async || second.llen::<_, u64>("greetings").await.unwrap() == 1)
+        .await;
     pair.fail_over().await;
     let _: u64 = second.rpush("names", &["bob", "cyd", "dan"]).await.unwrap();
     until("jobs are done at the new primary", async || count(&host, "names", |c| &c.completed) == 4).await;
