@@ -200,8 +200,10 @@ async fn jobs_that_ran_while_redis_stood_still_keep_their_attempts() {
     let host = host(&plugins, &redis.url(), Duration::from_millis(300)).await;
     let mut pushed = 0;
     until("runs were caught by a standstill", async || {
-        let _: u64 = plain.rpush("names", vec!["ada"; 200]).await.unwrap();
-        pushed += 200;
+        let before = count(&host, "names", |c| &c.completed);
+        let _: u64 = plain.rpush("names", vec!["ada"; 10_000]).await.unwrap();
+        pushed += 10_000;
+        until("jobs are running", async || count(&host, "names", |c| &c.completed) > before).await;
         let _: () = redis::cmd("CLIENT").arg("PAUSE").arg(900).query_async(&mut plain).await.unwrap();
         // Answered when the pause is over.
         let _: () = redis::cmd("PING").query_async(&mut plain).await.unwrap();
