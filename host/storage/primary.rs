@@ -155,7 +155,7 @@ impl Primary {
     pub(super) fn leave(&self, epoch: u64, cause: &str) {
         let mut state = self.lock();
         if epoch == self.epoch() {
-            tracing::warn!(cause, "Redis is not the primary here; every connection is opened anew");
+            tracing::warn!(cause, "connections are not at the primary; opening all of them again");
             self.next(&mut state);
         }
     }
@@ -178,7 +178,7 @@ impl Primary {
         if now.duration_since(refusing.since) >= refusing.patience {
             refusing.since = now;
             refusing.patience = (refusing.patience * 2).min(REFUSING_PATIENCE_MAX);
-            tracing::warn!(cause, "Redis goes on refusing; every connection is opened anew");
+            tracing::warn!(cause, "Redis keeps refusing commands; opening all connections again");
             self.next(&mut state);
         }
         state.refusing = Some(refusing);

@@ -66,6 +66,7 @@ impl Link {
         let answers = answers.map_err(|error| self.no_connection(&error))?;
         let mut answers = answers.into_iter().skip(1);
         let (hello, info) = (answers.next().unwrap_or(Value::Nil), answers.next().unwrap_or(Value::Nil));
+        self.check_refusal(&info)?;
         let hello = Hello::read(&hello);
         if hello.is_replica && inner.primary.is_demanded() {
             return Err(self.lost("it is a replica, and a host needs the primary".to_owned()));
@@ -132,6 +133,17 @@ impl Link {
         match Fault::new(error, &self.inner.address) {
             Fault::Refused { code, detail } => self.lost(format!("{code} {detail}")),
             fault => fault,
+        }
+    }
+
+    /// Passes a server that names its process, or does not let this user ask. One that is busy with a script names it
+    /// later: until then nobody knows whether commands of the former connection are still to be carried out.
+    fn check_refusal(&self, info: &Value) -> Result<(), Fault> {
+        match info.clone().extract_error().map_err(|error| Fault::new(&error, &self.inner.address)) {
+            Err(fault @ Fault::Refused { .. }) if fault.is_state_of_server() => {
+                Err(self.lost(fault.to_string()))
+            }
+            _ => Ok(()),
         }
     }
 
