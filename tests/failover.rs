@@ -8,6 +8,8 @@ use std::time::Duration;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use sandhog::app::Host;
+use sandhog::storage::link::Tracking;
+use sandhog::storage::primary::Primary;
 use tempfile::TempDir;
 
 use crate::support::example;
@@ -176,6 +178,37 @@ async fn a_job_of_the_new_primary_never_reads_from_the_old_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_idle_host_notices_that_its_server_was_demoted() {
+    let pair = Pair::start().await;
+    let plugins = Plugins::new().with("greeter", &example::component("greeter"), GREETER);
+    let mut settings = plugins.settings(&pair.url(), "h");
+    // Nothing that writes tells it: no lease to renew, no jobs.
+    (settings.host.lease, settings.host.reap_every) = (Duration::from_secs(600), Duration::from_secs(600));
+    let host = serve(settings).await;
+    pair.fail_over().await;
+    let (mut first, mut second) = (pair.first.plain().await, pair.second.plain().await);
+    until("its connections are at the new primary", async || {
+        let is_claims = |(_, name): &(u64, String)| name == "sandhog-claims";
+        connections(&mut second).await.iter().any(is_claims)
+    })
+    .await;
+    until("no connection is left at the old one", async || connections(&mut first).await.is_empty()).await;
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_does_not_connect_to_a_replica() {
+    let pair = Pair::start().await;
+    let connect = async |server: &TestRedis| {
+        let primary = Primary::at(&server.address(), Duration::from_secs(5));
+        primary.link("test", Tracking::Off).unwrap().connect().await
+    };
+    connect(&pair.first).await.unwrap();
+    let refused = connect(&pair.second).await.unwrap_err().to_string();
+    assert!(refused.contains("it is a replica, and a host needs the primary"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_host_whose_idle_connections_were_closed_fails_no_job() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
@@ -189,6 +222,25 @@ async fn a_quiet_host_whose_idle_connections_were_closed_fails_no_job() {
     }
     assert_eq!(plain.zcard::<_, u64>("{names}:sandhog:dead").await.unwrap(), 0);
     assert_eq!(count(&host, "names", |c| &c.retried), 0, "no attempt was lost");
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_closed_is_replaced_before_a_call_not_after() {
+    let redis = TestRedis::start();
+    let mut plain = redis.plain().await;
+    let immediate = format!("{GREETER}[effects]\nmode = \"immediate\"\n");
+    let plugins = Plugins::new().with("greeter", &example::component("greeter"), &immediate);
+    let host = host(&plugins, &redis.url(), Duration::from_secs(5)).await;
+    for done in 1..=10 {
+        let _: u64 = plain.rpush("names", "ada").await.unwrap();
+        until("the job is done", async || count(&host, "names", |c| &c.completed) == done).await;
+        close(&mut plain, &["sandhog-guests"]).await;
+    }
+    // A write is not sent twice, so it fails on a connection that turns out to be closed. A machine that is busy may
+    // let a job be faster than the news now and then.
+    let failed = count(&host, "names", |c| &c.outages);
+    assert!(failed < 5, "{failed} of 9 jobs met a closed connection");
     stop(host).await;
 }
 
