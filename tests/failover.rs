@@ -245,6 +245,37 @@ async fn a_connection_that_was_closed_is_replaced_before_a_call_not_after() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_read_whose_connection_is_lost_is_sent_once_more_and_a_write_is_not() {
+    let redis = TestRedis::start();
+    let mut plain = redis.plain().await;
+    let link = redis.link();
+    // Stands for a read that Redis has not answered yet.
+    let mut wait = redis::cmd("BLPOP");
+    wait.arg("list").arg(60);
+    let (reader, read) = (link.clone(), wait.clone());
+    let read = tokio::spawn(async move { reader.ask::<(String, String)>(&read).await });
+    blocked(&mut plain, 1).await;
+    close(&mut plain, &["sandhog-test"]).await;
+    blocked(&mut plain, 1).await;
+    let _: u64 = plain.rpush("list", "entry").await.unwrap();
+    assert_eq!(read.await.unwrap().unwrap().1, "entry");
+    let write = tokio::spawn(async move { link.query::<(String, String)>(&wait).await });
+    blocked(&mut plain, 1).await;
+    close(&mut plain, &["sandhog-test"]).await;
+    assert!(write.await.unwrap().unwrap_err().is_lost());
+    blocked(&mut plain, 0).await;
+}
+
+/// Waits until so many clients wait for an entry.
+async fn blocked(plain: &mut MultiplexedConnection, wanted: u64) {
+    until("clients wait", async || {
+        let info: String = redis::cmd("INFO").arg("clients").query_async(plain).await.unwrap();
+        info.lines().any(|line| line == format!("blocked_clients:{wanted}"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn jobs_that_ran_while_redis_stood_still_keep_their_attempts() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
