@@ -1,8 +1,12 @@
 # Each target does its own set-up: on a fresh machine with Rust, `make demo` and `make test` are all it takes.
 # Where the Rust guests' toolchain comes from can be chosen: GUEST_RUST=auto|system|rustup|debian.
+# The server under test can be chosen: REDIS=redis|valkey fetches the newest one that Debian has, REDIS=/path is a program.
 
 CARGO ?= cargo
 BINARY = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug/sandhog
+REDIS ?=
+# By then the target `redis` has fetched it: this only prints the path of its program.
+WITH_REDIS = SANDHOG_REDIS_SERVER="$$(scripts/install-redis.sh $(REDIS))"
 
 .PHONY: help demo test chaos fuzz bench bench-quick guests rust-guests lint build redis python
 .DEFAULT_GOAL := help
@@ -13,16 +17,16 @@ help: ## this list
 demo: redis rust-guests ## the guided tour: a private Redis, the example plugins, 10,000 orders, a killed host
 	@$(BINARY) demo
 
-test: redis guests python ## everything that is tested (arguments for `cargo test`: make test ARGS=...)
+test: redis guests python ## everything that is tested (arguments for `cargo test`: make test ARGS=...), REDIS=valkey
 	@scripts/guests.sh test
-	@scripts/guests.sh languages test $(BINARY)
-	@$(CARGO) test $(ARGS)
+	@$(WITH_REDIS) scripts/guests.sh languages test $(BINARY)
+	@$(WITH_REDIS) $(CARGO) test $(ARGS)
 
 MINUTES ?= 30
 SEED ?= 7
 
 chaos: redis rust-guests ## faults strike a ledger, MINUTES=30 SEED=7; ends with 1 when its books are wrong (ARGS="--help")
-	@$(CARGO) test --quiet --locked --test chaos -- --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+	@$(WITH_REDIS) $(CARGO) test --quiet --locked --test chaos -- --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 TIME ?= 60
 
@@ -55,7 +59,7 @@ build: ## the program, in target/debug
 	@$(CARGO) build --locked
 
 redis:
-	@scripts/install-redis.sh
+	@scripts/install-redis.sh $(REDIS) >/dev/null
 
 python:
 	@scripts/install-python-client.sh

@@ -119,7 +119,8 @@ def table(head, rows):
 
 def machine():
     cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
-    redis = subprocess.run(["redis-server", "--version"], stdout=subprocess.PIPE, text=True).stdout
+    server = os.environ.get("SANDHOG_REDIS_SERVER") or "redis-server"
+    redis = subprocess.run([server, "--version"], stdout=subprocess.PIPE, text=True).stdout
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
     return (f"{os.cpu_count()} cores ({cpu[1] if cpu else platform.processor()}), {memory} GiB, Linux {platform.release()}; "

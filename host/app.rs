@@ -10,7 +10,9 @@ mod history;
 mod hosted;
 mod lanes;
 mod loads;
+mod patience;
 mod readers;
+mod seat;
 mod served;
 mod users;
 

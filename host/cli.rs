@@ -14,6 +14,7 @@ mod demo;
 mod deploy;
 mod dev;
 mod error;
+mod hint;
 mod hosts;
 mod invoke;
 mod jobs;
@@ -45,6 +46,7 @@ use clap::{Parser, Subcommand};
 
 use context::{Context, Global};
 use error::{Outcome, Shape};
+use sandhog::telemetry;
 
 /// Runs untrusted job handlers as WebAssembly components on Redis queues.
 #[derive(Debug, Parser)]
@@ -101,7 +103,9 @@ pub(crate) fn main() -> ExitCode {
             return printed.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS);
         }
     };
-    dispatch(cli).map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+    let code = dispatch(cli).map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS);
+    telemetry::flush();
+    code
 }
 
 fn dispatch(cli: Cli) -> Outcome {

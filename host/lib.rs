@@ -6,6 +6,7 @@ pub mod app;
 pub mod capability;
 pub mod config;
 pub mod job;
+pub mod panics;
 pub mod plugin;
 pub mod sandbox;
 pub mod storage;

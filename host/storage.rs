@@ -4,7 +4,9 @@
 pub mod address;
 pub mod fault;
 pub mod link;
+pub mod obstacle;
 pub mod primary;
+mod probe;
 pub mod script;
 pub mod server;
 mod together;

@@ -1,9 +1,15 @@
 //! Log set-up: one subscriber for the whole process, on standard error. What is logged, and under which target,
-//! is the business of each part.
+//! is the business of each part. A host's lines pass a queue (`outlet`), so that a log that cannot be written, or that
+//! nobody reads, neither stops nor delays it.
+
+mod outlet;
 
 use std::fmt::Debug;
-use std::io::IsTerminal as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fs::File;
+use std::io::{IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -14,9 +20,15 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::env;
 use crate::config::settings::{LogFormat, LogSettings};
+use outlet::Outlet;
 
 /// The target of what guests say.
 const GUEST: &str = "guest";
+/// Longest wait for the last lines at the end of the process.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+/// The way to standard error, once `init` has set it up.
+static OUTLET: OnceLock<Outlet> = OnceLock::new();
 
 /// Who reads the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,13 +53,21 @@ pub enum TelemetryError {
     /// Somebody else set it up before.
     #[error("logging is already set up: {0}")]
     Twice(String),
+    /// The thread that writes, or its copy of standard error, could not be made.
+    #[error("cannot start the thread that writes the log: {0}")]
+    Thread(#[from] std::io::Error),
 }
 
 /// Sets logging up. Colours are used on a terminal only, and not against `NO_COLOR`.
 pub fn init(settings: &LogSettings, reader: Reader) -> Result<(), TelemetryError> {
     let parsed = filter(settings)?;
     let ansi = std::io::stderr().is_terminal() && !env::no_color();
-    let lines = fmt().with_env_filter(parsed).with_writer(std::io::stderr).with_ansi(ansi);
+    // A copy: the lock of Rust's own handle would be held as long as a write takes.
+    let out = File::from(std::io::stderr().as_fd().try_clone_to_owned()?);
+    let outlet = Outlet::start(out, |dropped| outlet::logged(|| report_dropped(dropped)))?;
+    let lines = fmt().with_env_filter(parsed).with_writer(outlet.clone()).with_ansi(ansi);
+    // The library would report failures of its own with a macro that panics if standard error is closed.
+    let lines = lines.log_internal_errors(false);
     let done = match (settings.format, reader) {
         (LogFormat::Json, _) => lines.json().flatten_event(true).finish().try_init(),
         (LogFormat::Text, Reader::Operator) => lines.finish().try_init(),
@@ -55,7 +75,27 @@ pub fn init(settings: &LogSettings, reader: Reader) -> Result<(), TelemetryError
             lines.with_timer(fmt::time::uptime()).with_target(false).finish().try_init()
         }
     };
-    done.map_err(|error| TelemetryError::Twice(error.to_string()))
+    done.map_err(|error| TelemetryError::Twice(error.to_string()))?;
+    let _ = OUTLET.set(outlet);
+    Ok(())
+}
+
+/// Writes text to standard error, after all lines that were logged before. An error of writing has no effect: there is
+/// no other place to report it.
+pub fn print(text: &str) {
+    match OUTLET.get() {
+        Some(outlet) => outlet.send(text.as_bytes()),
+        None => drop(std::io::stderr().write_all(text.as_bytes())),
+    }
+}
+
+/// Waits until all lines have been written, but at most a second: nobody may be reading them.
+pub fn flush() {
+    OUTLET.get().into_iter().for_each(|outlet| outlet.flush(FLUSH_MAX));
+}
+
+fn report_dropped(lines: u64) {
+    tracing::warn!(lines, "{lines} lines were dropped: standard error was full or could not be written");
 }
 
 /// What guests have said, instead of a log: for whoever looks at single runs.
@@ -85,7 +125,7 @@ impl Heard {
     pub fn beside(settings: &LogSettings) -> Result<Self, TelemetryError> {
         let heard = Self::default();
         let ansi = std::io::stderr().is_terminal() && !env::no_color();
-        let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
+        let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(ansi).log_internal_errors(false);
         let lines = match settings.format {
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
             LogFormat::Text => lines.with_timer(fmt::time::uptime()).with_target(false).boxed(),

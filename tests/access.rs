@@ -1,16 +1,16 @@
 //! Ways to a Redis: TCP and TLS, user and password, any database; and what a host says when there is none.
 
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use redis::cmd;
 use sandhog::storage::address::{Address, TlsFiles};
 use sandhog::storage::link::{Link, Tracking};
-use tempfile::TempDir;
 
 use crate::support::guest::worker;
 use crate::support::host::{Plugins, count, serve, stop, until};
 use crate::support::redis::TestRedis;
+use crate::support::server::{PortServer, authority};
 
 const NOOP: &str = "kind = \"worker\"\n[[consume]]\nqueue = \"jobs\"\n";
 
@@ -70,89 +70,63 @@ async fn where_tracking_is_refused_idle_queues_are_looked_at() {
 
 #[tokio::test]
 async fn tls_with_our_own_authority_and_client_certificates() {
-    let server = TlsRedis::start();
+    let server = PortServer::tls();
     let files = server.files();
-    one_job(&server.url(), files.clone()).await;
-    let unknown = link(&server.url(), TlsFiles { ca: files.ca, client: None });
+    one_job(&server.tls_url(), files.clone()).await;
+    let unknown = link(&server.tls_url(), TlsFiles { ca: files.ca, client: None });
     assert!(unknown.query::<String>(&cmd("PING")).await.is_err(), "no certificate, no way in");
-    let distrusted = link(&server.url(), TlsFiles::default());
+    let distrusted = link(&server.tls_url(), TlsFiles::default());
     assert!(distrusted.query::<String>(&cmd("PING")).await.is_err(), "an unknown authority");
 }
 
-/// A Redis that speaks only TLS, on a free port.
-struct TlsRedis {
-    child: Child,
-    port: u16,
-    folder: TempDir,
+/// A server with a certificate of its own making: what a client says that trusts `ca.crt` of the same folder.
+async fn greeted_with(certificate: &str, key: &str, ca: &str) -> Result<String, String> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [("server.crt", certificate), ("server.key", key), ("ca.crt", ca)] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let server = PortServer::tls_with(folder, &["--tls-auth-clients", "no"]);
+    let files = TlsFiles { ca: Some(ca.as_bytes().to_vec()), client: None };
+    let said = link(&server.tls_url(), files).query::<String>(&cmd("PING")).await;
+    said.map_err(|fault| fault.to_string())
 }
 
-impl TlsRedis {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        certificates(&folder);
-        // Free a moment ago. Should somebody take it meanwhile, the test says so.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut command = Command::new("redis-server");
-        command.args(["--port", "0", "--save", "", "--bind", "127.0.0.1", "--tls-port", &port.to_string()]);
-        for (option, file) in [
-            ("--tls-cert-file", "server.crt"),
-            ("--tls-key-file", "server.key"),
-            ("--tls-ca-cert-file", "ca.crt"),
-        ] {
-            command.arg(option).arg(folder.path().join(file));
-        }
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let mut server = Self { child, port, folder };
-        assert!(server.listens(), "redis-server did not start with TLS on port {port}");
-        server
-    }
-
-    fn listens(&mut self) -> bool {
-        let begun = std::time::Instant::now();
-        while begun.elapsed() < Duration::from_secs(10) {
-            if std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return true;
-            }
-            if self.child.try_wait().unwrap().is_some() {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        false
-    }
-
-    fn url(&self) -> String {
-        format!("rediss://localhost:{}", self.port)
-    }
-
-    fn files(&self) -> TlsFiles {
-        let read = |name: &str| std::fs::read(self.folder.path().join(name)).unwrap();
-        TlsFiles { ca: Some(read("ca.crt")), client: Some((read("client.crt"), read("client.key"))) }
-    }
-}
-
-impl Drop for TlsRedis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// An authority, and certificates of it for a server on localhost and for a client.
-fn certificates(folder: &TempDir) {
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-    let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    // Each its own name: two certificates of one name would be taken for each other's issuer.
-    authority.distinguished_name.push(DnType::CommonName, "authority");
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let issuer = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-    write("ca.crt", issuer.pem());
-    for name in ["server", "client"] {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+/// What `docs/tls.md` says of each kind of certificate.
+#[tokio::test]
+async fn certificates_are_accepted_and_refused_as_the_page_says() {
+    let localhost = || CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let nameless = || CertificateParams::new(Vec::new()).unwrap();
+    let issuer = authority("authority");
+    let named = |mut params: CertificateParams, name: &str| {
         params.distinguished_name.push(DnType::CommonName, name);
-        write(&format!("{name}.crt"), params.signed_by(&key, &issuer).unwrap().pem());
-        write(&format!("{name}.key"), key.serialize_pem());
+        params
+    };
+    // Of an authority: the name counts only as a subject alternative name.
+    for (params, said) in [
+        (named(localhost(), "redis"), Ok("PONG")),
+        (named(nameless(), "localhost"), Err("certificate not valid for name \"localhost\"")),
+    ] {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap().pem();
+        let answer = greeted_with(&certificate, &key.serialize_pem(), &issuer.pem()).await;
+        match said {
+            Ok(said) => assert_eq!(answer.as_deref(), Ok(said)),
+            Err(said) => assert!(answer.as_ref().is_err_and(|error| error.contains(said)), "{answer:?}"),
+        }
+    }
+    // Signed by itself and named as `ca`: taken if it says that it is no authority.
+    for (is_ca, said) in [
+        (IsCa::ExplicitNoCa, Ok("PONG")),
+        (IsCa::Ca(BasicConstraints::Unconstrained), Err("CaUsedAsEndEntity")),
+    ] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = named(localhost(), "localhost");
+        params.is_ca = is_ca;
+        let certificate = params.self_signed(&key).unwrap().pem();
+        let answer = greeted_with(&certificate, &key.serialize_pem(), &certificate).await;
+        match said {
+            Ok(said) => assert_eq!(answer.as_deref(), Ok(said)),
+            Err(said) => assert!(answer.as_ref().is_err_and(|error| error.contains(said)), "{answer:?}"),
+        }
     }
 }

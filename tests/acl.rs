@@ -1,6 +1,7 @@
 //! Plugins' own Redis users: the printed line gives exactly what the manifest grants, and Redis itself refuses the rest.
 
 mod host;
+mod own;
 mod reader;
 
 use std::io::Write as _;

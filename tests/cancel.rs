@@ -70,10 +70,8 @@ async fn a_running_job_is_stopped_and_nothing_of_it_takes_place() {
     let host = plugins.serve(&redis.url(), "web").await;
     program.output(&["push", "jobs", "Loop", "--unique", "k"]);
     let id = running(&redis, "Loop").await;
-    assert_eq!(
-        plain.get::<_, Option<String>>("{jobs}:sandhog:unique:k").await.unwrap().as_deref(),
-        Some(id.as_str())
-    );
+    let owner: String = plain.get("{jobs}:sandhog:unique:k").await.unwrap();
+    assert!(owner.starts_with(&format!("{id} ")), "{owner}");
     let _: u64 = plain.rpush("jobs", "next").await.unwrap();
 
     let filter = Filter { ids: vec![id], ..Filter::default() };
@@ -81,7 +79,7 @@ async fn a_running_job_is_stopped_and_nothing_of_it_takes_place() {
     let link = redis.link();
     let places = [Place::Inflight];
     let cancelled = walk::change(&link, &queue(), &places, &filter, Change::Cancel, |_, _, _| ()).await;
-    assert_eq!(cancelled, Ok(1));
+    assert_eq!(cancelled.unwrap().jobs, 1);
     let told = begun.elapsed();
     // The runner is free for the next job, which would wait ten minutes otherwise.
     until("the next job has run", async || receipts(&mut plain).await == ["next"]).await;

@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-use storm::fault::{self, Fault};
-use storm::{Broken, Storm, Tally, Weather};
+use storm::Storm;
+use storm::weather::{Broken, Tally, Weather};
 
 /// How often it says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(30);
@@ -30,6 +30,8 @@ const SAY_EVERY: Duration = Duration::from_secs(30);
 const STORM_ROUNDS: usize = 50;
 /// One storm in so many is over a ledger in serializable isolation.
 const SERIALIZABLE_EVERY: u64 = 4;
+/// One storm in so many has faults of Redis only, and jobs that may fail a few times only.
+const STRICT_EVERY: u64 = 5;
 /// Fewest strikes of faults in a round, and how many different numbers of them there are.
 const STRIKES_MIN: usize = 2;
 const STRIKES_MORE: usize = 5;
@@ -53,6 +55,12 @@ struct Args {
     /// No jobs that fail half way by themselves.
     #[arg(long)]
     no_mishaps: bool,
+    /// Only faults of Redis, and few attempts for a job: a job that pays for such a fault dies.
+    #[arg(long)]
+    strict: bool,
+    /// No limits of queues and no options of jobs that are drawn.
+    #[arg(long)]
+    unmixed: bool,
 }
 
 #[tokio::main]
@@ -71,14 +79,13 @@ async fn run(args: Args) -> ExitCode {
     // Copies: both may be built again while this runs.
     let program = files.path().join("sandhog");
     std::fs::copy(env!("CARGO_BIN_EXE_sandhog"), &program).unwrap();
-    let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/built/probes/chaos-ledger.wasm");
-    let component = std::fs::read(guest).expect("the guests are built; `make chaos` does it");
+    let [component, batch] = ["chaos-ledger", "batch-probe"].map(guest);
 
     let long = Duration::from_secs_f64(args.minutes * 60.0);
     let mut report = Report { begun: Instant::now(), sum: Tally::default(), counted: BTreeMap::new() };
     let mut seed = args.seed;
     while report.begun.elapsed() < long {
-        let mut storm = Storm::gather(weather(&args, seed), &program, &component);
+        let mut storm = Storm::gather(weather(&args, seed), &program, &component, &batch);
         let broken = rage(&mut storm, &report, report.begun + long).await.err();
         let counted = storm.counted().await;
         report.add(&storm.tally, counted);
@@ -115,6 +122,12 @@ async fn fail(report: &Report, broken: &Broken, storm: Storm) -> ExitCode {
     ExitCode::FAILURE
 }
 
+fn guest(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/built/probes");
+    std::fs::read(folder.join(name).with_extension("wasm"))
+        .expect("the guests are built; `make chaos` does it")
+}
+
 fn weather(args: &Args, seed: u64) -> Weather {
     let effects = match args.effects.as_deref() {
         Some("immediate") => "mode = \"immediate\"",
@@ -122,12 +135,17 @@ fn weather(args: &Args, seed: u64) -> Weather {
         None if seed.is_multiple_of(SERIALIZABLE_EVERY) => SERIALIZABLE,
         _ => "mode = \"atomic\"",
     };
-    let wanted = |fault: &Fault| args.only.is_empty() || args.only.contains(&format!("{fault:?}"));
-    let faults: Vec<(Fault, u32)> = fault::ALL.into_iter().filter(|(fault, _)| wanted(fault)).collect();
-    assert!(!faults.is_empty(), "there is no such fault; there are {:?}", fault::ALL.map(|(fault, _)| fault));
+    let mut weather = Weather { effects: effects.to_owned(), ..Weather::all(seed) };
+    if args.strict || args.only.is_empty() && seed.is_multiple_of(STRICT_EVERY) {
+        weather = weather.strict();
+    }
+    let names: Vec<String> = weather.faults.iter().map(|(fault, _)| format!("{fault:?}")).collect();
+    weather.faults.retain(|(fault, _)| args.only.is_empty() || args.only.contains(&format!("{fault:?}")));
+    assert!(!weather.faults.is_empty(), "there is no such fault; there are {names:?}");
     // There every job that leaves a receipt has read how many there are, and must run again when another was faster.
-    let portion = if effects == SERIALIZABLE { 10 } else { 80 };
-    Weather { effects: effects.to_owned(), faults, mishaps: !args.no_mishaps, portion, ..Weather::all(seed) }
+    let portion = if effects == SERIALIZABLE { 10 } else { weather.portion };
+    let (mishaps, mixed) = (weather.mishaps && !args.no_mishaps, weather.mixed && !args.unmixed);
+    Weather { mishaps, mixed, portion, ..weather }
 }
 
 /// What all storms together have seen.

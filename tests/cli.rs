@@ -3,6 +3,8 @@
 
 // Flags, settings and a Redis that is not there.
 mod refusal;
+// A Redis that cannot be used: what is wrong, and what to do.
+mod obstacle;
 // push, queues, jobs, hosts.
 mod job;
 // check, plugins, componentize.
@@ -11,12 +13,16 @@ mod plugin;
 mod cases;
 // keygen, sign, deploy.
 mod fleet;
+// hosts.
+mod hosts;
 // One run, and what it would change.
 mod invoke;
 // What must not be seen anywhere.
 mod secret;
 // What is measured, and that nothing of it stays.
 mod bench;
+// The program of private servers.
+mod server;
 // run, dev and demo: whole hosts.
 mod serve;
 // The same again, whenever a file has changed.

@@ -1,7 +1,8 @@
 //! Compiling in a child process: bombs, crashes, and compilers that do not end. What is kept of it is in `cache`,
-//! what becomes of versions that are no longer used in `retired`.
+//! what becomes of versions that are no longer used in `retired`, limits of the host itself in `inherited`.
 
 mod cache;
+mod inherited;
 mod retired;
 
 use std::path::Path;

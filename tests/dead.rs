@@ -3,6 +3,7 @@
 
 mod change;
 mod file;
+mod identity;
 
 use insta::assert_snapshot;
 use redis::{Commands as _, Connection};

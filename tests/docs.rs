@@ -7,6 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sandhog::config::env;
+
 use crate::support::example;
 use crate::support::host::{Plugins, stop};
 use crate::support::program::Program;
@@ -31,6 +33,9 @@ const PAGES: &[Page] = &[
     Page { file: "schedules.md", plugins: &[], jobs: &[] },
     Page { file: "dead-jobs.md", plugins: &[], jobs: &[] },
     Page { file: "cancel-and-pause.md", plugins: &["orders", "site-settings"], jobs: &[] },
+    Page { file: "hosts.md", plugins: &["orders", "site-settings"], jobs: &[] },
+    Page { file: "redis-user.md", plugins: &[], jobs: &[] },
+    Page { file: "tls.md", plugins: &[], jobs: &[] },
     Page { file: "inspection.md", plugins: &["orders", "site-settings"], jobs: &[("orders", "{}")] },
 ];
 
@@ -73,7 +78,7 @@ fn shell(program: &Program, redis: &TestRedis, line: &str) -> Command {
     let mut command = Command::new("timeout");
     command.args(["30", "bash", "-euo", "pipefail", "-c", line]).current_dir(program.folder()).env_clear();
     command.env("PATH", format!("{}:{}", bin.display(), env!("PATH"))).env("HOME", program.folder());
-    command.env("SANDHOG_REDIS_URL", redis.url());
+    command.env("SANDHOG_REDIS_URL", redis.url()).env(env::REDIS_SERVER, env::redis_server());
     command
 }
 

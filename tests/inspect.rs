@@ -296,7 +296,7 @@ async fn json_has_the_shapes_that_are_documented() {
     jobs groups orders
     {"groups":[{"example":{"id":"text","reason":"text"},"failure":"text","fingerprint":"text","first_ms":"number","jobs":"number","last_ms":"number"}],"other_jobs":"number","queue":"text"}
     jobs requeue orders dead-1
-    {"queue":"text","requeued":"number"}
+    {"duplicates":"number","queue":"text","requeued":"number"}
     jobs cancel orders --text nothing --dry-run
     {"dry_run":true,"matched":"number","queue":"text"}
     jobs discard orders --all --yes

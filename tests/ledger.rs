@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
+use crate::storm::Storm;
 use crate::storm::fault::Fault;
-use crate::storm::{Broken, Storm, Weather};
+use crate::storm::weather::{Broken, Weather};
 use crate::support::example;
 
 /// Strikes in a round.
@@ -15,7 +16,8 @@ const SWAP_ROUNDS: usize = 8;
 /// Lets a storm of so many rounds pass. Where the books are wrong, logs and a dump of Redis are left behind.
 async fn storm(weather: Weather, rounds: usize) -> Result<Storm, Broken> {
     let program = Path::new(env!("CARGO_BIN_EXE_sandhog"));
-    let mut storm = Storm::gather(weather, program, &example::component("chaos-ledger"));
+    let [ledger, batch] = ["chaos-ledger", "batch-probe"].map(example::component);
+    let mut storm = Storm::gather(weather, program, &ledger, &batch);
     for _ in 0..rounds {
         if let Err(mut broken) = storm.round(STRIKES).await {
             broken.problems.push(format!("logs and a dump of Redis are in {}", storm.keep().await.display()));
@@ -26,7 +28,8 @@ async fn storm(weather: Weather, rounds: usize) -> Result<Storm, Broken> {
 }
 
 fn of(seed: u64, faults: &[Fault]) -> Weather {
-    Weather { faults: faults.iter().map(|fault| (*fault, 1)).collect(), swaps: false, ..Weather::all(seed) }
+    let faults = faults.iter().map(|fault| (*fault, 1)).collect();
+    Weather { faults, swaps: false, mixed: false, twins: false, ..Weather::all(seed) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,8 +101,21 @@ async fn the_ledger_holds_when_hosts_and_redis_die_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ledger_holds_in_serializable_isolation() {
+    let faults = [
+        Fault::HostKilled,
+        Fault::AllHostsKilled,
+        Fault::LeaseRunOut,
+        Fault::RedisKilled,
+        Fault::TailLost,
+        Fault::FailedOverLate,
+        Fault::HostAndRedisKilled,
+        Fault::ConnectionsKilled,
+        Fault::CutAfter,
+        Fault::WrongType,
+    ];
     let effects = "mode = \"atomic\"\nisolation = \"serializable\"".to_owned();
-    held(storm(Weather { effects, portion: 10, ..Weather::all(15) }, 8).await, 15);
+    let weather = Weather { effects, portion: 10, swaps: true, ..of(15, &faults) };
+    held(storm(weather, 8).await, 15);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,4 +123,37 @@ async fn the_ledger_holds_while_handlers_are_swapped() {
     let weather = Weather { swaps: true, ..of(16, &[Fault::HostKilled, Fault::AllHostsKilled]) };
     let storm = held(storm(weather, SWAP_ROUNDS).await, 10);
     assert!(storm.tally.swaps >= 5 && storm.tally.broken >= 1, "{:?}", storm.tally);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_holds_when_redis_is_another_away_or_slow() {
+    let faults = [
+        Fault::FailedOverOpen,
+        Fault::FailedOverOpenLate,
+        Fault::RedisAway,
+        Fault::IdleClosed,
+        Fault::RedisStalled,
+        Fault::RedisBusy,
+        Fault::LinkSlow,
+    ];
+    held(storm(Weather { twins: true, ..of(17, &faults) }, 3).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_holds_when_clocks_and_rights_are_wrong_and_features_meet() {
+    let faults = [Fault::ClockAhead, Fault::ClockBehind, Fault::RightsTaken, Fault::HostKilled];
+    held(storm(Weather { mixed: true, twins: true, ..of(18, &faults) }, 3).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_job_pays_with_its_attempts_for_a_redis_that_does_not_answer() {
+    let faults = [
+        Fault::RedisKilled,
+        Fault::ConnectionsKilled,
+        Fault::CutBefore,
+        Fault::CutAfter,
+        Fault::Silence,
+        Fault::RedisStalled,
+    ];
+    held(storm(of(19, &faults).strict(), 3).await, 0);
 }

@@ -1,6 +1,8 @@
 //! Limits of queues through whole hosts: what the fleet runs at once, also when hosts are killed; the order of jobs
 //! that share a key; who waits for whom, and what waiting costs.
 
+mod rolling;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};

@@ -8,9 +8,9 @@ mod watch;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sandhog::sandbox::{Kind, Limits, LoadError, Terms};
+use sandhog::sandbox::{Kind, Limits, LoadError, Outcome, Terms};
 
-use crate::support::guest::{component, reader, sandbox, terms, worker, worker_text};
+use crate::support::guest::{component, load, reader, run, sandbox, terms, worker, worker_text};
 
 fn refusal(bytes: &[u8]) -> LoadError {
     refusal_as(terms(), bytes)
@@ -142,12 +142,12 @@ fn exports_must_be_those_of_one_kind() {
 fn everything_that_is_not_offered_is_listed_at_once() {
     let bytes = wat::parse_str(
         r#"(component
-            (import "wasi:http/outgoing-handler@0.2.0" (instance))
-            (import "wasi:config/store@0.2.0-draft" (instance))
-            (import "sandhog:worker/kv@0.2.0" (instance))
-            (import "sandhog:worker/queue@0.1.0" (instance))
-            (import "wasi:clocks/wall-clock@0.3.0" (instance))
-            (import "wasi:cli/stdout@0.2.6" (instance))
+            (import "wasi:http/outgoing-handler@0.2.0" (instance (export "f" (func))))
+            (import "wasi:config/store@0.2.0-draft" (instance (export "f" (func))))
+            (import "sandhog:worker/kv@0.2.0" (instance (export "f" (func))))
+            (import "sandhog:worker/queue@0.1.0" (instance (export "f" (func))))
+            (import "wasi:clocks/wall-clock@0.3.0" (instance (export "f" (func))))
+            (import "wasi:cli/stdout@0.2.6" (instance (export "f" (func))))
             (import "run" (func)))"#,
     )
     .unwrap();
@@ -170,6 +170,19 @@ fn everything_that_is_not_offered_is_listed_at_once() {
     assert_eq!(refusal(&bytes).problems, all(&[]));
     let no_queue = "imports `sandhog:worker/queue@0.1.0`, which config readers are not offered";
     assert_eq!(refusal_as(as_reader(), &bytes).problems, all(&[no_queue]));
+}
+
+#[tokio::test]
+async fn an_import_that_only_names_types_needs_nothing_of_the_host() {
+    let quote = r#"(func (export "sandhog:test/prices#quote") (result i64) i64.const 5)"#;
+    let bytes = component("typed-worker", &worker_text("", quote, "i32.const 0"));
+    assert!(bytes.windows(18).any(|some| some == b"sandhog:test/money"), "the import is there");
+    assert_eq!(run(&load(&bytes)).await.outcome, Outcome::Done);
+    // A resource is more than a type: somebody has to make it.
+    let resource =
+        r#"(component (import "shop:goods/cart" (instance (export "cart" (type (sub resource))))))"#;
+    let refused = refusal(&wat::parse_str(resource).unwrap());
+    assert_eq!(refused.problems[1], "imports `shop:goods/cart`, which is not offered");
 }
 
 #[test]
@@ -204,8 +217,8 @@ fn every_interface_of_wasi_that_is_promised_is_linked() {
         "sockets/udp-create-socket",
     ];
     for version in ["0.2.0", "0.2.6"] {
-        let imports: String =
-            interfaces.iter().map(|i| format!(r#"(import "wasi:{i}@{version}" (instance))"#)).collect();
+        let import = |i| format!(r#"(import "wasi:{i}@{version}" (instance (export "f" (func))))"#);
+        let imports: String = interfaces.iter().map(import).collect();
         let bytes = wat::parse_str(format!("(component {imports})")).unwrap();
         let problems = refusal(&bytes).problems;
         assert_eq!(problems.len(), 1, "only the missing export is a problem: {problems:?}");

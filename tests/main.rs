@@ -10,6 +10,8 @@ mod access;
 mod acl;
 // The connection cut at every command in turn.
 mod anomaly;
+// What counts as the death of a host, and what becomes of its runs.
+mod death;
 // The pages in `docs/`, whose commands are run.
 mod docs;
 // Effects that take place with their job's completion.
@@ -48,6 +50,10 @@ mod limits;
 mod load;
 // Projects of workers as `sandhog new` makes them: built, tested, run.
 mod new;
+// Panics of threads and tasks: they end a host, and its jobs come back.
+mod panics;
+// Lists that runs popped from, after the death of their host.
+mod popped;
 // Queues, plugins and hosts that are held.
 mod pause;
 // Plain Redis clients on the same lists and keys.
@@ -68,8 +74,14 @@ mod sandbox;
 mod scripts;
 // Jobs pushed at certain times, by any number of hosts.
 mod schedule;
+// Queues that run one job after the other.
+mod serial;
+// A Redis that is not ready, or that a host cannot use, as it starts.
+mod start;
 // Stopping a host in every way.
 mod shutdown;
+// Jobs that nobody may forget.
+mod starve;
 // Hosts, Redis and faults for the ledger.
 mod storm;
 // Versions that take each other's place while jobs run.
@@ -82,3 +94,5 @@ mod support;
 mod tidy;
 // Reads that many runs share.
 mod together;
+// A host whose log cannot be written, or is not read.
+mod unwritable;

@@ -46,13 +46,20 @@ async fn push(plain: &mut MultiplexedConnection, words: &[&str]) -> redis::Redis
 /// The database, with ids that were made up and times left out, and emptied.
 async fn taken(plain: &mut MultiplexedConnection) -> BTreeMap<String, String> {
     let mut found = dump(plain).await;
+    for (key, owner) in &mut found {
+        if key.contains(":unique:") {
+            // Behind the id.
+            owner.truncate(owner.rfind(' ').unwrap());
+        }
+    }
     for value in found.values_mut() {
-        for mark in ["push-", " 0 0 "] {
+        for mark in ["push-", " 0 0 ", "!own="] {
             let mut from = 0;
             while let Some(at) = value[from..].find(mark) {
                 from += at + mark.len();
-                let end =
-                    value[from..].find(|c: char| !c.is_ascii_hexdigit()).map_or(value.len(), |n| from + n);
+                let end = value[from..]
+                    .find(|c: char| !c.is_ascii_hexdigit() && c != '-')
+                    .map_or(value.len(), |n| from + n);
                 value.replace_range(from..end, "X");
             }
         }

@@ -1,8 +1,10 @@
 //! Schedules: fired once by any number of hosts, whatever happens to them; kept in step with hosts' files.
 
+mod ahead;
 mod cli;
 mod files;
 mod fire;
+mod zones;
 
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;

@@ -7,7 +7,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// What the scripts take for granted.
-const BASICS: [&str; 7] = ["bash", "env", "dirname", "realpath", "mkdir", "cut", "sha256sum"];
+const BASICS: [&str; 8] = ["bash", "env", "dirname", "realpath", "mkdir", "cut", "sed", "sha256sum"];
 
 /// A folder with the basics and these stand-ins for tools, to be the whole of `PATH`.
 fn path(tools: &[(&str, &str)]) -> TempDir {
@@ -33,6 +33,37 @@ fn fuzz(tools: &[(&str, &str)]) -> (Option<i32>, String) {
     command.arg(env!("CARGO_BIN_EXE_sandhog")).arg("1").env_clear().env("PATH", path.path());
     let output = command.output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// Runs `scripts/install-redis.sh` with nothing but this to be found; its exit code, what it printed and what it said.
+fn server(wanted: &[&str], tools: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let path = path(tools);
+    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/install-redis.sh"));
+    command.args(wanted).env_clear().env("PATH", path.path()).env("XDG_CACHE_HOME", path.path());
+    let output = command.output().unwrap();
+    let folder = path.path().display().to_string();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&folder, "[PATH]");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_server_under_test_is_the_one_that_is_wanted() {
+    const REDIS: (&str, &str) = ("redis-server", "echo Redis server v=7.0.15 sha=0");
+    const OLD: (&str, &str) = ("redis-server", "echo Redis server v=6.2.1 sha=0");
+    const VALKEY: (&str, &str) = ("my-valkey", "echo Valkey server v=9.1.2 sha=0");
+    let found = |printed: &str| (Some(0), format!("[PATH]/{printed}\n"), String::new());
+    assert_eq!(server(&[], &[REDIS, VALKEY]), found("redis-server"));
+    assert_eq!(server(&["my-valkey"], &[REDIS, VALKEY]), found("my-valkey"));
+
+    let refused = |said: &str| (Some(1), String::new(), format!("{said}\n"));
+    let old = "[PATH]/redis-server is too old: `Redis server v=6.2.1 sha=0`; version 7 or newer is needed";
+    assert_eq!(server(&[], &[OLD]), refused(old));
+    let missing = "there is no server program `/no/server`\n\
+                   hint: REDIS=redis, REDIS=valkey, or the path of a program";
+    assert_eq!(server(&["/no/server"], &[REDIS]), refused(missing));
+    let no_apt = "there is no apt-get to fetch `valkey-server`\n\
+                  hint: give a program of your own: REDIS=/path/to/valkey-server";
+    assert_eq!(server(&["valkey"], &[REDIS]), refused(no_apt));
 }
 
 #[test]

@@ -124,6 +124,32 @@ async fn a_second_signal_leaves_at_once() {
     nothing_in_flight(&mut plain).await;
 }
 
+/// Jobs that are kept nowhere else once they are claimed; more are claimed than the processors can begin.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_loses_no_at_most_once_job_that_has_not_begun() {
+    let redis = TestRedis::start();
+    let once = PROBE.replace("concurrency = 2", "concurrency = 64\ndelivery = \"at-most-once\"");
+    let once = once.replace("[effects]\nmode = \"immediate\"\n", "");
+    let plugins = Plugins::new().with("probe", &example::component("probe"), &once);
+    let mut plain = redis.plain().await;
+    let mut host = HostProcess::start(&plugins, &redis.url(), "h", &mut plain).await;
+    let payload = |n| format!("report none\nkv.increment started 1\nspin\n# {n}");
+    let payloads: Vec<String> = (0..40).map(payload).collect();
+    let _: u64 = plain.rpush("jobs", &payloads).await.unwrap();
+    until("all are claimed", async || plain.llen::<_, u64>("jobs").await.unwrap() == 0).await;
+    until("some begin", async || plain.get::<_, Option<u64>>("started").await.unwrap().is_some()).await;
+    host.signal(Signal::TERM);
+    until("it drains", async || host.log().contains("draining")).await;
+    host.signal(Signal::TERM);
+    assert!(host.ended().await.success(), "{}", host.log());
+    let begun: u64 = plain.get("started").await.unwrap();
+    let back: Vec<String> = plain.lrange("jobs", 0, -1).await.unwrap();
+    assert!(begun < 40, "all had begun: this shows nothing");
+    // One that was about to begin is neither counted nor back.
+    assert!(!back.is_empty() && begun + back.len() as u64 <= 40, "{begun} begun, {} back", back.len());
+    assert_eq!(back, payloads[40 - back.len()..], "all behind those that were begun, in their order");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_stops_though_redis_is_gone() {
     let plugins = plugins();

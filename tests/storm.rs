@@ -3,11 +3,20 @@
 //! quick form (`tests/ledger.rs`) and the long one (`tests/chaos.rs`).
 
 pub mod book;
+pub mod clock;
 pub mod fault;
+pub mod manifest;
+mod push;
+mod reach;
+mod replica;
 pub mod seat;
 pub mod server;
 pub mod snapshot;
+mod strike;
 pub mod swap;
+mod trust;
+pub mod twins;
+pub mod weather;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,12 +24,13 @@ use std::time::{Duration, Instant};
 
 use redis::cmd;
 
-use book::{Book, Job};
+use book::Book;
 use fault::{End, Fault};
 use seat::Seat;
 use server::Server;
 use snapshot::Snapshot;
 use swap::Swaps;
+use weather::{Broken, Tally, Weather};
 
 use crate::support::dump::dump;
 
@@ -28,69 +38,8 @@ use crate::support::dump::dump;
 const SETTLE_MAX: Duration = Duration::from_secs(60);
 /// How long it may take until hosts that are gone are forgotten: a lease, looking for them, a busy machine.
 const FORGET_MAX: Duration = Duration::from_secs(10);
-/// Tickets there are at the beginning of a round.
-const TICKETS: usize = 60;
 /// Hosts of every storm.
 const NAMES: [&str; 2] = ["one", "two"];
-
-/// What a storm is like.
-#[derive(Debug, Clone)]
-pub struct Weather {
-    /// Everything random comes from this.
-    pub seed: u64,
-    /// The `[effects]` of the manifest.
-    pub effects: String,
-    /// Faults, and how often each is chosen.
-    pub faults: Vec<(Fault, u32)>,
-    /// Whether some jobs fail after they have written everything.
-    pub mishaps: bool,
-    /// Whether the handler is replaced all the time.
-    pub swaps: bool,
-    /// Jobs pushed between two faults.
-    pub portion: usize,
-}
-
-impl Weather {
-    /// Every fault.
-    pub fn all(seed: u64) -> Self {
-        let effects = "mode = \"atomic\"".to_owned();
-        Self { seed, effects, faults: fault::ALL.to_vec(), mishaps: true, swaps: true, portion: 80 }
-    }
-}
-
-/// What has happened so far.
-#[derive(Debug, Clone, Default)]
-pub struct Tally {
-    /// Rounds that were found right.
-    pub rounds: u64,
-    /// Jobs of those rounds, followers among them.
-    pub jobs: u64,
-    /// Jobs that were pushed again, because a fault may have lost them.
-    pub pushed_again: u64,
-    /// Faults, counted.
-    pub faults: BTreeMap<Fault, u64>,
-    /// Versions of the handler that took the place of another.
-    pub swaps: u64,
-    /// Versions that were broken.
-    pub broken: u64,
-    /// Hosts killed.
-    pub host_kills: u64,
-    /// Times that Redis was killed.
-    pub redis_kills: u64,
-}
-
-/// The books are wrong.
-#[derive(Debug)]
-pub struct Broken {
-    /// The seed of the storm.
-    pub seed: u64,
-    /// The round, from 0.
-    pub round: u64,
-    /// What is not as it must be.
-    pub problems: Vec<String>,
-    /// The faults of the round, in order.
-    pub story: Vec<String>,
-}
 
 /// A ledger, its hosts, its Redis.
 pub struct Storm {
@@ -99,9 +48,15 @@ pub struct Storm {
     // Before the server and the folder: hosts end first.
     seats: Vec<Seat>,
     server: Server,
+    /// Former masters of this round, whose connections are open.
+    demoted: Vec<Server>,
     swaps: Swaps,
     book: Book,
     ends: Vec<(Instant, End)>,
+    /// How long nothing is to be pushed.
+    quiet: Duration,
+    /// Whether Redis' clock was wrong in this round.
+    was_wrong: bool,
     story: Vec<String>,
     begun: Instant,
     next_id: u64,
@@ -112,24 +67,32 @@ pub struct Storm {
 }
 
 impl Storm {
-    /// Starts Redis; hosts run `program` and serve the worker `component`.
-    pub fn gather(weather: Weather, program: &Path, component: &[u8]) -> Self {
+    /// Starts Redis; hosts run `program` and serve the ledger `component`, and `batch` where there are twins.
+    pub fn gather(weather: Weather, program: &Path, component: &[u8], batch: &[u8]) -> Self {
+        let mut rng = fastrand::Rng::with_seed(weather.seed);
         let folder = tempfile::Builder::new().prefix("storm-").tempdir().unwrap();
         let plugins = folder.path().join("plugins");
         std::fs::create_dir(&plugins).unwrap();
         std::fs::write(plugins.join("chaos-ledger.wasm"), component).unwrap();
-        std::fs::write(plugins.join("chaos-ledger.toml"), manifest(&weather.effects)).unwrap();
+        std::fs::write(plugins.join("chaos-ledger.toml"), manifest::ledger(&weather, &mut rng)).unwrap();
+        if weather.twins {
+            std::fs::write(plugins.join("batch-probe.wasm"), batch).unwrap();
+            std::fs::write(plugins.join("batch-probe.toml"), manifest::twins(&weather)).unwrap();
+        }
         let swaps = Swaps::new(&plugins, component, weather.swaps);
         let server = Server::start();
         let seats = NAMES.map(|name| Seat::new(name, folder.path(), program, &server.socket())).into();
         Self {
-            rng: fastrand::Rng::with_seed(weather.seed),
+            rng,
             weather,
             seats,
             server,
+            demoted: Vec::new(),
             swaps,
             book: Book::default(),
             ends: Vec::new(),
+            quiet: Duration::ZERO,
+            was_wrong: false,
             story: Vec::new(),
             begun: Instant::now(),
             next_id: 1,
@@ -143,6 +106,7 @@ impl Storm {
     pub async fn round(&mut self, strikes: usize) -> Result<(), Broken> {
         self.begun = Instant::now();
         self.story.clear();
+        self.was_wrong = false;
         self.hand_out_tickets().await;
         self.server.mark();
         let done = self.strike(strikes).await;
@@ -159,6 +123,7 @@ impl Storm {
         self.tally.rounds += 1;
         self.tally.jobs += self.book.jobs.len() as u64 + found.followed.len() as u64;
         self.book.close(&found);
+        self.demoted.clear();
         snapshot::clear(&mut self.server).await;
         Ok(())
     }
@@ -186,10 +151,10 @@ impl Storm {
         }
     }
 
-    /// What hosts counted in Redis, summed over both queues.
+    /// What hosts counted in Redis, summed over all queues.
     pub async fn counted(&mut self) -> BTreeMap<String, u64> {
         let mut sums = BTreeMap::new();
-        for queue in ["ledger", "ledger-follow"] {
+        for queue in ["ledger", "ledger-follow", twins::QUEUE] {
             let stats = format!("{{{queue}}}:sandhog:stats");
             let counters = self.server.ask::<BTreeMap<String, u64>>(cmd("HGETALL").arg(stats)).await;
             for (name, count) in counters.unwrap_or_default() {
@@ -217,7 +182,7 @@ impl Storm {
     async fn strike(&mut self, strikes: usize) -> Result<(), String> {
         self.push_portion().await;
         for _ in 0..strikes {
-            let gap = self.moment(10, 120);
+            let gap = self.moment(10, 120) + std::mem::take(&mut self.quiet);
             self.pass(gap).await?;
             self.push_portion().await;
             // Now and then two at the same moment.
@@ -280,13 +245,13 @@ impl Storm {
                 && busy.is_empty()
                 && let Ok(found) = snapshot::read(&mut self.server).await
             {
-                let missing = self.book.missing(&found);
-                if missing.is_empty() || found.dead > 0 || !self.book.excuses(&missing) {
+                let (jobs, twins) = (self.book.missing(&found), self.book.twins.missing(&found.twins));
+                let none = jobs.is_empty() && twins.is_empty();
+                let excused = self.book.excuses(&jobs) && self.book.twins.excuses(&twins, self.book.lossy);
+                if none || found.dead > 0 || !excused {
                     return Ok(found);
                 }
-                self.tell(&format!("{} jobs are pushed again", missing.len()));
-                self.tally.pushed_again += missing.len() as u64;
-                self.push(&missing).await;
+                self.push_again(&jobs, &twins).await;
             }
             if begun.elapsed() > SETTLE_MAX {
                 let mut problems = vec![format!("not settled after {SETTLE_MAX:?}; still there:")];
@@ -296,72 +261,6 @@ impl Storm {
         }
     }
 
-    async fn hand_out_tickets(&mut self) {
-        let mut push = cmd("RPUSH");
-        push.arg("ledger-tickets");
-        for _ in self.book.tickets.len()..TICKETS {
-            push.arg(self.next_ticket);
-            self.book.tickets.insert(self.next_ticket.to_string());
-            self.next_ticket += 1;
-        }
-        if push.args_iter().count() > 2 {
-            self.server.ask::<u64>(&push).await.expect("between rounds Redis is there");
-        }
-    }
-
-    async fn push_portion(&mut self) {
-        let first = self.next_id;
-        self.next_id += self.weather.portion as u64;
-        let ids: Vec<u64> = (first..self.next_id).collect();
-        for id in &ids {
-            let job = self.draw(*id);
-            self.book.jobs.insert(*id, job);
-        }
-        self.push(&ids).await;
-    }
-
-    /// Pushes jobs with their notes, in one step. If that fails nobody knows whether it was done.
-    async fn push(&mut self, ids: &[u64]) {
-        let mut pipe = redis::pipe();
-        for id in ids {
-            pipe.cmd("SET").arg(format!("ledger:todo:{id}")).arg(1);
-        }
-        pipe.cmd("RPUSH")
-            .arg("ledger")
-            .arg(ids.iter().map(|id| self.book.jobs[id].payload()).collect::<Vec<_>>());
-        if self.server.transact(&mut pipe).await.is_err() {
-            self.book.excused.extend(ids);
-        }
-    }
-
-    fn draw(&mut self, id: u64) -> Job {
-        let mut words = String::new();
-        let mut word = |name: &str, value: &str| words += &format!(" {name}={value}");
-        let rng = &mut self.rng;
-        match rng.u32(..10) {
-            0 | 1 => word("seq", &rng.u32(..3).to_string()),
-            2 => word("swap", &rng.u32(..3).to_string()),
-            3 | 4 => word("ticket", if rng.bool() { "front" } else { "back" }),
-            5 => word("follow", &(rng.u64(..3) * 40).to_string()),
-            6 => word("once", &(rng.u64(..3) * 40).to_string()),
-            _ => {}
-        }
-        if rng.u32(..4) == 0 {
-            word("spin", &rng.u32(1..20).to_string());
-        }
-        if self.weather.mishaps {
-            match rng.u32(..2000) {
-                0..100 => word("retry", "1"),
-                100..200 => word("trap", &rng.u32(1..3).to_string()),
-                200..240 => word("hoard", "1"),
-                // Rare: each holds its round up for as long as a run may take.
-                240 => word("hang", "1"),
-                _ => {}
-            }
-        }
-        Job { id, amount: self.rng.i64(-1000..=1000), words }
-    }
-
     fn tell(&mut self, what: &str) {
         self.story.push(format!("{:>6} ms  {what}", self.begun.elapsed().as_millis()));
     }
@@ -369,31 +268,4 @@ impl Storm {
     fn broken(&self, problems: Vec<String>) -> Broken {
         Broken { seed: self.weather.seed, round: self.tally.rounds, problems, story: self.story.clone() }
     }
-}
-
-impl std::fmt::Display for Broken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "the ledger is broken in round {} of seed {}:", self.round, self.seed)?;
-        self.problems.iter().try_for_each(|problem| writeln!(f, "  {problem}"))?;
-        writeln!(f, "what happened in this round:")?;
-        self.story.iter().try_for_each(|line| writeln!(f, "  {line}"))
-    }
-}
-
-/// Patient: faults must not use up a job's attempts.
-fn manifest(effects: &str) -> String {
-    let queue = |name: &str, concurrency: u32| {
-        format!(
-            "[[consume]]\nqueue = \"{name}\"\nconcurrency = {concurrency}\nmax_attempts = 1000\ntimeout = \"1s\"\n\
-             backoff = {{ base = \"10ms\", factor = 1.0, max = \"10ms\", jitter = 0.5 }}\n"
-        )
-    };
-    format!(
-        "kind = \"worker\"\n{}{}[effects]\n{effects}\n\
-         [grants]\nkv.read = [\"ledger:*\"]\nkv.write = [\"ledger:*\"]\n\
-         queue.push = [\"ledger-*\"]\nqueue.pop = [\"ledger-tickets\"]\n\
-         [limits]\nmemory = \"16MiB\"\n",
-        queue("ledger", 16),
-        queue("ledger-follow", 8),
-    )
 }

@@ -10,4 +10,5 @@ pub mod process;
 pub mod program;
 pub mod receipts;
 pub mod redis;
+pub mod server;
 pub mod view;

@@ -4,6 +4,7 @@ mod back;
 mod canary;
 mod fleet;
 mod load;
+mod queues;
 
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;

@@ -11,18 +11,36 @@ const FILE_LINES_MAX: usize = 400;
 const MEDIAN_LINES_MAX: usize = 200;
 
 /// Every part of the host, and the parts it may import.
-const IMPORTS: [(&str, &[&str]); 11] = [
+const IMPORTS: [(&str, &[&str]); 12] = [
     ("main", &["cli"]),
-    ("cli", &["app", "capability", "config", "job", "plugin", "sandbox", "storage", "telemetry", "worker"]),
-    ("app", &["capability", "config", "job", "plugin", "sandbox", "storage", "telemetry", "worker"]),
+    (
+        "cli",
+        &[
+            "app",
+            "capability",
+            "config",
+            "job",
+            "panics",
+            "plugin",
+            "sandbox",
+            "storage",
+            "telemetry",
+            "worker",
+        ],
+    ),
+    (
+        "app",
+        &["capability", "config", "job", "panics", "plugin", "sandbox", "storage", "telemetry", "worker"],
+    ),
     ("worker", &["job", "plugin", "sandbox", "storage"]),
     ("plugin", &["capability", "config", "job", "sandbox", "storage"]),
-    ("sandbox", &["capability", "storage"]),
+    ("sandbox", &["capability", "panics", "storage"]),
     ("capability", &["job", "storage"]),
     ("config", &["job", "storage"]),
     ("job", &["storage"]),
     ("storage", &[]),
     ("telemetry", &["config"]),
+    ("panics", &[]),
 ];
 
 struct File {

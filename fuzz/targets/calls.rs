@@ -19,6 +19,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use sandhog::capability::grant::{Grants, Patterns};
 use sandhog::capability::plan::{Atomic, Isolation, Plan, Pops};
+use sandhog::config::env;
 use sandhog::job::commit::apply;
 use sandhog::sandbox::{JobCall, Outcome, RunContext, Terms, Version};
 use sandhog::storage::address::{Address, TlsFiles};
@@ -39,9 +40,9 @@ fn start_redis() -> PathBuf {
     let folder = TempDir::new().expect("a folder can be made").keep();
     let socket = folder.join("redis.sock");
     let mut command = Command::new(program());
-    command.arg("child").arg(std::process::id().to_string()).args(["--", "redis-server", "--port", "0"]);
-    command.args(["--save", "", "--appendonly", "no", "--maxmemory", "64mb", "--unixsocket"]).arg(&socket);
-    command.arg("--dir").arg(folder).stdin(Stdio::null()).stdout(Stdio::null());
+    command.arg("child").arg(std::process::id().to_string()).arg("--").arg(env::redis_server());
+    command.args(["--port", "0", "--save", "", "--appendonly", "no", "--maxmemory", "64mb", "--unixsocket"]);
+    command.arg(&socket).arg("--dir").arg(folder).stdin(Stdio::null()).stdout(Stdio::null());
     command.spawn().expect("the program can be started");
     socket
 }

@@ -14,9 +14,10 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::patience::Patience;
 use super::served::Served;
 use super::users::Users;
-use super::{Command, Options, StartError, Started};
+use super::{Command, Options, StartError, Started, seat};
 use crate::config::problem::Problems;
 use crate::config::seat::Seat;
 use crate::config::settings::{PluginsFrom, Settings};
@@ -31,10 +32,11 @@ use crate::storage::server;
 use crate::storage::wake::Wake;
 use crate::worker::executor::{Executor, ExecutorHandle};
 use crate::worker::feeder::{FeederParts, Phase};
+use crate::worker::heal::Healer;
 use crate::worker::membership::{LeaseThread, Membership};
 use crate::worker::reaper::Reaper;
 use crate::worker::scheduler::Scheduler;
-use crate::worker::{holds, poll};
+use crate::worker::{holds, poll, search};
 
 /// What the holder of the host may order.
 pub(super) struct Orders {
@@ -101,20 +103,22 @@ impl Parts {
         let primary = Primary::at(&settings.redis.address, settings.redis.timeout);
         let wake = Arc::new(Wake::default());
         let claims = primary.link("claims", Tracking::Keys(wake.clone()))?;
-        let info = server::examine(&claims).await?.map_err(StartError::Server)?;
+        let mut patience = Patience::new(&settings.redis.address, settings.host.start_wait);
+        let info = patience.until(async || server::examine(&claims).await).await?;
+        let info = info.map_err(StartError::Server)?;
         let about = format!("{} {}", info.kind, info.version);
         tracing::info!(redis = claims.address(), server = about, "connected");
         info.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
-        let seat = Seat::take(&settings.host.state_dir, &settings.host.name);
-        seat.warning.iter().for_each(|warning| tracing::warn!("{warning}"));
         let leases = Leases::new(primary.link("lease", Tracking::Off)?);
+        let seat = seat::take(&settings, &leases).await?;
         let about = HostInfo {
             queues: Vec::new(),
             plugins: Vec::new(),
             fleet: settings.plugins.source != PluginsFrom::Folder,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
+            origin: seat.origin.clone(),
         };
         let host = &settings.host;
         let membership = Membership::new(leases, host.name.clone(), seat.number, host.lease, about);
@@ -136,9 +140,11 @@ impl Parts {
         // Whoever takes back the jobs of a host looks where it told: before its first claim, so with its first word.
         membership.will_serve(served.queue_names(), served.view());
         // Only a host that can serve joins; a tenure must exist before the first feeder.
-        let tenure = membership.join(None).await?;
+        let tenure = patience.until(async || membership.join(None).await).await?;
         tracing::info!(host = tenure.host.as_str(), "joined");
-        held.send_replace(holds_of_joined(&claims, tenure.host.seat(), &phase).await?);
+        let holds =
+            patience.until(async || holds_of_joined(&claims, tenure.host.seat(), &phase).await).await?;
+        held.send_replace(holds);
         let lease = LeaseThread::start(membership.clone(), lease_stop.subscribe())?;
         let told = served.view();
         Ok(Self {
@@ -171,6 +177,8 @@ impl Parts {
         let (link, wake, held) = (self.claims.clone(), self.wake.clone(), self.held.clone());
         roles.spawn(holds::run(link, wake, held, self.stop.subscribe()));
         roles.spawn(poll::run(self.claims.clone(), self.served.lanes(), self.stop.subscribe()));
+        roles.spawn(search::run(self.claims.clone(), self.settings.host.lease, self.stop.subscribe()));
+        roles.spawn(self.healer().run(self.stop.subscribe()));
         roles.spawn(self.served.sandboxes().sweep(self.stop.subscribe()));
         if let Some(users) = &self.users {
             roles.spawn(users.clone().run(self.stop.subscribe()));
@@ -267,6 +275,14 @@ impl Parts {
             link: self.claims.clone(),
             wake: self.wake.clone(),
             schedules: self.settings.schedules.clone(),
+        }
+    }
+
+    fn healer(&self) -> Healer {
+        Healer {
+            membership: self.membership.clone(),
+            lanes: self.served.lanes(),
+            reap_every: self.settings.host.reap_every,
         }
     }
 

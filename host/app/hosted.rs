@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime};
 
 use super::lanes::{Lanes, Serving, policy};
+use crate::job::name::QueueName;
 use crate::job::report::{PluginReport, VersionReport, VersionState};
 use crate::plugin::load::{Loaded, kind_name};
 use crate::plugin::manifest::{Canary, Consume, Manifest};
@@ -19,10 +20,21 @@ const RETIRED_MAX: usize = 16;
 
 /// A plugin that is served.
 pub(super) struct Hosted {
+    /// What it is beside its release.
+    pub(super) claim: Claim,
     current: Running,
     trial: Option<Trial>,
     pub(super) serving: Vec<Serving>,
     retired: Vec<Retired>,
+}
+
+/// What a plugin that is served is, beside what its release says.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Claim {
+    /// It is a former version: the release that is offered now was refused.
+    pub(super) stands_in: bool,
+    /// It does not serve all queues that its manifest names: another plugin has some of them.
+    pub(super) gave_up: bool,
 }
 
 /// A version that runs can take.
@@ -87,7 +99,8 @@ impl Running {
 impl Hosted {
     pub(super) fn new(loaded: Loaded, id: Digest, snapshots: &Snapshots) -> Self {
         let current = Running::new(loaded, id, snapshots);
-        Self { current, trial: None, serving: Vec::new(), retired: Vec::new() }
+        let claim = Claim::default();
+        Self { claim, current, trial: None, serving: Vec::new(), retired: Vec::new() }
     }
 
     /// What new runs take, but for those of a canary.
@@ -104,6 +117,28 @@ impl Hosted {
     /// The release that was taken in last: it is served, or on trial.
     pub(super) fn newest(&self) -> &Digest {
         &self.trial.as_ref().map_or(&self.current, |trial| &trial.running).id
+    }
+
+    /// Whether this release was taken in last, with all its queues.
+    pub(super) fn is_all_of(&self, id: &Digest) -> bool {
+        self.newest() == id && !self.claim.gave_up
+    }
+
+    /// Whether it serves this queue.
+    pub(super) fn serves(&self, queue: &QueueName) -> bool {
+        self.manifests().any(|manifest| manifest.consume.iter().any(|consume| consume.queue == *queue))
+    }
+
+    /// Serves this queue no longer: another plugin does. Jobs in flight finish.
+    pub(super) fn give_up(&mut self, queue: &QueueName) {
+        self.claim.gave_up = true;
+        let trial = self.trial.as_mut().map(|trial| &mut trial.running);
+        for running in std::iter::once(&mut self.current).chain(trial) {
+            let manifest = Arc::make_mut(&mut running.loaded.manifest);
+            manifest.consume.retain(|consume| consume.queue != *queue);
+        }
+        let gone = self.serving.extract_if(.., |serving| serving.serves(queue));
+        gone.for_each(Serving::retire);
     }
 
     /// The release that is served.
@@ -124,7 +159,7 @@ impl Hosted {
         if let Some(trial) = self.trial.take() {
             self.retire(&trial.running);
         }
-        if self.current.id == id {
+        if self.current.id == id && !self.claim.gave_up {
             self.distribute(lanes);
             return false;
         }

@@ -55,6 +55,11 @@ impl Serving {
         self.lane.queue == consume.queue && self.lane.delivery == consume.delivery
     }
 
+    /// Whether this lane serves a queue, whatever way.
+    pub(super) fn serves(&self, queue: &QueueName) -> bool {
+        self.lane.queue == *queue
+    }
+
     /// Gives new runs other editions to take.
     pub(super) fn exchange(&self, editions: Editions) {
         self.lane.exchange(editions);

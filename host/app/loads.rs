@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::readers::Trial;
 use super::users::Users;
 use crate::config::problem::{Problem, Problems};
+use crate::panics;
 use crate::plugin::load::{Loaded, load};
 use crate::plugin::manifest::Kind;
 use crate::plugin::name::PluginName;
@@ -109,35 +110,34 @@ impl Loads {
             let _permit = permits.acquire().await;
             let Order { name, id, number, origin, stands_in, offer, trial } = order;
             let mut is_final = true;
-            let result = match offer.await {
-                Ok(offer) => {
-                    let loading = executor.spawn_blocking(move || load_and_keep(offer, &sandbox, &shelf));
-                    loading.await.unwrap_or_else(|panic| {
-                        let text = format!("loading it failed inside the host: {panic}");
-                        Err(Problems::one(Problem::new(origin.clone(), text)))
-                    })
-                }
-                Err(unavailable) => {
-                    is_final = unavailable.is_final;
-                    Err(unavailable.problems)
-                }
+            let of_host = |fault: String| {
+                Problems::one(Problem::new(&origin, format!("loading it failed inside the host: {fault}")))
             };
-            let result = match (result, users) {
-                (Ok(loaded), Some(users)) => users.admit(loaded).await.map_err(|unavailable| {
+            let loading = async {
+                let offer = offer.await.map_err(|unavailable| {
                     is_final = unavailable.is_final;
                     unavailable.problems
-                }),
-                (result, _) => result,
-            };
-            let result = match (result, trial) {
-                (Ok(loaded), Some(trial)) if loaded.manifest.kind == Kind::ConfigReader => {
-                    trial.run(&loaded, &executor).await.map(|()| loaded).map_err(|reason| {
-                        let text = format!("gives no settings: {reason}; the version before it goes on");
-                        Problems::one(Problem::new(origin, text))
-                    })
+                })?;
+                let loading = apart(&executor, move || load_and_keep(offer, &sandbox, &shelf));
+                let mut loaded = loading.await.unwrap_or_else(|fault| Err(of_host(fault)))?;
+                if let Some(users) = users {
+                    loaded = users.admit(loaded).await.map_err(|unavailable| {
+                        is_final = unavailable.is_final;
+                        unavailable.problems
+                    })?;
                 }
-                (result, _) => result,
+                match trial {
+                    Some(trial) if loaded.manifest.kind == Kind::ConfigReader => {
+                        trial.run(&loaded, &executor).await.map(|()| loaded).map_err(|reason| {
+                            let text = format!("gives no settings: {reason}; the version before it goes on");
+                            Problems::one(Problem::new(&origin, text))
+                        })
+                    }
+                    _ => Ok(loaded),
+                }
             };
+            let ended = panics::contained_while(loading).await;
+            let result = ended.unwrap_or_else(|panicked| Err(of_host(panicked.to_string())));
             Ended { name, id, number, stands_in, is_final, result, load }
         });
     }
@@ -165,6 +165,16 @@ impl Loads {
     }
 }
 
+/// Does work on what others have written, on a thread that may block. An error is a panic of the work, or the end of the
+/// host.
+pub(super) async fn apart<T: Send + 'static>(
+    executor: &ExecutorHandle,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let done = executor.spawn_blocking(move || panics::contained(work)).await;
+    done.map_err(|ended| ended.to_string())?.map_err(|panicked| panicked.to_string())
+}
+
 fn load_and_keep(offer: Offer, sandbox: &Sandbox, shelf: &Shelf) -> Result<Loaded, Problems> {
     let Offer { source, release, .. } = offer;
     let component = source.component.clone();
@@ -174,4 +184,45 @@ fn load_and_keep(offer: Offer, sandbox: &Sandbox, shelf: &Shelf) -> Result<Loade
         tracing::warn!(plugin, %error, "the version is not kept for a rollback");
     }
     Ok(loaded)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::sandbox::engine::PoolSettings;
+    use crate::sandbox::{CompileLimits, Compiling};
+    use crate::worker::executor::Executor;
+
+    #[test]
+    fn a_load_that_panics_ends_as_a_refusal() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = CompileLimits::default();
+        let compiling = Compiling { program: "/bin/false".into(), limits, cache: None };
+        let pool = PoolSettings { instances: 1, memory_bytes_max: 1 << 20 };
+        let executor = Executor::start(1).unwrap();
+        let sandbox = Sandbox::new(&pool, compiling).unwrap();
+        let mut loads = Loads::new(sandbox, Shelf::new(dir.path()), executor.handle(), None);
+        let order = Order {
+            name: PluginName::new("p").unwrap(),
+            id: Digest::of(b"p"),
+            number: 3,
+            origin: "deploy 3 of `p`".to_owned(),
+            stands_in: false,
+            offer: async { panic!("no such chunk") }.boxed(),
+            trial: None,
+        };
+        let control = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _entered = control.enter();
+        loads.start(order);
+        let ended = control.block_on(loads.next());
+        let problem = "deploy 3 of `p`: loading it failed inside the host: a fault of sandhog, please report it: \
+                       no such chunk";
+        assert_eq!(ended.result.unwrap_err().to_string(), problem);
+        assert_eq!((ended.number, ended.is_final, loads.is_idle()), (3, true, true));
+        let handle = executor.handle();
+        let blocking = control.block_on(apart(&handle, || -> u8 { panic!("index") }));
+        assert_eq!(blocking, Err("a fault of sandhog, please report it: index".to_owned()));
+    }
 }

@@ -9,6 +9,7 @@ use async_task::Task;
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
+use crate::panics;
 use crate::plugin::load::Loaded;
 use crate::plugin::name::PluginName;
 use crate::plugin::reader::ConfigReader;
@@ -139,8 +140,10 @@ impl Trial {
             board: None,
         };
         let share = executor.share(loaded.name.as_str(), 1);
-        let asked = share.spawn(async move { version.read_config(&context).await.settings });
-        let answer = AssertUnwindSafe(asked).catch_unwind().await;
-        answer.unwrap_or_else(|_| Err("asking it failed inside the host".to_owned())).map(drop)
+        let asked = async move { version.read_config(&context).await.settings };
+        let answer = share.spawn(panics::contained_while(asked)).await;
+        answer
+            .unwrap_or_else(|panicked| Err(format!("asking it failed inside the host: {panicked}")))
+            .map(drop)
     }
 }

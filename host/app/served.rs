@@ -3,6 +3,7 @@
 //! gone.
 
 mod look;
+mod queues;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 
 use super::figure::{self, Figure};
 use super::history::History;
-use super::hosted::{Hosted, Verdict};
+use super::hosted::{Claim, Hosted, Verdict};
 use super::lanes::Lanes;
 use super::loads::{Ended, Loads};
 use super::readers::Readers;
@@ -35,6 +36,7 @@ use crate::worker::executor::ExecutorHandle;
 use crate::worker::feeder::FeederParts;
 use crate::worker::lane::Lane;
 use crate::worker::sandboxes::Sandboxes;
+use queues::Offered;
 
 /// Sandboxes beyond those of jobs: for config readers and for trying out what is loaded.
 const SPARE_INSTANCES: u32 = 16;
@@ -52,6 +54,8 @@ pub(super) struct Served {
     refusals: BTreeMap<PluginName, Refusal>,
     /// What is wrong with files that belong to no plugin.
     others: Problems,
+    /// The queues that the plugins of the folder name.
+    offered: Offered,
     shelf: Shelf,
     fleet: Option<Fleet>,
     /// What the fleet is to run, by its last answer.
@@ -104,6 +108,7 @@ impl Served {
             plugins: BTreeMap::new(),
             refusals: BTreeMap::new(),
             others: Problems::default(),
+            offered: Offered::default(),
             views: watch::Sender::new(Vec::new()),
             history: History::default(),
             tells: false,
@@ -210,13 +215,19 @@ impl Served {
     /// Puts what was loaded in the place of what was there before.
     fn take_in(&mut self, ended: Ended) {
         let Ended { name, id, number, stands_in, is_final, result, .. } = ended;
-        let result = result.and_then(|loaded| self.claim_queues(&loaded, number).map(|()| loaded));
+        let result = result.and_then(|mut loaded| {
+            let named = loaded.manifest.consume.len();
+            self.settle_queues(&mut loaded, number, stands_in)?;
+            let gave_up = loaded.manifest.consume.len() < named;
+            Ok((loaded, Claim { stands_in, gave_up }))
+        });
         match result {
-            // What it stands in for stays refused.
-            Ok(loaded) if stands_in => self.accept(loaded, id),
-            Ok(loaded) => {
-                self.refusals.remove(&name);
-                self.accept(loaded, id);
+            Ok((loaded, claim)) => {
+                // What it stands in for stays refused.
+                if !stands_in {
+                    self.refusals.remove(&name);
+                }
+                self.accept(loaded, id, claim);
             }
             // The refusal it was to stand in for stays the one that is told.
             Err(problems) if stands_in => self.tell(&problems, &Problems::default()),
@@ -228,7 +239,7 @@ impl Served {
         }
     }
 
-    fn accept(&mut self, loaded: Loaded, id: Digest) {
+    fn accept(&mut self, loaded: Loaded, id: Digest, claim: Claim) {
         let name = loaded.name.clone();
         let (version, digest) =
             (loaded.version.short_digest().to_owned(), loaded.version.digest().to_owned());
@@ -254,6 +265,7 @@ impl Served {
         if self.tells {
             self.history.add(name.as_str(), what, &digest, "");
         }
+        self.plugins.get_mut(&name).into_iter().for_each(|plugin| plugin.claim = claim);
         if !is_tried {
             self.note(&name, &id, Standing::Good);
         }

@@ -6,7 +6,11 @@
 //! a pattern with `*`; that a listing (`SCAN`) shows only granted keys; that a key may be changed and not looked at, for
 //! conditions and sums look; a blank or NUL in a pattern, for which `?` stands.
 
+mod host;
+
 use std::fmt::Write as _;
+
+pub use host::{Served, host_notes, host_rules};
 
 use super::glob::{is_blank, of_pattern};
 use super::grant::Grants;

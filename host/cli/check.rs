@@ -1,9 +1,10 @@
 //! `sandhog check`: everything that loading would refuse, offline and in the same words, because it loads.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use sandhog::app::compiling;
+use sandhog::config::problem::Problems;
 use sandhog::config::settings::Settings;
 use sandhog::plugin::load::{kind_name, load};
 use sandhog::plugin::manifest::Manifest;
@@ -25,8 +26,9 @@ const TRIALS_AT_ONCE: u32 = 4;
 /// Says whether plugins would be loaded, and if not, everything that is wrong with them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A component, or a folder of plugins.
-    path: PathBuf,
+    /// Components, or one folder of plugins.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
     /// The manifest, if it does not lie beside the component.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
@@ -43,28 +45,44 @@ struct Verdict {
 /// Runs the command.
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let settings = context.settings()?;
-    let is_folder = args.path.is_dir();
-    if is_folder && args.manifest.is_some() {
-        return Err(Failure::refused("`--manifest` goes with one component, not with a folder"));
-    }
-    let (pairs, others) = if is_folder {
-        let (pairs, problems) = scan::scan(&args.path);
-        (pairs, problems.list.iter().map(ToString::to_string).collect())
-    } else {
-        // A component that is not there is a problem of the pair, reported with those of its manifest.
-        match Pair::of(&args.path, args.manifest.as_deref()) {
-            Ok(pair) => (vec![pair], Vec::new()),
-            Err(problems) => (Vec::new(), problems.list.iter().map(ToString::to_string).collect()),
+    let (folder, (pairs, others)) = match args.paths.as_slice() {
+        [folder] if folder.is_dir() => {
+            if args.manifest.is_some() {
+                return Err(Failure::refused("`--manifest` goes with one component, not with a folder"));
+            }
+            (true, scan::scan(folder))
         }
+        components => (false, of_components(components, args.manifest.as_deref())?),
     };
     if pairs.is_empty() && others.is_empty() {
-        return Err(Failure::refused(format!("no plugins in `{}`", args.path.display())));
+        return Err(Failure::refused(format!("no plugins in `{}`", args.paths[0].display())));
     }
-    let verdicts = judge(&pairs, &settings, is_folder)?;
+    let verdicts = judge(&pairs, &settings, folder)?;
+    let others: Vec<String> = others.list.iter().map(ToString::to_string).collect();
     report(&verdicts, &others, context)
 }
 
-/// Loads each; what is wrong between plugins counts only where all of them are seen.
+/// The plugins of these components. A component that is not there is a problem of its pair, reported with those of its
+/// manifest.
+fn of_components(components: &[PathBuf], manifest: Option<&Path>) -> Outcome<(Vec<Pair>, Problems)> {
+    if components.len() > 1 && manifest.is_some() {
+        return Err(Failure::refused("`--manifest` goes with one component, not with several"));
+    }
+    if let Some(folder) = components.iter().find(|path| path.is_dir()) {
+        let text = format!("`{}` is a folder: check it alone, or name its components", folder.display());
+        return Err(Failure::refused(text));
+    }
+    let (mut pairs, mut others) = (Vec::new(), Problems::default());
+    for component in components {
+        match Pair::of(component, manifest) {
+            Ok(pair) => pairs.push(pair),
+            Err(problems) => others.append(problems),
+        }
+    }
+    Ok((pairs, others))
+}
+
+/// Loads each. Conflicts between plugins count only in a folder, where all of them are seen (`together`).
 fn judge(pairs: &[Pair], settings: &Settings, together: bool) -> Outcome<Vec<Verdict>> {
     let sandbox = sandbox(settings)?;
     let mut verdicts = Vec::new();

@@ -5,15 +5,14 @@ use std::path::PathBuf;
 
 use sandhog::config::problem::Problems;
 use sandhog::config::settings::{Overrides, Settings};
+use sandhog::panics;
 use sandhog::storage::link::{Link, Tracking};
+use sandhog::storage::server;
 use sandhog::telemetry::{self, Reader};
 
 use crate::cli::error::{Failure, Outcome, Shape};
-use crate::cli::output::Output;
-
-/// What to do when Redis cannot be reached.
-pub(crate) const NO_REDIS: &str =
-    "start a Redis there, or name another one with `--redis URL` or `SANDHOG_REDIS_URL`";
+use crate::cli::hint;
+use crate::cli::output::{self, Output};
 
 /// Flags of every subcommand.
 #[derive(Debug, Clone, clap::Args)]
@@ -70,8 +69,7 @@ impl Context {
     /// Says something about the work to a person: on standard error, and not when a program reads.
     pub(crate) fn note(&self, line: &str) {
         if !self.out.is_json() {
-            // Nobody is left to tell when standard error is closed.
-            let _ = std::io::Write::write_all(&mut anstream::stderr(), format!("{line}\n").as_bytes());
+            output::stderr(&format!("{line}\n"));
         }
     }
 }
@@ -80,13 +78,20 @@ impl Context {
 pub(crate) async fn connect(settings: &Settings) -> Outcome<Link> {
     let redis = &settings.redis;
     let link = Link::new(&redis.address, "cli", redis.timeout, Tracking::Off).refuse()?;
-    link.connect().await.refuse().hint(NO_REDIS)?;
-    Ok(link)
+    match server::examine_mode(&link).await {
+        Ok(usable) => usable.map(|()| link).map_err(Failure::refused),
+        Err(fault) => Err(hint::no_redis(&redis.address, fault).await),
+    }
 }
 
-/// Sets logging up as the settings say, and logs what is allowed but unwise.
+/// Prepares this process for hosts: sets logging up as the settings say, makes a panic the end of the process, and logs
+/// what is allowed but unwise.
 pub(crate) fn start_logging(settings: &Settings, reader: Reader) -> Outcome {
     telemetry::init(&settings.log, reader).refuse()?;
+    panics::end_process(|unlogged| {
+        unlogged.into_iter().for_each(|message| output::stderr(&format!("sandhog: {message}\n")));
+        telemetry::flush();
+    });
     warn(settings);
     Ok(())
 }

@@ -45,8 +45,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     })?;
     settings.plugins.watch = Watch::Events;
     settings.plugins.poll = LOOK_EVERY;
-    context::start_logging(&settings, Reader::Watcher)?;
+    // Somebody sits there; and a private Redis has answered already.
+    settings.host.start_wait = Duration::ZERO;
     let mut signals = Signals::take()?;
+    context::start_logging(&settings, Reader::Watcher)?;
     let folder = settings.plugins_dir.clone();
     let url = match redis.as_ref().and_then(PrivateRedis::port) {
         Some(port) => format!("redis://127.0.0.1:{port}"),

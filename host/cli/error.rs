@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::io;
 use std::process::ExitCode;
 
-use crate::cli::text;
+use crate::cli::{hint, output, text};
 
 /// What a subcommand answers.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
@@ -63,8 +63,7 @@ impl Failure {
         if self.is_broken_pipe() {
             return ExitCode::SUCCESS;
         }
-        // Nobody is left to tell when standard error is closed.
-        let _ = io::Write::write_all(&mut anstream::stderr(), self.render().as_bytes());
+        output::stderr(&self.render());
         ExitCode::from(self.code)
     }
 
@@ -77,7 +76,8 @@ impl Failure {
         self.error.chain().count() == 1 && self.error.chain().any(broken)
     }
 
-    fn render(&self) -> String {
+    /// What went wrong, in one line and without the remedy.
+    pub(crate) fn line(&self) -> String {
         let mut line = String::new();
         for cause in self.error.chain() {
             let cause = cause.to_string();
@@ -90,12 +90,16 @@ impl Failure {
             }
             line.push_str(&cause);
         }
-        let mut text =
-            format!("\x1b[31msandhog:\x1b[0m {}\n", text::visible(line.as_bytes(), LINE_CHARS_MAX));
+        text::visible(line.as_bytes(), LINE_CHARS_MAX)
+    }
+
+    fn render(&self) -> String {
+        let mut text = format!("\x1b[31msandhog:\x1b[0m {}\n", self.line());
         for detail in &self.details {
             let _ = writeln!(text, "  {}", text::visible(detail.as_bytes(), LINE_CHARS_MAX));
         }
-        if let Some(hint) = &self.hint {
+        let within = || self.error.chain().find_map(hint::within);
+        if let Some(hint) = self.hint.as_deref().or_else(within) {
             let _ = writeln!(text, "\x1b[36mhint:\x1b[0m {hint}");
         }
         text

@@ -2,6 +2,7 @@
 
 use sandhog::job::hold::{self, Hold, Holds};
 use sandhog::job::lease::{HostRow, Leases};
+use sandhog::job::name::HostId;
 use sandhog::job::report::PluginReport;
 use serde_json::{Value, json};
 
@@ -97,7 +98,7 @@ async fn change(context: &Context, names: &[String], drained: bool) -> Outcome {
 async fn list(context: &Context) -> Outcome {
     let link = context.link().await?;
     let holds = hold::read(&link).await?;
-    let mut rows = Leases::new(link).list().await?;
+    let mut rows = Leases::new(link).list_all().await?;
     rows.sort_by(|a, b| a.id.cmp(&b.id));
     if context.out.is_json() {
         let hosts: Vec<Value> = rows.iter().map(|row| document(row, &holds)).collect();
@@ -125,7 +126,7 @@ async fn list(context: &Context) -> Outcome {
             text::visible(row.info.version.as_bytes(), 20),
             text::visible(queues.join(" ").as_bytes(), LIST_CHARS_MAX),
             text::visible(plugins(row).join(" ").as_bytes(), LIST_CHARS_MAX),
-            if is_drained(row, &holds) { "drained".to_owned() } else { String::new() },
+            text::visible(state(row, &holds).as_bytes(), 120),
         ]);
     }
     Ok(context.out.text(&table.render())?)
@@ -150,6 +151,23 @@ fn lease(expires_in_ms: i64) -> String {
     }
 }
 
+/// What is to be known about a host besides its lease.
+fn state(row: &HostRow, holds: &Holds) -> String {
+    let mut words = Vec::new();
+    if row.expires_in_ms <= 0 {
+        words.push("dead".to_owned());
+    } else if row.is_silent {
+        words.push("silent".to_owned());
+    }
+    if is_drained(row, holds) {
+        words.push("drained".to_owned());
+    }
+    if let Some(successor) = &row.successor {
+        words.push(format!("former id of {successor}"));
+    }
+    words.join(", ")
+}
+
 fn is_drained(row: &HostRow, holds: &Holds) -> bool {
     holds.since_ms(Hold::Host(row.id.seat())).is_some()
 }
@@ -160,6 +178,8 @@ fn document(row: &HostRow, holds: &Holds) -> Value {
         "host": row.id.as_str(),
         "expires_in_ms": row.expires_in_ms,
         "alive": row.expires_in_ms > 0,
+        "silent": row.expires_in_ms > 0 && row.is_silent,
+        "successor": row.successor.as_ref().map(HostId::as_str),
         "drained": is_drained(row, holds),
         "pid": row.info.pid,
         "version": row.info.version,

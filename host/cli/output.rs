@@ -3,6 +3,9 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use anstream::adapter::strip_str;
+use anstream::{AutoStream, ColorChoice};
+use sandhog::telemetry;
 use serde_json::Value;
 
 /// Where a command writes what it found.
@@ -37,6 +40,15 @@ impl Output {
     /// Writes the one JSON document of this command.
     pub(crate) fn document(self, document: &Value) -> io::Result<()> {
         self.text(&format!("{document:#}\n"))
+    }
+}
+
+/// Writes text to standard error, after all log lines; without colour codes if nobody wants them. An error of writing
+/// has no effect: there is no other place to report it.
+pub(crate) fn stderr(text: &str) {
+    match AutoStream::choice(&io::stderr()) {
+        ColorChoice::Never => telemetry::print(&strip_str(text).to_string()),
+        _ => telemetry::print(text),
     }
 }
 

@@ -74,9 +74,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             add_hosts(&mut rows, hosts);
             rows.values_mut().for_each(|row| row.paused = holds.since_ms(Hold::Plugin(&row.name)).is_some());
         }
-        Err(_) => {
-            context.note(&format!("hosts were not asked: cannot reach Redis at `{}`", settings.redis.address))
-        }
+        Err(failure) => context.note(&format!("hosts were not asked: {}", failure.line())),
     }
     let others: Vec<String> = others.list.iter().map(ToString::to_string).collect();
     if context.out.is_json() {

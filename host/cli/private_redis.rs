@@ -7,6 +7,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use sandhog::config::env;
 use tempfile::TempDir;
 
 use crate::cli::child::{self, NOT_FOUND};
@@ -20,6 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const PORT_TRIES: usize = 5;
 /// What to do when there is no server to start.
 const INSTALL: &str = "install it: `apt-get install redis-server`, `dnf install redis` or `brew install redis`; \
+                       name another program, such as `valkey-server`, in SANDHOG_REDIS_SERVER; \
                        or give `--redis URL` of a server that runs";
 
 /// How clients reach the server.
@@ -77,7 +79,7 @@ impl PrivateRedis {
             Reach::Port => Some(free_port().context("cannot find a free port on 127.0.0.1").refuse()?),
         };
         let log = dir.path().join("redis.log");
-        let mut command = child::command("redis-server");
+        let mut command = child::command(env::redis_server());
         command
             .args(["--port", &port.unwrap_or(0).to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
             .args(["--save", "", "--appendonly", "no", "--unixsocketperm", "700"])
@@ -101,7 +103,9 @@ impl PrivateRedis {
         while started.elapsed() < START_TIMEOUT {
             if let Some(status) = self.child.try_wait().ok().flatten() {
                 if status.code() == Some(NOT_FOUND.into()) {
-                    return Err(Failure::refused("there is no `redis-server` program").with_hint(INSTALL));
+                    let program = env::redis_server();
+                    let missing = format!("there is no `{program}` program");
+                    return Err(Failure::refused(missing).with_hint(INSTALL));
                 }
                 return Ok(Err(std::fs::read_to_string(log).unwrap_or_default()));
             }

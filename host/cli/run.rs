@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// How log lines look: `text` or `json`.
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
+    /// How long to wait for a Redis that is not there or not ready yet, for example `2m`; `0s` refuses to start at once.
+    #[arg(long, value_name = "TIME")]
+    start_wait: Option<String>,
 }
 
 /// Runs the command.
@@ -37,10 +40,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         host_name: args.name,
         log_level: args.log,
         log_format: args.log_format,
+        start_wait: args.start_wait,
         ..Overrides::default()
     })?;
-    context::start_logging(&settings, Reader::Operator)?;
+    // Before the first line is logged: a log file may have reached the largest size allowed.
     let mut signals = Signals::take()?;
+    context::start_logging(&settings, Reader::Operator)?;
     match serve::start(settings, &mut signals).await? {
         Some(host) => serve::until_stopped(&host, &mut signals).await,
         None => Ok(()),

@@ -4,17 +4,22 @@
 use anyhow::Context as _;
 use sandhog::app::{Host, Options, StartError};
 use sandhog::config::settings::Settings;
+use sandhog::job::store::StoreError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::child;
 use crate::cli::context;
 use crate::cli::error::{Failure, Outcome, Shape};
+use crate::cli::hint;
 
 /// The signals a host obeys. Taken before the host starts: from then on none of them ends the process by itself.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// Nobody waits for this one. Taken over, it no longer ends the process when a file has reached its largest size
+    /// (`ulimit -f`): the write fails instead.
+    _file_size: Signal,
     /// A SIGHUP came while nobody could obey it.
     reload_wanted: bool,
 }
@@ -33,6 +38,7 @@ impl Signals {
             terminate: one(SignalKind::terminate())?,
             interrupt: one(SignalKind::interrupt())?,
             hang_up: one(SignalKind::hangup())?,
+            _file_size: one(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
             reload_wanted: false,
         })
     }
@@ -66,9 +72,16 @@ impl Signals {
 
 /// Starts a host; none if a signal came first.
 pub(crate) async fn start(settings: Settings, signals: &mut Signals) -> Outcome<Option<Host>> {
+    let address = settings.redis.address.clone();
     let options = Options { settings, observer: None, program: child::OURSELVES.into() };
     tokio::select! {
-        started = Host::start(options) => Ok(Some(started.map_err(refusal)?)),
+        started = Host::start(options) => match started {
+            Ok(host) => Ok(Some(host)),
+            Err(StartError::Redis(fault) | StartError::Store(StoreError::Fault(fault))) => {
+                Err(hint::no_redis(&address, fault).await)
+            }
+            Err(error) => Err(refusal(error)),
+        },
         () = signals.stop() => Ok(None),
     }
 }
@@ -104,7 +117,6 @@ pub(crate) fn refusal(error: StartError) -> Failure {
         StartError::Plugins(problems) => context::refusal("no plugin could be loaded", &problems),
         StartError::NoPlugins(_) => Failure::refused(error.to_string())
             .with_hint("put `name.wasm` and `name.toml` there, or name another folder with `--plugins DIR`"),
-        StartError::Redis(_) => Failure::refused(error.to_string()).with_hint(context::NO_REDIS),
         error => Failure::refused(error.to_string()),
     }
 }

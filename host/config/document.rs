@@ -12,6 +12,8 @@ use super::table::Table;
 pub const FILE_BYTES_MAX: u64 = 256 * 1024;
 /// Syntax problems shown of one file: the rest mostly follows from the first ones.
 const SYNTAX_PROBLEMS_MAX: usize = 20;
+/// What is said of a line with a URL that does not parse.
+const URL_NEEDS_QUOTES: &str = "not valid TOML; a URL stands between quotes: `url = \"redis://…\"`";
 
 /// Where the fields of a document stand, for problems that show only later.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,8 +39,14 @@ impl<'t> Document<'t> {
             let span = error.span().unwrap_or(text.len()..text.len());
             let line = line_of(text, span.start);
             let what = text.get(span).unwrap_or_default().trim();
+            let is_url = text.lines().nth(line - 1).is_some_and(|line| line.contains("://"));
+            let said = match error.message() {
+                // Whatever the parser stumbled over may be a part of a password.
+                message if is_url && message != "duplicate key" => URL_NEEDS_QUOTES.to_owned(),
+                message => syntax(message, what),
+            };
             if line != last_line && problems.list.len() < SYNTAX_PROBLEMS_MAX {
-                problems.push(Problem::at(&origin, line, syntax(error.message(), what)));
+                problems.push(Problem::at(&origin, line, said));
                 last_line = line;
             }
         }
@@ -146,6 +154,17 @@ mod tests {
             ),
         ] {
             assert_eq!(Document::parse("f", text).unwrap_err().to_string(), expected, "{text}");
+        }
+        for text in [
+            "[redis]\nurl = redis://u:s3cret@h\n",
+            "[redis]\nurl = \"redis://u:s3cret@h\n",
+            "[redis]\nurl = 'redis://u:s3cret@h\" \n",
+            "[redis]\nurl = \"redis://u:\"s3cret@h\"\n",
+            "[redis]\nurl = \"redis://u:\\s3cret@h\"\n",
+            "[redis]\nurl redis://u:s3cret@h\n",
+        ] {
+            let said = Document::parse("f", text).unwrap_err().to_string();
+            assert_eq!(said, format!("f:2: {URL_NEEDS_QUOTES}"), "{text}");
         }
         let flood = "a 1\n".repeat(1000);
         assert_eq!(Document::parse("f", &flood).unwrap_err().list.len(), SYNTAX_PROBLEMS_MAX);

@@ -10,6 +10,8 @@ use crate::job::name::HOST_NAME_BYTES_MAX;
 pub const REDIS_URL: &str = "SANDHOG_REDIS_URL";
 /// The host's name.
 pub const HOST_NAME: &str = "SANDHOG_HOST_NAME";
+/// The program of servers that we start ourselves, for `dev` and its relatives.
+pub const REDIS_SERVER: &str = "SANDHOG_REDIS_SERVER";
 /// Where the host keeps its seat.
 pub const STATE_DIR: &str = "SANDHOG_STATE_DIR";
 /// The folder of plugins.
@@ -18,6 +20,8 @@ pub const PLUGINS_DIR: &str = "SANDHOG_PLUGINS_DIR";
 pub const LOG_LEVEL: &str = "SANDHOG_LOG";
 /// How log lines are written.
 pub const LOG_FORMAT: &str = "SANDHOG_LOG_FORMAT";
+/// How long a start waits for Redis.
+pub const START_WAIT: &str = "SANDHOG_START_WAIT";
 
 /// One variable; none if it is not set, empty, or not UTF-8.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
@@ -39,7 +43,13 @@ pub fn overrides() -> Overrides {
         plugins_dir: variable(PLUGINS_DIR).map(PathBuf::from),
         log_level: variable(LOG_LEVEL),
         log_format: variable(LOG_FORMAT),
+        start_wait: variable(START_WAIT),
     }
+}
+
+/// The program that starts a server: a name to be looked for in `PATH`, or a path.
+pub fn redis_server() -> String {
+    variable(REDIS_SERVER).unwrap_or_else(|| "redis-server".to_owned())
 }
 
 /// The user's home folder.

@@ -1,10 +1,18 @@
 //! The host's seat: a file lock that makes this host the only living one of its name and number on this
 //! machine, so that after a restart it may take back at once what its former life left. What is taken back is
 //! in `job`.
+//!
+//! A copy of the file, in the image of a machine or in a restored volume, has the same number elsewhere. So a seat tells
+//! its origin as well: this machine, since it was started, and this very file. Only a former life of the same origin is
+//! certain to be dead.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+/// What the kernel draws at each of its starts; containers of one machine have the same.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Hosts of one name on one machine that can have a seat.
 const SEATS_MAX: u32 = 64;
@@ -16,6 +24,8 @@ pub struct Seat {
     pub number: u32,
     /// Why the seat is not kept, so that a restart has to wait for the lease; none on a seat with a lock.
     pub warning: Option<String>,
+    /// This machine since its start, and the file; empty if there is no file, or the kernel does not tell.
+    pub origin: String,
     /// Holds the lock.
     file: Option<(File, PathBuf)>,
 }
@@ -30,7 +40,8 @@ impl Seat {
                 let warning = format!(
                     "no seat in `{dir}`: {error}; after a restart this host waits for its former lease to run out"
                 );
-                Self { number: fastrand::u32(..), warning: Some(warning), file: None }
+                let (number, origin) = (fastrand::u32(..), String::new());
+                Self { number, warning: Some(warning), origin, file: None }
             }
         }
     }
@@ -38,6 +49,15 @@ impl Seat {
     /// The file behind the seat, if there is one.
     pub fn path(&self) -> Option<&Path> {
         self.file.as_ref().map(|(_, path)| path.as_path())
+    }
+
+    /// Draws another number, for a living host elsewhere has this one.
+    pub fn redraw(&mut self) -> io::Result<()> {
+        self.number = match &mut self.file {
+            Some((file, _)) => draw(file)?,
+            None => fastrand::u32(..),
+        };
+        Ok(())
     }
 
     fn lock(state_dir: &Path, name: &str) -> io::Result<Self> {
@@ -52,7 +72,8 @@ impl Seat {
                 Err(TryLockError::Error(error)) => return Err(error),
             }
             let number = number_in(&mut file)?;
-            return Ok(Self { number, warning: None, file: Some((file, path)) });
+            let origin = origin_of(&file)?;
+            return Ok(Self { number, warning: None, origin, file: Some((file, path)) });
         }
         Err(io::Error::other(format!("all {SEATS_MAX} seats of `{name}` are taken")))
     }
@@ -70,6 +91,11 @@ fn number_in(file: &mut File) -> io::Result<u32> {
     {
         return Ok(number);
     }
+    draw(file)
+}
+
+/// Writes a new number.
+fn draw(file: &mut File) -> io::Result<u32> {
     let number = fastrand::u32(..);
     file.rewind()?;
     file.set_len(0)?;
@@ -78,9 +104,42 @@ fn number_in(file: &mut File) -> io::Result<u32> {
     Ok(number)
 }
 
+/// What tells this file on this machine, since its start, from every copy.
+fn origin_of(file: &File) -> io::Result<String> {
+    let about = file.metadata()?;
+    let boot = std::fs::read_to_string(BOOT_ID).unwrap_or_default();
+    let boot = boot.trim();
+    if boot.is_empty() {
+        return Ok(String::new());
+    }
+    Ok(format!("{boot}:{:x}:{:x}", about.dev(), about.ino()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_of_a_seat_has_the_same_number_and_another_origin() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+        let seat = Seat::take(&one, "h");
+        std::fs::create_dir(&other).unwrap();
+        std::fs::copy(one.join("h.1.seat"), other.join("h.1.seat")).unwrap();
+        let mut copy = Seat::take(&other, "h");
+        assert_eq!(copy.number, seat.number);
+        assert!(!seat.origin.is_empty() && copy.origin != seat.origin, "{} {}", seat.origin, copy.origin);
+        let origin = seat.origin.clone();
+        drop(seat);
+        assert_eq!(Seat::take(&one, "h").origin, origin, "the same file is known again");
+
+        let before = copy.number;
+        copy.redraw().unwrap();
+        assert_ne!(copy.number, before);
+        let drawn = copy.number;
+        drop(copy);
+        assert_eq!(Seat::take(&other, "h").number, drawn, "a number that was drawn is kept");
+    }
 
     #[test]
     fn a_seat_is_kept_through_lives_and_held_by_one() {

@@ -2,6 +2,7 @@
 //! defaults. The file's fields are read in `file`.
 
 mod file;
+mod pem;
 mod schedule;
 #[cfg(test)]
 mod tests;
@@ -71,6 +72,8 @@ pub struct HostSettings {
     pub reap_every: Duration,
     /// How long a shutdown waits for jobs that run.
     pub drain: Duration,
+    /// How long a start waits for a Redis that is not there or not ready.
+    pub start_wait: Duration,
     /// Threads that run guests.
     pub threads: usize,
     /// Runs of one job that may end with their host before the job is dead.
@@ -180,6 +183,8 @@ pub struct Overrides {
     pub log_level: Option<String>,
     /// `text` or `json`.
     pub log_format: Option<String>,
+    /// How long a start waits for Redis, as a duration.
+    pub start_wait: Option<String>,
 }
 
 impl Settings {

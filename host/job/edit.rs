@@ -1,12 +1,14 @@
 //! What operators do to jobs that do not run: make them ready now, throw them away, hold a whole queue. Each
 //! page of a change is one script.
 
+use std::collections::BTreeSet;
+
 use redis::Value;
 
 use super::inspect::Place;
 use super::key::QueueKeys;
 use super::name::{JobId, QueueName};
-use super::reply::Fields;
+use super::reply::{Fields, list, text};
 use super::script;
 use super::store::StoreError;
 use crate::storage::link::Link;
@@ -23,26 +25,56 @@ pub enum Which<'a> {
     All(Place),
 }
 
-/// Makes jobs ready now, `limit` at most, and answers how many: dead ones, which begin anew without attempts
-/// and crashes, or delayed ones, which keep them. Jobs elsewhere are left alone.
+/// What a change did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changed {
+    /// Jobs that were changed.
+    pub jobs: u64,
+    /// Jobs that stay dead, for a living job has their unique key.
+    pub duplicates: u64,
+    /// Of the jobs that were named, the ids of all these. An id names every job that has it.
+    pub found: BTreeSet<JobId>,
+}
+
+impl Changed {
+    pub(super) fn add(&mut self, other: Self) {
+        self.jobs += other.jobs;
+        self.duplicates += other.duplicates;
+        self.found.extend(other.found);
+    }
+
+    /// Notes the ids of a script's reply.
+    pub(super) fn find(&mut self, ids: Value) -> Result<(), StoreError> {
+        for id in list(ids)? {
+            self.found.extend(JobId::new(text(id)?));
+        }
+        Ok(())
+    }
+}
+
+/// Makes jobs ready now, `limit` at most: dead ones, which begin anew without attempts and crashes and take their unique
+/// key again, or delayed ones, which keep them. Jobs elsewhere are left alone. `told` hears after each page how many
+/// were changed.
 pub async fn requeue(
     link: &Link,
     queue: &QueueName,
     which: &Which<'_>,
     limit: u64,
-) -> Result<u64, StoreError> {
-    edit(link, queue, which, limit, Change::Requeue).await
+    told: impl FnMut(u64),
+) -> Result<Changed, StoreError> {
+    edit(link, queue, which, limit, Change::Requeue, told).await
 }
 
-/// Throws jobs away, `limit` at most, and answers how many: dead, delayed or ready ones. Jobs elsewhere are
-/// left alone: the producers' list is theirs, and what runs is its host's.
+/// Throws jobs away, `limit` at most: dead, delayed or ready ones. Jobs elsewhere are left alone: the producers' list is
+/// theirs, and what runs is its host's. `told` hears after each page how many were thrown away.
 pub async fn discard(
     link: &Link,
     queue: &QueueName,
     which: &Which<'_>,
     limit: u64,
-) -> Result<u64, StoreError> {
-    edit(link, queue, which, limit, Change::Discard).await
+    told: impl FnMut(u64),
+) -> Result<Changed, StoreError> {
+    edit(link, queue, which, limit, Change::Discard, told).await
 }
 
 /// Holds `queue`: no host claims from it until it is resumed. What runs goes on.
@@ -67,29 +99,31 @@ async fn edit(
     which: &Which<'_>,
     limit: u64,
     change: Change,
-) -> Result<u64, StoreError> {
+    mut told: impl FnMut(u64),
+) -> Result<Changed, StoreError> {
     let everywhere: &[Place] = match change {
         Change::Requeue => &[Place::Dead, Place::Delayed],
         Change::Discard => &[Place::Ready, Place::Delayed, Place::Dead],
     };
     let (places, ids) = match which {
         Which::All(place) => (everywhere.iter().filter(|p| *p == place).copied().collect(), &[][..]),
-        Which::Ids([]) => return Ok(0),
+        Which::Ids([]) => return Ok(Changed::default()),
         Which::Ids(ids) => (everywhere.to_vec(), *ids),
     };
-    let limit = if ids.is_empty() { limit } else { limit.min(ids.len() as u64) };
-    let mut changed = 0;
+    let mut all = Changed::default();
     for place in places {
         let mut skip = Some(0);
         while let Some(from) = skip
-            && changed < limit
+            && all.jobs + all.duplicates < limit
         {
-            let (count, next) = page(link, queue, place, from, limit - changed, ids, change).await?;
-            changed += count;
+            let most = limit - all.jobs - all.duplicates;
+            let (changed, next) = page(link, queue, place, from, most, ids, change).await?;
+            all.add(changed);
             skip = next;
+            told(all.jobs);
         }
     }
-    Ok(changed)
+    Ok(all)
 }
 
 async fn page(
@@ -100,7 +134,7 @@ async fn page(
     most: u64,
     ids: &[JobId],
     change: Change,
-) -> Result<(u64, Option<u64>), StoreError> {
+) -> Result<(Changed, Option<u64>), StoreError> {
     let keys = QueueKeys::new(queue);
     let (source, kind) = match place {
         Place::Ready => (&keys.ready, "ready"),
@@ -111,10 +145,7 @@ async fn page(
         Change::Requeue => (&script::REQUEUE, script::REQUEUE.call(&[source, &keys.stats, &keys.ready])),
         Change::Discard => (&script::DISCARD, script::DISCARD.call(&[source, &keys.stats])),
     };
-    call.arg(kind).arg(skip).arg(PAGE).arg(most);
-    if matches!(change, Change::Discard) {
-        call.arg(keys.unique_prefix());
-    }
+    call.arg(kind).arg(skip).arg(PAGE).arg(most).arg(keys.unique_prefix());
     for id in ids {
         call.arg(id.as_str());
     }
@@ -122,5 +153,11 @@ async fn page(
     if fields.number()? != 0 {
         return Err(StoreError::WrongType(fields.text()?));
     }
-    Ok((fields.number()?, fields.optional_number()?))
+    let mut changed = Changed { jobs: fields.number()?, ..Changed::default() };
+    let next = fields.optional_number()?;
+    if matches!(change, Change::Requeue) {
+        changed.duplicates = fields.number()?;
+    }
+    changed.find(fields.next())?;
+    Ok((changed, next))
 }

@@ -2,8 +2,8 @@
 //! producer's bytes untouched. `1 <id> <attempts> <crashes> <first_seen_ms> [key=value …]\n<payload>`.
 //!
 //! Keys and values are percent-encoded. Keys that start with `!` are the host's own notes (`!reason`,
-//! `!trace`, `!version`, `!plugin`, `!unique`, `!key`, `!rated`, `!single`, `!outages`); guests see only the others. Lua appends and replaces header
-//! lines made here; it never parses or re-encodes a payload.
+//! `!trace`, `!version`, `!plugin`, `!unique`, `!kept`, `!own`, `!key`, `!rated`, `!single`, `!outages`, `!n`); guests
+//! see only the others. Lua appends and replaces header lines made here; it never parses or re-encodes a payload.
 
 use super::name::JobId;
 
@@ -11,8 +11,13 @@ use super::name::JobId;
 pub const SINGLE: &str = "!single";
 /// Version of the format, first word of the header.
 const FORMAT: &str = "1";
-/// Longest header line in bytes; what would make it longer is cut where it is made.
-pub const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Longest header line that is made outside of scripts, in bytes; what would make it longer is cut where it is made.
+pub const HEADER_MADE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes for the notes that scripts append to a header of that length (`!kept`, `!own`, `!key`, `!rated`, `!n`), and for
+/// counters that grow.
+pub const SCRIPT_NOTES_BYTES: usize = 512;
+/// Longest header line that is read.
+pub const HEADER_BYTES_MAX: usize = HEADER_MADE_BYTES_MAX + SCRIPT_NOTES_BYTES;
 
 /// What a job remembers between runs, without its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,11 +76,12 @@ impl Header {
     }
 
     /// Shortens the host's own notes, the longest first, until the header can be read back: what a producer
-    /// attached may leave little room for a backtrace. `!unique` and `!key` stay, they are
+    /// attached may leave little room for a backtrace. `!unique` with `!kept` and `!own`, and `!key` stay, they are
     /// needed to the letter.
     pub fn fit(&mut self) {
-        let is_own = |key: &str| key.starts_with('!') && key != "!unique" && key != "!key";
-        while self.encode().len() > HEADER_BYTES_MAX {
+        let needed = ["!unique", "!kept", "!own", "!key"];
+        let is_own = |key: &str| key.starts_with('!') && !needed.contains(&key);
+        while self.encode().len() > HEADER_MADE_BYTES_MAX {
             let own = self.notes.iter_mut().filter(|(key, _)| is_own(key)).map(|(_, value)| value);
             let own: Vec<&mut String> = own.collect();
             let longest = own.iter().map(|value| value.len()).max().unwrap_or(0);
@@ -189,12 +195,13 @@ mod tests {
 
     #[test]
     fn notes_give_way_where_the_producer_left_little_room() {
-        let theirs = "h".repeat(HEADER_BYTES_MAX - 200);
+        let theirs = "h".repeat(HEADER_MADE_BYTES_MAX - 200);
         let mut header = header(&[("theirs", &theirs), ("!unique", "k")]);
         header.set_note("!reason", "\u{e9}".repeat(512));
         header.set_note("!trace", "\n".repeat(4096));
         assert!(header.encode().len() > HEADER_BYTES_MAX);
         header.fit();
+        assert!(header.encode().len() <= HEADER_MADE_BYTES_MAX, "scripts have room for their notes");
         let bytes = header.encode().into_bytes();
         let (read, payload) = Header::decode(&bytes).unwrap();
         assert_eq!((&read, payload), (&header, &b""[..]));
@@ -211,7 +218,7 @@ mod tests {
         let begun = std::time::Instant::now();
         header.fit();
         assert!(begun.elapsed().as_millis() < 300, "{:?}", begun.elapsed());
-        assert!(header.encode().len() <= HEADER_BYTES_MAX);
+        assert!(header.encode().len() <= HEADER_MADE_BYTES_MAX);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::key::{HOSTS, QUEUES, QueueKeys, SWAPS, host_info};
+use super::key::{CONTACT, HOSTS, QUEUES, QueueKeys, SEARCHED, SWAPS, host_info};
 use super::name::{HostId, QueueName};
 use super::reply::{Fields, list, text, unexpected};
 use super::report::{PluginReport, SWAPS_MAX, Swap};
@@ -19,8 +19,10 @@ pub const EXPIRED_MAX: u32 = 100;
 /// Most hosts in a listing.
 pub const HOSTS_MAX: u32 = 10_000;
 
-/// In what is known about a host, before the name of a queue that its runs popped from.
-const POPPED: &str = "pop:";
+/// The longest lease that a host can have, in milliseconds; `script/part/contact.lua` has the same.
+const LEASE_MAX_MS: i64 = 600_000;
+/// Most keys of one command that ends a registration.
+const FORGET_KEYS_MAX: usize = 1000;
 
 /// What a host tells about itself.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -35,6 +37,8 @@ pub struct HostInfo {
     pub version: String,
     /// Of the process, on its machine.
     pub pid: u32,
+    /// Which machine, since which start, and which file holds its seat; empty if it has no such file.
+    pub origin: String,
 }
 
 /// One registered host.
@@ -46,12 +50,60 @@ pub struct HostRow {
     pub expires_in_ms: i64,
     /// What it told; empty where somebody deleted it.
     pub info: HostInfo,
+    /// Whether it has not renewed its lease since Redis was away: the lease began again without it.
+    pub is_silent: bool,
+    /// The id under which its process goes on.
+    pub successor: Option<HostId>,
+}
+
+/// One registered life of a seat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Life {
+    /// Its id.
+    pub id: HostId,
+    /// Whether its lease has not ended.
+    pub is_leased: bool,
+    /// As in `HostInfo`.
+    pub origin: String,
+}
+
+/// What became of a lease that was to be renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// It lasts from now on.
+    Kept,
+    /// So it does, but it had ended: others may have taken jobs back.
+    Revived,
+    /// The host is not registered any more: its jobs are others' now.
+    Gone,
+}
+
+/// What is known of a host whose jobs are taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// Its lease has ended. If the lease lives again, nothing is taken back.
+    Expired,
+    /// Its process has ended, whatever its lease says.
+    Certain,
+    /// None: its process is this one, and does not run these jobs. No crash is counted.
+    Alive,
+}
+
+impl Death {
+    /// As the script is told.
+    pub(super) const fn code(self) -> u8 {
+        match self {
+            Self::Expired => 0,
+            Self::Certain => 1,
+            Self::Alive => 2,
+        }
+    }
 }
 
 /// The registry of hosts; clones share the connection.
 #[derive(Debug, Clone)]
 pub struct Leases {
-    link: Link,
+    pub(super) link: Link,
 }
 
 impl Leases {
@@ -60,20 +112,27 @@ impl Leases {
         Self { link }
     }
 
-    /// Begins a life of the host `name` on `seat`, with a lease from now.
+    /// Begins a life of the host `name` on `seat`, with a lease from now. The former ids of the same process stay
+    /// registered, with a lease from now.
     pub async fn register(
         &self,
         name: &str,
         seat: u32,
         lease: Duration,
         info: &HostInfo,
+        formers: &[&HostId],
     ) -> Result<HostId, StoreError> {
         let refused = |error: super::name::NameError| Fault::Unexpected(error.to_string());
         // Any epoch will do to learn what the name and the seat look like.
         let sample = HostId::new(name, seat, 0).map_err(refused)?;
-        let mut call = script::REGISTER.call(&[HOSTS, QUEUES]);
+        let mut call = script::REGISTER.call(&[HOSTS, QUEUES, CONTACT]);
         call.arg(sample.seat()).arg(milliseconds(lease)).arg(host_info(""));
         add_info(&mut call, info);
+        call.arg(formers.len());
+        for former in formers {
+            call.arg(former.as_str());
+        }
+        add_queues(&mut call, info);
         match script::REGISTER.run::<Value>(&self.link, &call).await? {
             Value::Array(mut key) => Err(StoreError::WrongType(text(key.pop().unwrap_or_default())?)),
             id => {
@@ -83,11 +142,23 @@ impl Leases {
         }
     }
 
-    /// Keeps the lease of `host` from now on; false when it is not registered any more.
-    pub async fn renew(&self, host: &HostId, lease: Duration) -> Result<bool, Fault> {
-        let mut call = script::RENEW.call(&[HOSTS]);
-        call.arg(host.as_str()).arg(milliseconds(lease));
-        script::RENEW.run(&self.link, &call).await
+    /// Keeps the leases of these ids of one host from now on; what became of each.
+    pub async fn renew(&self, hosts: &[&HostId], lease: Duration) -> Result<Vec<Renewal>, Fault> {
+        let mut call = script::RENEW.call(&[HOSTS, CONTACT]);
+        call.arg(host_info("")).arg(milliseconds(lease));
+        for host in hosts {
+            call.arg(host.as_str());
+        }
+        let codes: Vec<i64> = script::RENEW.run(&self.link, &call).await?;
+        if codes.len() != hosts.len() {
+            return Err(Fault::Unexpected(format!("{} answers about {} leases", codes.len(), hosts.len())));
+        }
+        let renewal = |code| match code {
+            0 => Renewal::Gone,
+            1 => Renewal::Kept,
+            _ => Renewal::Revived,
+        };
+        Ok(codes.into_iter().map(renewal).collect())
     }
 
     /// Tells anew what `host` serves; false when it is not registered any more. Comes before the first claim
@@ -97,6 +168,7 @@ impl Leases {
         let mut call = script::DESCRIBE.call(&[HOSTS, QUEUES, &about]);
         call.arg(host.as_str());
         add_info(&mut call, info);
+        add_queues(&mut call, info);
         match script::DESCRIBE.run::<Value>(&self.link, &call).await? {
             Value::Int(written) => Ok(written != 0),
             key => Err(StoreError::WrongType(text(key)?)),
@@ -124,38 +196,46 @@ impl Leases {
         Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 
-    /// Hosts whose lease ended, the longest dead first, `EXPIRED_MAX` at most.
-    pub async fn expired(&self) -> Result<Vec<HostId>, Fault> {
-        let mut call = script::EXPIRED.call(&[HOSTS]);
-        call.arg(EXPIRED_MAX);
+    /// Hosts whose lease ended, the longest dead first, `EXPIRED_MAX` at most. Leases that ended while no host reached
+    /// Redis begin again first. `lease` is that of the host that asks.
+    pub async fn expired(&self, lease: Duration) -> Result<Vec<HostId>, Fault> {
+        let mut call = script::EXPIRED.call(&[HOSTS, CONTACT]);
+        call.arg(EXPIRED_MAX).arg(host_info("")).arg(milliseconds(lease));
         let ids: Vec<String> = script::EXPIRED.run(&self.link, &call).await?;
         Ok(ids.iter().filter_map(|id| HostId::parse(id)).collect())
     }
 
     /// All registered lives of one seat (`HostId::seat`), the latest last.
-    pub async fn of_seat(&self, seat: &str) -> Result<Vec<HostId>, Fault> {
-        let ids: Vec<String> = self.link.query(redis::cmd("ZRANGE").arg(HOSTS).arg(0).arg(-1)).await?;
-        let mut ids: Vec<HostId> = ids.iter().filter_map(|id| HostId::parse(id)).collect();
-        ids.retain(|id| id.seat() == seat);
-        ids.sort_unstable();
-        Ok(ids)
+    pub async fn of_seat(&self, seat: &str) -> Result<Vec<Life>, Fault> {
+        let mut call = script::SEAT.call(&[HOSTS]);
+        call.arg(host_info("")).arg(seat);
+        let mut lives = Vec::new();
+        for row in list(script::SEAT.run::<Value>(&self.link, &call).await?)? {
+            let mut fields = Fields::new(row)?;
+            let (id, left, origin) = (fields.text()?, fields.next(), fields.text()?);
+            if let Some(id) = HostId::parse(&id) {
+                lives.push(Life { id, is_leased: matches!(left, Value::Int(1..)), origin });
+            }
+        }
+        lives.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        Ok(lives)
     }
 
-    /// The queues where `host` may have records: those it served (all ever served, where somebody deleted what
-    /// it told), then those its runs popped from.
+    /// The queues that `host` served; all ever served, where somebody deleted what it told.
+    pub async fn served_by(&self, host: &HostId) -> Result<Vec<QueueName>, Fault> {
+        let mut get = redis::cmd("HGET");
+        get.arg(host_info(host.as_str())).arg("queues");
+        let served: Option<Vec<u8>> = self.link.query(&get).await?;
+        match served.and_then(|json| serde_json::from_slice::<Vec<String>>(&json).ok()) {
+            Some(queues) => Ok(queue_names(queues)),
+            None => known_queues(&self.link).await,
+        }
+    }
+
+    /// The queues where `host` may have records: those it served, then those its runs popped from.
     pub async fn queues_of(&self, host: &HostId) -> Result<Vec<QueueName>, Fault> {
-        let mut get = redis::cmd("HGETALL");
-        get.arg(host_info(host.as_str()));
-        let about: Vec<(Vec<u8>, Vec<u8>)> = self.link.query(&get).await?;
-        let readable = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let about: Vec<(String, String)> = about.iter().map(|(f, v)| (readable(f), readable(v))).collect();
-        let served = about.iter().find(|(field, _)| field == "queues");
-        let mut queues = match served.and_then(|(_, json)| serde_json::from_str::<Vec<String>>(json).ok()) {
-            Some(queues) => queue_names(queues),
-            None => known_queues(&self.link).await?,
-        };
-        let popped = about.into_iter().filter_map(|(field, _)| field.strip_prefix(POPPED).map(str::to_owned));
-        let popped = queue_names(popped.collect());
+        let mut queues = self.served_by(host).await?;
+        let popped = self.popped_from(host).await?;
         queues.extend(popped.into_iter().filter(|queue| !queues.contains(queue)).collect::<Vec<_>>());
         Ok(queues)
     }
@@ -163,15 +243,30 @@ impl Leases {
     /// Ends the registration of `host`, after all its records were reaped; false when its lease lives (again), or
     /// when it has records in one of `queues` (again): a failover can bring some back.
     pub async fn forget(&self, host: &HostId, by_force: bool, queues: &[QueueName]) -> Result<bool, Fault> {
+        let mut records: Vec<String> =
+            queues.iter().map(|queue| QueueKeys::new(queue).inflight(host)).collect();
+        let last = records.split_off(records.len().saturating_sub(FORGET_KEYS_MAX));
+        for some in records.chunks(FORGET_KEYS_MAX) {
+            if self.link.query::<u64>(redis::cmd("EXISTS").arg(some)).await? > 0 {
+                return Ok(false);
+            }
+        }
         let mut keys = vec![HOSTS.to_owned(), host_info(host.as_str())];
-        keys.extend(queues.iter().map(|queue| QueueKeys::new(queue).inflight(host)));
+        keys.extend(last);
         let mut call = script::FORGET.call(&keys);
-        call.arg(host.as_str()).arg(u8::from(by_force));
+        call.arg(host.as_str()).arg(u8::from(by_force)).arg(CONTACT).arg(SEARCHED);
         script::FORGET.run(&self.link, &call).await
     }
 
-    /// All registered hosts, those first whose lease ends first.
+    /// All registered hosts, each under its present id, those first whose lease ends first.
     pub async fn list(&self) -> Result<Vec<HostRow>, Fault> {
+        let mut rows = self.list_all().await?;
+        rows.retain(|row| row.successor.is_none());
+        Ok(rows)
+    }
+
+    /// The same with former ids under which hosts may have records.
+    pub async fn list_all(&self) -> Result<Vec<HostRow>, Fault> {
         let mut call = script::HOSTS.call(&[HOSTS]);
         call.arg(host_info("")).arg(HOSTS_MAX);
         let rows = list(script::HOSTS.run::<Value>(&self.link, &call).await?)?;
@@ -201,9 +296,13 @@ fn add_info(call: &mut redis::Cmd, info: &HostInfo) {
     let names = serde_json::to_string(&queues).expect("strings always make JSON");
     let plugins = serde_json::to_string(&info.plugins).expect("strings and numbers always make JSON");
     call.arg(names).arg(plugins).arg(&info.version).arg(info.pid);
-    call.arg(u8::from(info.fleet));
-    for queue in queues {
-        call.arg(queue);
+    call.arg(u8::from(info.fleet)).arg(&info.origin);
+}
+
+/// The arguments after these that tell its queues one by one.
+fn add_queues(call: &mut redis::Cmd, info: &HostInfo) {
+    for queue in &info.queues {
+        call.arg(queue.as_str());
     }
 }
 
@@ -216,6 +315,7 @@ fn read_host(row: Value) -> Result<Option<HostRow>, Fault> {
         other => return Err(unexpected(&other)),
     };
     let mut info = HostInfo::default();
+    let (mut lease_ms, mut is_silent, mut successor) = (LEASE_MAX_MS, false, None);
     let mut about = Fields::new(fields.next())?;
     loop {
         let field = match about.next() {
@@ -229,8 +329,14 @@ fn read_host(row: Value) -> Result<Option<HostRow>, Fault> {
             "fleet" => info.fleet = value == "1",
             "version" => info.version = value,
             "pid" => info.pid = value.parse().unwrap_or(0),
+            "origin" => info.origin = value,
+            "lease_ms" => lease_ms = value.parse().unwrap_or(LEASE_MAX_MS).min(LEASE_MAX_MS),
+            "spared" => is_silent = true,
+            "successor" => successor = HostId::parse(&value),
             _ => {}
         }
     }
-    Ok(id.map(|id| HostRow { id, expires_in_ms, info }))
+    // Longer than a lease lasts it cannot last: the next host that reaches Redis corrects it.
+    let expires_in_ms = expires_in_ms.min(lease_ms);
+    Ok(id.map(|id| HostRow { id, expires_in_ms, info, is_silent, successor }))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::envelope::{HEADER_BYTES_MAX, Header};
+use super::envelope::{HEADER_MADE_BYTES_MAX, Header};
 use super::key::QueueKeys;
 use super::name::{JobId, QueueName};
 use super::reply::Fields;
@@ -88,7 +88,7 @@ pub async fn push(
     }
     let line = header.encode();
     // Redis time takes up to 13 digits more than the zero that stands for it.
-    if line.len() + 16 > HEADER_BYTES_MAX {
+    if line.len() + 16 > HEADER_MADE_BYTES_MAX {
         return Err(StoreError::HeaderTooLong(line.len()));
     }
     let mut call = script::PUSH.call(&at);

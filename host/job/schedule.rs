@@ -1,14 +1,16 @@
-//! Schedules: what is to be pushed, and when. Their times are in `plan`, their place in Redis in `book`; who fires
-//! them is the worker's scheduler.
+//! Schedules: what is to be pushed, and when. Their times are in `plan`, which of these have fired in `fired`, their
+//! place in Redis in `book`, what fires them in `firing`; who does is the worker's scheduler.
 
 pub mod book;
+pub mod fired;
+pub mod firing;
 pub mod plan;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::envelope::HEADER_BYTES_MAX;
+use super::envelope::HEADER_MADE_BYTES_MAX;
 use super::name::QueueName;
 use plan::Plan;
 
@@ -127,7 +129,7 @@ impl Schedule {
         }
         // A byte takes three where it is escaped; the id and the numbers take less than the rest.
         let bytes: usize = self.headers.iter().map(|(name, value)| 2 + 3 * (name.len() + value.len())).sum();
-        if self.headers.len() > HEADERS_MAX || bytes > HEADER_BYTES_MAX / 2 {
+        if self.headers.len() > HEADERS_MAX || bytes > HEADER_MADE_BYTES_MAX / 2 {
             return Err(ScheduleError::new("headers", "are more than 64, or too long together"));
         }
         match &self.when {
@@ -195,7 +197,7 @@ mod tests {
             (Schedule { jitter_ms: 86_400_001, ..good.clone() }, "jitter"),
             (Schedule { payload: "x".repeat(PAYLOAD_BYTES_MAX + 1), ..good.clone() }, "payload"),
             (Schedule { headers: vec![("!x".to_owned(), String::new())], ..good.clone() }, "headers"),
-            (Schedule { headers: long(HEADER_BYTES_MAX), ..good.clone() }, "headers"),
+            (Schedule { headers: long(HEADER_MADE_BYTES_MAX), ..good.clone() }, "headers"),
             (schedule(When::Every(999)), "every"),
             (schedule(When::Cron { expression: "* ".repeat(200), timezone: "UTC".to_owned() }), "cron"),
         ] {

@@ -1,6 +1,6 @@
 //! The scripts that change a job's place, each one file in `script/` that begins with its contract. The parts
-//! they share stand before them. What calls them is in `store`, `settle`, `commit`, `take`, `lease`, `push`,
-//! `inspect`, `edit`, `schedule`.
+//! they share stand before them. What calls them is in `store`, `settle`, `commit`, `take`, `lease`, `lost`,
+//! `push`, `inspect`, `edit`, `schedule`.
 
 use std::sync::LazyLock;
 
@@ -22,6 +22,7 @@ script!(
     " flags=allow-oom",
     "part/now",
     "part/count",
+    "part/record",
     "part/envelope",
     "part/unique",
     "part/place",
@@ -36,12 +37,15 @@ script!(
     " flags=allow-oom",
     "part/now",
     "part/count",
+    "part/record",
     "part/envelope",
     "part/fields",
     "part/unique",
     "part/place",
     "part/result",
     "part/dead",
+    "part/utf8",
+    "part/pointer",
     "part/limits",
     "turn"
 );
@@ -50,6 +54,7 @@ script!(
     " flags=allow-oom",
     "part/wrong_type",
     "part/count",
+    "part/unique",
     "part/place",
     "part/fence",
     "part/result",
@@ -57,18 +62,21 @@ script!(
 );
 script!(
     /// Without the flag: a job whose effects need memory waits at the memory limit, and nothing is written.
-    COMMIT, "", "part/now", "part/wrong_type", "part/count", "part/unique", "part/place", "part/key_page", "part/integer",
-    "part/stream", "part/gather", "part/assume", "part/write", "commit");
+    COMMIT, "", "part/now", "part/wrong_type", "part/count", "part/record", "part/put_job", "part/unique",
+    "part/place", "part/key_page", "part/integer", "part/stream", "part/gather", "part/assume", "part/write",
+    "part/popped", "commit");
 script!(
     /// The same for jobs whose effects, if they have any, only free memory.
-    COMMIT_FREEING, " flags=allow-oom", "part/now", "part/wrong_type", "part/count", "part/unique", "part/place",
-    "part/key_page", "part/integer", "part/stream", "part/gather", "part/assume", "part/write", "commit");
+    COMMIT_FREEING, " flags=allow-oom", "part/now", "part/wrong_type", "part/count", "part/record", "part/put_job",
+    "part/unique", "part/place", "part/key_page", "part/integer", "part/stream", "part/gather", "part/assume",
+    "part/write", "part/popped", "commit");
 script!(
     RETRY,
     " flags=allow-oom",
     "part/now",
     "part/wrong_type",
     "part/count",
+    "part/record",
     "part/place",
     "part/fence",
     "part/envelope",
@@ -80,6 +88,8 @@ script!(
     "part/now",
     "part/wrong_type",
     "part/count",
+    "part/record",
+    "part/unique",
     "part/place",
     "part/fence",
     "part/envelope",
@@ -97,15 +107,18 @@ script!(
     "part/envelope",
     "release"
 );
+script!(HEAL, " flags=allow-oom", "part/now", "part/wrong_type", "part/fields", "part/place", "heal");
 script!(TAKE, " flags=allow-oom", "part/now", "part/wrong_type", "take");
-script!(PUT_BACK, " flags=allow-oom", "part/wrong_type", "part/put_back", "put_back");
+script!(PUT_BACK, " flags=allow-oom", "part/wrong_type", "part/popped", "part/put_back", "put_back");
 script!(
     REAP,
     " flags=allow-oom",
     "part/now",
     "part/wrong_type",
     "part/count",
+    "part/record",
     "part/fields",
+    "part/popped",
     "part/put_back",
     "part/envelope",
     "part/unique",
@@ -116,30 +129,48 @@ script!(
 );
 script!(
     /// Without the flag: what producers add is refused at the memory limit, before anything is written.
-    PUSH, "", "part/now", "part/wrong_type", "part/put_job", "push");
-script!(REGISTER, " flags=allow-oom", "part/now", "part/wrong_type", "register");
-script!(RENEW, " flags=allow-oom", "part/now", "renew");
+    PUSH, "", "part/now", "part/wrong_type", "part/record", "part/put_job", "push");
+script!(REGISTER, " flags=allow-oom", "part/now", "part/wrong_type", "part/contact", "register");
+script!(RENEW, " flags=allow-oom", "part/now", "part/contact", "renew");
+script!(READMIT, " flags=allow-oom", "part/now", "part/wrong_type", "readmit");
+script!(SEAT, " flags=no-writes,allow-oom", "part/now", "seat");
 script!(DESCRIBE, " flags=allow-oom", "part/wrong_type", "describe");
 script!(FORGET, " flags=allow-oom", "part/now", "forget");
-script!(EXPIRED, " flags=no-writes,allow-oom", "part/now", "expired");
+script!(POPPED, " flags=allow-oom", "popped");
+script!(EXPIRED, " flags=allow-oom", "part/now", "part/contact", "expired");
 script!(HOSTS, " flags=no-writes,allow-oom", "part/now", "hosts");
-script!(TRIM, " flags=allow-oom", "part/now", "part/wrong_type", "part/count", "part/dead", "trim");
+script!(
+    TRIM,
+    " flags=allow-oom",
+    "part/now",
+    "part/wrong_type",
+    "part/count",
+    "part/record",
+    "part/dead",
+    "trim"
+);
 script!(COUNTS, " flags=no-writes,allow-oom", "part/wrong_type", "part/fields", "counts");
 script!(PAGE, " flags=no-writes,allow-oom", "part/wrong_type", "part/fields", "part/envelope", "page");
 script!(
     REQUEUE,
     " flags=allow-oom",
+    "part/now",
     "part/wrong_type",
     "part/count",
+    "part/record",
     "part/envelope",
+    "part/unique",
+    "part/live_again",
     "part/dead",
     "requeue"
 );
 script!(
     DISCARD,
     " flags=allow-oom",
+    "part/now",
     "part/wrong_type",
     "part/count",
+    "part/record",
     "part/envelope",
     "part/unique",
     "part/place",
@@ -153,6 +184,7 @@ script!(
     "part/now",
     "part/wrong_type",
     "part/count",
+    "part/record",
     "part/envelope",
     "part/unique",
     "part/place",
@@ -160,7 +192,19 @@ script!(
     "part/dead",
     "remove"
 );
-script!(REVIVE, " flags=allow-oom", "part/wrong_type", "part/count", "part/envelope", "part/dead", "revive");
+script!(
+    REVIVE,
+    " flags=allow-oom",
+    "part/now",
+    "part/wrong_type",
+    "part/count",
+    "part/record",
+    "part/envelope",
+    "part/unique",
+    "part/live_again",
+    "part/dead",
+    "revive"
+);
 script!(
     CANCEL,
     " flags=allow-oom",
@@ -174,18 +218,28 @@ script!(
 );
 script!(
     /// Without the flag: what is added is refused at the memory limit, before anything is written.
-    IMPORT, "", "part/wrong_type", "part/count", "import");
-script!(SCHEDULE_DUE, " flags=no-writes,allow-oom", "part/now", "part/wrong_type", "schedule_due");
+    IMPORT, "", "part/now", "part/wrong_type", "part/count", "part/record", "part/envelope", "part/unique",
+    "part/live_again", "part/dead", "import");
+script!(
+    SCHEDULE_DUE,
+    " flags=no-writes,allow-oom",
+    "part/now",
+    "part/wrong_type",
+    "part/schedule",
+    "schedule_due"
+);
 script!(
     /// Without the flag: a firing is a push, which waits at the memory limit.
     SCHEDULE_FIRE, "", "part/now", "part/wrong_type", "part/schedule", "schedule_fire");
+script!(SCHEDULE_RESET, " flags=allow-oom", "part/wrong_type", "part/schedule", "schedule_reset");
 script!(SCHEDULE_PUT, "", "part/wrong_type", "part/schedule", "schedule_put");
 script!(SCHEDULE_DECLARE, "", "part/now", "part/wrong_type", "part/schedule", "schedule_declare");
 script!(SCHEDULE_EDIT, " flags=allow-oom", "part/now", "part/wrong_type", "part/schedule", "schedule_edit");
 script!(SCHEDULE_LIST, " flags=no-writes,allow-oom", "part/wrong_type", "schedule_list");
 script!(
     /// For producers without our library: `producer` tells of it.
-    PRODUCER_PUSH, "", "part/now", "part/wrong_type", "part/put_job", "part/companions", "producer/push");
+    PRODUCER_PUSH, "", "part/now", "part/wrong_type", "part/record", "part/put_job", "part/companions", "part/utf8",
+    "producer/push");
 script!(
     PRODUCER_RESULT,
     " flags=no-writes,allow-oom",

@@ -6,7 +6,7 @@ use super::envelope::Header;
 use super::name::HostId;
 use super::reply::{number, text, unexpected};
 use super::script;
-use super::store::{JobStore, Order, Slot, StoreError};
+use super::store::{Claimed, JobStore, Order, Slot, StoreError};
 use crate::storage::fault::Fault;
 use crate::storage::script::Script;
 
@@ -84,16 +84,32 @@ impl JobStore {
         Ok(answers.into_iter().flatten().collect())
     }
 
+    /// Puts claimed jobs that have no record back where they came from, to be the next ones claimed.
+    pub async fn give_back_unrecorded(&self, jobs: &[Claimed], order: Order) -> Result<(), StoreError> {
+        let end = if order == Order::Fifo { "LPUSH" } else { "RPUSH" };
+        let mut pipe = redis::Pipeline::with_capacity(jobs.len());
+        // Each is put before the ones already there.
+        for job in jobs.iter().rev() {
+            if job.slot.enveloped {
+                let record = [job.header.encode().as_bytes(), &job.payload].concat();
+                pipe.cmd("LPUSH").arg(&self.keys.ready).arg(record);
+            } else {
+                pipe.cmd(end).arg(&self.keys.list).arg(&job.payload);
+            }
+        }
+        for answer in self.link.pipeline(&pipe).await? {
+            answer?;
+        }
+        Ok(())
+    }
+
     /// The script and the call for one settlement.
     fn settlement(&self, inflight: &str, settlement: &Settlement) -> (&'static Script, Cmd) {
         let Settlement { slot, header, fate } = settlement;
         let keys = &self.keys;
-        let unique = header.note("!unique").map(|key| keys.unique(key));
         let end = |counter: &str| {
-            let mut at = vec![inflight, keys.stats.as_str()];
-            at.extend(unique.as_deref());
-            let mut call = script::COMPLETE.call(&at);
-            call.arg(slot.to_string()).arg(counter).arg(header.id.as_str());
+            let mut call = script::COMPLETE.call(&[inflight, &keys.stats]);
+            call.arg(slot.to_string()).arg(counter).arg(keys.unique_prefix());
             (&*script::COMPLETE, call)
         };
         let release = |to: &str, header: &str, push: &str| {
@@ -110,10 +126,8 @@ impl JobStore {
                 (&*script::RETRY, call)
             }
             Fate::Bury => {
-                let mut at = vec![inflight, keys.stats.as_str(), keys.dead.as_str()];
-                at.extend(unique.as_deref());
-                let mut call = script::BURY.call(&at);
-                call.arg(slot.to_string()).arg(header.encode()).arg(header.id.as_str());
+                let mut call = script::BURY.call(&[inflight, &keys.stats, &keys.dead]);
+                call.arg(slot.to_string()).arg(header.encode()).arg(keys.unique_prefix());
                 call.arg(self.dead.count).arg(self.dead.age_ms).arg(self.dead.bytes);
                 (&*script::BURY, call)
             }

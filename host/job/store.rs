@@ -8,6 +8,7 @@ use redis::Value;
 
 use super::envelope::Header;
 use super::key::{HOSTS, QueueKeys};
+use super::lease::Death;
 use super::limit::QueueLimits;
 use super::name::{HostId, JobId, QueueName, first_seen_ms};
 use super::reply::{Fields, bytes, list, number, text, unexpected};
@@ -20,7 +21,7 @@ pub const CLAIM_MAX: u32 = 512;
 /// Most records one call of `reap` moves, so that Redis serves others in between.
 pub const REAP_RECORDS_MAX: u32 = 500;
 /// Bytes of records after which a call of `reap` stops early.
-pub const REAP_BYTES_MAX: u64 = 16 << 20;
+pub const REAP_BYTES_MAX: u64 = 2 << 20;
 
 /// Which end of the list is next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -118,6 +119,8 @@ pub struct Turn<'a> {
     pub payload_bytes_max: u64,
     /// What the whole fleet may run of the queue.
     pub limits: &'a QueueLimits,
+    /// Which of its feeder's claims this is: small ones are for one place after the other.
+    pub nth: u64,
 }
 
 /// What a turn did.
@@ -221,7 +224,7 @@ impl JobStore {
         call.arg(turn.bytes_max).arg(turn.payload_bytes_max);
         call.arg(&keys.dead).arg(self.dead.count).arg(self.dead.age_ms).arg(self.dead.bytes);
         let (numbers, source) = turn.limits.arguments();
-        call.arg(numbers).arg(source);
+        call.arg(numbers).arg(source).arg(turn.nth);
         call.arg(turn.acks.iter().filter(|slot| slot.enveloped).count());
         for slot in turn.acks.iter().filter(|slot| slot.enveloped) {
             call.arg(slot.to_string());
@@ -273,14 +276,13 @@ impl JobStore {
     }
 
     /// Takes back what a dead `host` had in flight, a page at a time: to ready with one crash more, or to dead
-    /// at `crashes_max` crashes; entries that its runs had popped, to the list. Does nothing for a living host, unless it is done `by_force`: that is for the
-    /// former lives of one's own seat.
-    pub async fn reap(&self, host: &HostId, by_force: bool, crashes_max: u32) -> Result<Reaped, StoreError> {
+    /// at `crashes_max` crashes; entries that its runs had popped, to the list.
+    pub async fn reap(&self, host: &HostId, death: Death, crashes_max: u32) -> Result<Reaped, StoreError> {
         let keys = &self.keys;
         let inflight = keys.inflight(host);
         let mut call =
             script::REAP.call(&[&inflight, &keys.stats, &keys.ready, &keys.dead, HOSTS, &keys.list]);
-        call.arg(host.as_str()).arg(host.epoch_ms()).arg(u8::from(by_force)).arg(crashes_max);
+        call.arg(host.as_str()).arg(host.epoch_ms()).arg(death.code()).arg(crashes_max);
         call.arg(REAP_RECORDS_MAX).arg(REAP_BYTES_MAX);
         call.arg(self.dead.count).arg(self.dead.age_ms).arg(self.dead.bytes).arg(keys.unique_prefix());
         let mut fields = Fields::new(script::REAP.run::<Value>(&self.link, &call).await?)?;

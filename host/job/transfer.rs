@@ -1,27 +1,14 @@
-//! Jobs as lines of JSON: taken along to a file, another queue, another Redis, and back. A payload that is no text
-//! travels in base64, so that every byte survives.
-
-use std::collections::HashSet;
+//! Jobs as lines of JSON: taken along to a file, another queue, another Redis, and back (`import`). A payload that is no
+//! text travels in base64, so that every byte survives.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use redis::Value;
 use serde::{Deserialize, Serialize};
 
-use super::envelope::{HEADER_BYTES_MAX, Header};
-use super::filter::Filter;
+use super::envelope::{HEADER_MADE_BYTES_MAX, Header};
 use super::inspect::{JobRow, Place};
-use super::key::QueueKeys;
-use super::name::{JobId, QueueName};
-use super::script;
-use super::store::StoreError;
-use super::walk::{Walk, read_count};
-use crate::storage::link::Link;
+use super::name::JobId;
 
-/// Jobs that travel to Redis as one step.
-const BATCH_JOBS_MAX: usize = 500;
-/// Bytes after which a batch is sent though it is not full.
-const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Largest time: what Redis keeps exactly.
 const TIME_MAX_MS: u64 = 1 << 53;
 
@@ -57,8 +44,31 @@ pub struct Carried {
     pub place: Place,
     /// Its id.
     pub id: JobId,
-    at_ms: u64,
-    record: Vec<u8>,
+    /// When it died or is due.
+    pub(super) at_ms: u64,
+    /// What it is to be in Redis.
+    pub(super) record: Vec<u8>,
+    /// What makes it this job and no other.
+    pub(super) identity: Identity,
+}
+
+/// A digest of what a job keeps wherever it goes: its id, when it was first seen, its producer's headers, its payload. Two
+/// jobs with the same one are alike, and counted.
+pub(super) type Identity = [u8; 20];
+
+/// The identity of the job with these: its notes may have the host's own among them, which are left out.
+pub(super) fn identity(
+    id: &JobId,
+    first_seen_ms: u64,
+    notes: &[(String, String)],
+    payload: &[u8],
+) -> Identity {
+    let notes = notes.iter().filter(|(key, _)| !key.starts_with('!')).cloned().collect();
+    let header = Header { id: id.clone(), attempts: 0, crashes: 0, first_seen_ms, notes };
+    let mut digest = sha1_smol::Sha1::new();
+    digest.update(header.encode().as_bytes());
+    digest.update(payload);
+    digest.digest().bytes()
 }
 
 /// A job as a line, without the line feed; its row has the whole payload as its preview. None for what is no job of
@@ -114,83 +124,19 @@ pub fn read(line: &str) -> Result<Carried, String> {
     if at_ms > TIME_MAX_MS {
         return Err("`at_ms` is no time in milliseconds".to_owned());
     }
-    // A place among those with its key is not taken along.
+    // A place among those with its key is not taken along, nor is a unique key.
     let notes = line.headers.into_iter().map(|note| (note.key, note.value));
-    let notes = notes.filter(|(key, _)| key != "!key" && key != "!rated").collect();
+    let notes: Vec<_> =
+        notes.filter(|(key, _)| !["!key", "!rated", "!own"].contains(&key.as_str())).collect();
     let (attempts, crashes, first_seen_ms) = (line.attempts, line.crashes, line.first_seen_ms);
-    let header = Header { id: id.clone(), attempts, crashes, first_seen_ms, notes }.encode();
-    if header.len() > HEADER_BYTES_MAX {
+    let identity = identity(&id, first_seen_ms, &notes, &payload);
+    let mut header = Header { id: id.clone(), attempts, crashes, first_seen_ms, notes };
+    header.fit();
+    let header = header.encode();
+    if header.len() > HEADER_MADE_BYTES_MAX {
         return Err(format!("its headers have {} bytes; at most 16,384 fit", header.len()));
     }
-    Ok(Carried { place, id, at_ms, record: [header.as_bytes(), &payload].concat() })
-}
-
-/// What an import did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Imported {
-    /// Jobs that are there now.
-    pub added: u64,
-    /// Jobs that were there already, by their ids, or were named before.
-    pub present: u64,
-}
-
-/// Adds those jobs that are not in the queue yet. `sum` tells what was done, also where it fails half-way.
-pub async fn import(
-    link: &Link,
-    queue: &QueueName,
-    jobs: &[Carried],
-    sum: &mut Imported,
-    mut told: impl FnMut(u64),
-) -> Result<(), StoreError> {
-    let mut known = known(link, queue).await?;
-    let keys = QueueKeys::new(queue);
-    for place in [Place::Dead, Place::Delayed, Place::Ready] {
-        let (key, kind) = match place {
-            Place::Ready => (&keys.ready, "ready"),
-            Place::Delayed => (&keys.delayed, "delayed"),
-            _ => (&keys.dead, "dead"),
-        };
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        let mut ours = jobs.iter().filter(|job| job.place == place).peekable();
-        while let Some(job) = ours.next() {
-            if known.insert(job.id.clone()) {
-                bytes += job.record.len();
-                batch.push(job);
-            } else {
-                sum.present += 1;
-            }
-            let is_full = batch.len() >= BATCH_JOBS_MAX || bytes >= BATCH_BYTES_MAX;
-            if batch.is_empty() || !(is_full || ours.peek().is_none()) {
-                continue;
-            }
-            let mut call = script::IMPORT.call(&[key, &keys.stats]);
-            call.arg(kind);
-            for job in &batch {
-                call.arg(job.at_ms).arg(&job.record);
-            }
-            let added = read_count(script::IMPORT.run::<Value>(link, &call).await?)?;
-            sum.added += added;
-            sum.present += (batch.len() as u64).saturating_sub(added);
-            told(sum.added + sum.present);
-            batch.clear();
-            bytes = 0;
-        }
-    }
-    Ok(())
-}
-
-/// The ids of all jobs of a queue that have one.
-async fn known(link: &Link, queue: &QueueName) -> Result<HashSet<JobId>, StoreError> {
-    let all = Filter::default();
-    let mut known = HashSet::new();
-    for place in [Place::Ready, Place::Delayed, Place::Dead, Place::Inflight] {
-        let mut walk = Walk::new(link, queue, place, &all, false).await?;
-        while let Some(found) = walk.step().await? {
-            known.extend(found.into_rows().filter_map(|row| row.id));
-        }
-    }
-    Ok(known)
+    Ok(Carried { place, id, at_ms, record: [header.as_bytes(), &payload].concat(), identity })
 }
 
 #[cfg(test)]

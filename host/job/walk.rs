@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 
 use redis::Value;
 
+use super::edit::Changed;
 use super::filter::Filter;
 use super::fingerprint::Fingerprint;
 use super::inspect::{self, JobRow, PAGE_MAX, PREVIEW_BYTES_MAX, Place, Seen, Wanted};
 use super::key::QueueKeys;
 use super::name::{HostId, JobId, QueueName};
 use super::pace::Pace;
-use super::reply::Fields;
+use super::reply::{Fields, list, text};
 use super::script;
 use super::store::StoreError;
 use crate::storage::link::Link;
@@ -56,9 +57,10 @@ impl Found {
         self.seen.iter().map(|seen| &seen.row)
     }
 
-    /// The jobs that fit.
-    pub fn into_rows(self) -> impl Iterator<Item = JobRow> {
-        self.seen.into_iter().map(|seen| seen.row)
+    /// That all of these count as changed.
+    fn counted(&self) -> Changed {
+        let found = self.rows().filter_map(|row| row.id.clone()).collect();
+        Changed { jobs: self.seen.len() as u64, duplicates: 0, found }
     }
 }
 
@@ -150,8 +152,8 @@ pub enum Change<'a> {
     Cancel,
 }
 
-/// Does this to all jobs of these places that fit, and answers how many there were. `told` hears how many were looked
-/// at, of how many, and how many were changed.
+/// Does this to all jobs of these places that fit. `told` hears how many were looked at, of how many, and how many were
+/// changed.
 pub async fn change(
     link: &Link,
     queue: &QueueName,
@@ -159,35 +161,38 @@ pub async fn change(
     filter: &Filter,
     change: Change<'_>,
     mut told: impl FnMut(u64, u64, u64),
-) -> Result<u64, StoreError> {
-    let mut changed = 0;
-    let rounds = if filter.ids.is_empty() || change == Change::Count { 1 } else { ROUNDS_MAX };
+) -> Result<Changed, StoreError> {
+    let mut changed = Changed::default();
+    let mut filter = filter.clone();
+    let rounds = if change == Change::Count { 1 } else { ROUNDS_MAX };
     for _ in 0..rounds {
         for place in places {
             let whole = change != Change::Count;
-            let mut walk = Walk::new(link, queue, *place, filter, whole).await?;
+            let mut walk = Walk::new(link, queue, *place, &filter, whole).await?;
             while let Some(found) = walk.step().await? {
-                changed += apply(link, queue, *place, &found, change).await?;
+                changed.add(apply(link, queue, *place, &found, change).await?);
                 let (looked, total) = walk.progress();
-                told(looked, total, changed);
-                if !filter.ids.is_empty() && changed >= filter.ids.len() as u64 {
-                    return Ok(changed);
-                }
+                told(looked, total, changed.jobs);
             }
+        }
+        // Not before the end of a round: several jobs may have one id.
+        filter.ids.retain(|id| !changed.found.contains(id));
+        if filter.ids.is_empty() {
+            break;
         }
     }
     Ok(changed)
 }
 
-/// Does this to the very jobs that were found; answers how many were still there.
+/// Does this to the very jobs that were found, those that are still there.
 async fn apply(
     link: &Link,
     queue: &QueueName,
     place: Place,
     found: &Found,
     change: Change<'_>,
-) -> Result<u64, StoreError> {
-    let Some(last) = found.seen.last() else { return Ok(0) };
+) -> Result<Changed, StoreError> {
+    let Some(last) = found.seen.last() else { return Ok(Changed::default()) };
     let keys = QueueKeys::new(queue);
     let (source, kind) = match place {
         Place::Waiting => (&keys.list, "list"),
@@ -196,16 +201,18 @@ async fn apply(
         Place::Dead => (&keys.dead, "dead"),
         Place::Parked => return remove_parked(link, &keys, found, change).await,
         Place::Inflight if change == Change::Cancel => return cancel_running(link, &keys, found).await,
-        Place::Inflight => return Ok(if change == Change::Count { found.seen.len() as u64 } else { 0 }),
+        Place::Inflight if change == Change::Count => return Ok(found.counted()),
+        Place::Inflight => return Ok(Changed::default()),
     };
     let (script, mut call) = match change {
-        Change::Count => return Ok(found.seen.len() as u64),
+        Change::Count => return Ok(found.counted()),
         Change::Requeue(payload) => {
             if !matches!(place, Place::Delayed | Place::Dead) {
-                return Ok(0);
+                return Ok(Changed::default());
             }
             let mut call = script::REVIVE.call(&[source, &keys.stats, &keys.ready]);
             call.arg(kind).arg(u8::from(payload.is_some())).arg(payload.unwrap_or_default());
+            call.arg(keys.unique_prefix());
             (&script::REVIVE, call)
         }
         Change::Discard | Change::Cancel => {
@@ -220,7 +227,13 @@ async fn apply(
     for seen in &found.seen {
         call.arg(&seen.record);
     }
-    read_count(script.run::<Value>(link, &call).await?)
+    let mut fields = read_reply(script.run::<Value>(link, &call).await?)?;
+    let mut changed = Changed { jobs: fields.number()?, ..Changed::default() };
+    if matches!(change, Change::Requeue(_)) {
+        changed.duplicates = fields.number()?;
+    }
+    changed.find(fields.next())?;
+    Ok(changed)
 }
 
 /// Takes parked jobs away, those of each key together.
@@ -229,10 +242,10 @@ async fn remove_parked(
     keys: &QueueKeys,
     found: &Found,
     change: Change<'_>,
-) -> Result<u64, StoreError> {
+) -> Result<Changed, StoreError> {
     let counter = match change {
-        Change::Count => return Ok(found.seen.len() as u64),
-        Change::Requeue(_) => return Ok(0),
+        Change::Count => return Ok(found.counted()),
+        Change::Requeue(_) => return Ok(Changed::default()),
         Change::Discard => "discarded",
         Change::Cancel => "cancelled",
     };
@@ -241,39 +254,47 @@ async fn remove_parked(
         let key = seen.row.notes.iter().find(|(name, _)| name == "!key");
         by_key.entry(key.map_or("", |(_, key)| key)).or_default().push(&seen.record);
     }
-    let mut gone = 0;
+    let mut gone = Changed::default();
     for (key, records) in by_key {
         let mut call = script::REMOVE.call(&[&keys.parked_of(key), &keys.stats]);
         // Where in its list each of them stands is not known: it is looked for from the head.
         call.arg("parked").arg(counter).arg(keys.unique_prefix()).arg(0).arg(records.len()).arg(records);
-        gone += read_count(script::REMOVE.run::<Value>(link, &call).await?)?;
+        let mut fields = read_reply(script::REMOVE.run::<Value>(link, &call).await?)?;
+        gone.jobs += fields.number()?;
+        gone.find(fields.next())?;
     }
     Ok(gone)
 }
 
 /// Takes what runs away from its hosts, and gives them word.
-async fn cancel_running(link: &Link, keys: &QueueKeys, found: &Found) -> Result<u64, StoreError> {
-    let mut by_host: BTreeMap<HostId, Vec<&str>> = BTreeMap::new();
+async fn cancel_running(link: &Link, keys: &QueueKeys, found: &Found) -> Result<Changed, StoreError> {
+    let mut by_host: BTreeMap<HostId, BTreeMap<&str, Option<&JobId>>> = BTreeMap::new();
     for seen in &found.seen {
         if let Some(host) = seen.row.host.as_deref().and_then(HostId::parse) {
-            by_host.entry(host).or_default().push(&seen.field);
+            by_host.entry(host).or_default().insert(&seen.field, seen.row.id.as_ref());
         }
     }
-    let mut gone = 0;
-    for (host, fields) in by_host {
+    let mut gone = Changed::default();
+    for (host, jobs) in by_host {
         let mut call = script::CANCEL.call(&[&keys.inflight(&host), &keys.stats, &keys.word(&host)]);
-        call.arg(keys.unique_prefix()).arg(WORD_MS).arg(fields);
-        gone += read_count(script::CANCEL.run::<Value>(link, &call).await?)?;
+        call.arg(keys.unique_prefix()).arg(WORD_MS).arg(jobs.keys().collect::<Vec<_>>());
+        let mut fields = read_reply(script::CANCEL.run::<Value>(link, &call).await?)?;
+        gone.jobs += fields.number()?;
+        for field in list(fields.next())? {
+            let id = jobs.get(text(field)?.as_str()).copied().flatten();
+            gone.found.extend(id.cloned());
+        }
     }
     Ok(gone)
 }
 
-pub(super) fn read_count(reply: Value) -> Result<u64, StoreError> {
+/// The fields of a reply after its code.
+pub(super) fn read_reply(reply: Value) -> Result<Fields, StoreError> {
     let mut fields = Fields::new(reply)?;
     if fields.number()? != 0 {
         return Err(StoreError::WrongType(fields.text()?));
     }
-    Ok(fields.number()?)
+    Ok(fields)
 }
 
 /// Failures of one kind.

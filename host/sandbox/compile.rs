@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -25,7 +25,7 @@ use super::profile::Profile;
 use artefact::Artefact;
 pub use cache::CacheSettings;
 use cache::{Cache, Found};
-use child::ExitCode;
+use child::{Bound, ExitCode, address_space};
 
 /// Wall clock of a compilation, as a multiple of the processor time it may take: guests may have the cores meanwhile.
 const WALL_FACTOR: u32 = 10;
@@ -42,6 +42,8 @@ const OUT_OF_MEMORY: [&str; 2] = ["memory allocation of ", "out of memory"];
 /// Raise the bound, if it is too low for what is meant to run.
 const MORE_MEMORY: &str = "if it is worth that much, raise `compile.memory` in the host's settings";
 const MORE_TIME: &str = "if it is worth that much, raise `compile.time` in the host's settings";
+/// Raise the limit of whoever started the host, if that one is lower.
+const MORE_INHERITED: &str = "the host was started with this limit: raise it (`ulimit -d`, `-v`, `-t`, `-f`)";
 
 /// How a sandbox compiles.
 #[derive(Debug, Clone)]
@@ -215,9 +217,15 @@ impl Compiler {
 
     /// What the end of a child without a result says about the component.
     fn problem(&self, ended: ExitStatus, answer: String, noise: &str) -> Problem {
+        let memory_bytes = self.limits.memory_bytes;
+        let hint =
+            |bound: Bound, ours: &'static str| Some(if bound.is_inherited { MORE_INHERITED } else { ours });
         let memory = || {
-            let most = self.limits.memory_bytes >> 20;
-            (format!("cannot be compiled: needs more than {most} MiB of memory"), Some(MORE_MEMORY))
+            let data = Bound::of(Resource::Data, memory_bytes);
+            let addresses = Bound::of(Resource::As, address_space(memory_bytes));
+            let least = if addresses.is_inherited && addresses.most < data.most { addresses } else { data };
+            let most = least.most >> 20;
+            (format!("cannot be compiled: needs more than {most} MiB of memory"), hint(least, MORE_MEMORY))
         };
         let signal = ended.signal();
         match ended.code().and_then(|code| u8::try_from(code).ok()).map(ExitCode) {
@@ -225,8 +233,17 @@ impl Compiler {
             Some(ExitCode::OUT_OF_MEMORY) => memory(),
             _ if OUT_OF_MEMORY.iter().any(|words| noise.contains(words)) => memory(),
             _ if signal == Some(Signal::XCPU.as_raw()) => {
-                let most = whole_seconds(self.limits.time);
-                (format!("cannot be compiled: needs more than {most} s of processor time"), Some(MORE_TIME))
+                let bound = Bound::of(Resource::Cpu, whole_seconds(self.limits.time));
+                let most = bound.most;
+                (
+                    format!("cannot be compiled: needs more than {most} s of processor time"),
+                    hint(bound, MORE_TIME),
+                )
+            }
+            _ if signal == Some(Signal::XFSZ.as_raw()) => {
+                let bound = Bound::of(Resource::Fsize, memory_bytes);
+                let most = bound.most;
+                (format!("cannot be compiled: its code has more than {most} bytes"), hint(bound, MORE_MEMORY))
             }
             _ if signal == Some(Signal::KILL.as_raw()) => {
                 ("cannot be compiled: the compiler was killed (signal 9)".to_owned(), None)

@@ -70,7 +70,10 @@ impl Default for PoolSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The pool could not be made.
-    #[error("cannot make a pool of {instances} instances: {cause}")]
+    #[error(
+        "cannot make a pool of {instances} instances: {cause}; each reserves about 8 GiB of address space (not memory): \
+         lower `limits.instances` in the settings, or raise the limit of this process (`ulimit -v`)"
+    )]
     Pool {
         /// What was asked for.
         instances: u32,

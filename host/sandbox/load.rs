@@ -18,6 +18,7 @@ use super::trial::Trial;
 use crate::capability::grant::Grants;
 use crate::capability::view::Scope;
 use crate::capability::voice::Voice;
+use crate::panics;
 
 /// Largest component in bytes: compiling takes a multiple of it.
 pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
@@ -232,10 +233,13 @@ impl Version {
         };
         let started = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("sandhog-start".to_owned());
-            let started = thread.spawn_scoped(scope, || self.start(pre));
-            started.map_err(|error| problem(format!("cannot be tried: {error}")))?.join().unwrap_or_else(
-                |_| Err(problem("makes the host panic when it starts; please report this".to_owned())),
-            )
+            let started = thread.spawn_scoped(scope, || panics::contained(|| self.start(pre)));
+            let panicked =
+                || Err(problem("makes the host panic when it starts; please report this".to_owned()));
+            match started.map_err(|error| problem(format!("cannot be tried: {error}")))?.join() {
+                Ok(Ok(started)) => started,
+                Ok(Err(_)) | Err(_) => panicked(),
+            }
         });
         match started {
             Ok(Outcome::Done) => Ok(()),

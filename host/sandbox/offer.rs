@@ -1,7 +1,7 @@
 //! What a component asks for and what it exports, against what this host offers and calls. Every mismatch is
 //! named at once; the engine itself would stop at the first.
 
-use wasmtime::component::types::Component as ComponentType;
+use wasmtime::component::types::{Component as ComponentType, ComponentItem};
 use wasmtime::{Engine, component::Component};
 
 use super::load::Kind;
@@ -67,11 +67,21 @@ pub(super) fn examine(
     let ty = component.component_type();
     examine_exports(engine, &ty, kind, problems);
     let mut logs = false;
-    for (name, _) in ty.imports(engine) {
+    for (name, import) in ty.imports(engine) {
+        if is_types_only(engine, &import.ty) {
+            continue;
+        }
         logs |= name.starts_with("wasi:logging/") || WASI.contains(&split(name).0);
         problems.extend(import_problem(name, kind));
     }
     logs
+}
+
+/// Whether an import needs nothing of a host: an instance without functions and resources only names types, which the
+/// component brings itself.
+fn is_types_only(engine: &Engine, import: &ComponentItem) -> bool {
+    let ComponentItem::ComponentInstance(instance) = import else { return false };
+    instance.exports(engine).all(|(_, export)| matches!(export.ty, ComponentItem::Type(_)))
 }
 
 /// Whether its runs tell about their jobs.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::engine::Engines;
 use super::load::{Kind, LoadError};
 use super::profile::{Code, Profile};
+use crate::panics;
 
 /// Fresh runs that are watched, and those that each engine is tried with.
 const WATCHED: u32 = 200;
@@ -142,7 +143,8 @@ impl Trial {
     fn begin(self: &Arc<Self>, waiting: Waiting) {
         let trial = self.clone();
         let thread = std::thread::Builder::new().name("sandhog-trial".to_owned()).spawn(move || {
-            let compiled = trial.compile(&waiting);
+            let compiled = panics::contained(|| trial.compile(&waiting))
+                .unwrap_or_else(|panicked| Err(broken(&panicked)));
             if let Err(error) = &compiled {
                 tracing::debug!(plugin = trial.plugin, %error, "not tried with the other engine profile");
             }
@@ -156,8 +158,6 @@ impl Trial {
     }
 
     fn compile(&self, waiting: &Waiting) -> Result<Code, LoadError> {
-        let broken =
-            |error: &dyn std::fmt::Display| LoadError { problems: vec![error.to_string()], hint: None };
         let core = self.engines.core(Profile::Short).map_err(|error| broken(&error))?;
         let (component, _) = core.compiler.component(&core.engine, &self.digest, &waiting.bytes)?;
         Code::link(core, &component, self.kind).map_err(|error| broken(&error))
@@ -176,6 +176,10 @@ impl Trial {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn broken(error: &dyn std::fmt::Display) -> LoadError {
+    LoadError { problems: vec![error.to_string()], hint: None }
 }
 
 impl Drop for Waiting {

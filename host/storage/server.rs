@@ -1,7 +1,9 @@
-//! What kind of server is at the other end: looked at once at start, to refuse what cannot work and to warn of
-//! what will lose jobs.
+//! What kind of server is at the other end, and what its user may do there: looked at once at start, to refuse what
+//! cannot work, to warn of what will lose jobs, and to say what the host does without.
 
-use redis::cmd;
+use std::collections::HashMap;
+
+use redis::{Cmd, FromRedisValue, Value, cmd};
 
 use super::fault::Fault;
 use super::link::Link;
@@ -10,6 +12,8 @@ use super::link::Link;
 const REDIS_MIN: (u32, u32) = (7, 0);
 /// Oldest Valkey, a fork of Redis 7.2.
 const VALKEY_MIN: (u32, u32) = (7, 2);
+/// Number of a connection that no server has: to try whether connections may be ended.
+const NO_CONNECTION: i64 = i64::MAX;
 
 /// What a server said of itself.
 #[derive(Debug, Clone)]
@@ -18,21 +22,41 @@ pub struct ServerInfo {
     pub kind: String,
     /// Its version.
     pub version: String,
-    /// Settings that can lose jobs, each as a sentence; empty on a good server.
+    /// Settings that can lose jobs, and commands that the host does without, each as a sentence; empty on a good
+    /// server with a user that may do everything.
     pub warnings: Vec<String>,
+}
+
+/// What every server tells everybody.
+struct Greeting {
+    kind: String,
+    version: String,
+    mode: String,
+}
+
+/// Asks the server what it is; the inner error says why it cannot be used.
+pub async fn examine_mode(link: &Link) -> Result<Result<(), String>, Fault> {
+    Ok(greet(link).await?.is_usable(link))
 }
 
 /// Asks the server; the inner error says why it cannot serve.
 pub async fn examine(link: &Link) -> Result<Result<ServerInfo, String>, Fault> {
-    let info: String = link.query(cmd("INFO").arg("server").arg("persistence").arg("memory")).await?;
+    let greeting = greet(link).await?;
+    if let Err(reason) = greeting.is_usable(link) {
+        return Ok(Err(reason));
+    }
+    let info = cmd("INFO").arg("server").arg("persistence").arg("memory").to_owned();
+    let info = permitted::<String>(link, &info).await?;
     let field = |name: &str| {
         let value = |line: &str| line.strip_prefix(name)?.strip_prefix(':').map(|v| v.trim().to_owned());
-        info.lines().find_map(value)
+        info.as_deref().unwrap_or_default().lines().find_map(value)
     };
-    let (kind, version, least) = match field("valkey_version") {
-        Some(version) => ("valkey", version, VALKEY_MIN),
-        None => ("redis", field("redis_version").unwrap_or_default(), REDIS_MIN),
+    let (kind, version) = match (field("valkey_version"), field("redis_version")) {
+        (Some(version), _) => ("valkey".to_owned(), version),
+        (None, Some(version)) => ("redis".to_owned(), version),
+        (None, None) => (greeting.kind, greeting.version),
     };
+    let least = if kind == "valkey" { VALKEY_MIN } else { REDIS_MIN };
     if number(&version) < least {
         let (major, minor) = least;
         return Ok(Err(format!("{kind} {version} is too old: {kind} {major}.{minor} or newer is needed")));
@@ -46,13 +70,87 @@ pub async fn examine(link: &Link) -> Result<Result<ServerInfo, String>, Fault> {
         ));
     }
     let saves = cmd("CONFIG").arg("GET").arg("save").to_owned();
-    let saves: Option<Vec<(String, String)>> = link.query(&saves).await.ok();
-    let never_saves = saves.is_some_and(|s| s.iter().all(|(_, rule)| rule.is_empty()));
+    let saves: Option<Vec<(String, String)>> = permitted(link, &saves).await?;
+    let never_saves = saves.as_ref().is_some_and(|s| s.iter().all(|(_, rule)| rule.is_empty()));
     if field("aof_enabled").as_deref() == Some("0") && never_saves {
         warnings
             .push("persistence is off: a restart of Redis loses every job; set `appendonly yes`".to_owned());
     }
-    Ok(Ok(ServerInfo { kind: kind.to_owned(), version, warnings }))
+    if info.is_none() {
+        warnings.push(without(
+            "INFO",
+            "the host does not check `maxmemory-policy` and persistence; `HELLO` told it the version",
+        ));
+    }
+    if saves.is_none() {
+        warnings.push(without("CONFIG GET", "the host does not check whether Redis takes snapshots"));
+    }
+    warnings.extend(missing_rights(link).await?);
+    Ok(Ok(ServerInfo { kind, version, warnings }))
+}
+
+/// What the host does without the rights that its user lacks, each as a sentence.
+async fn missing_rights(link: &Link) -> Result<Vec<String>, Fault> {
+    let mut missing = Vec::new();
+    if !link.connect().await? {
+        let instead = "the host polls idle queues 10 times a second; Redis does not notify it of new jobs";
+        missing.push(without("CLIENT TRACKING", instead));
+    }
+    let kill = cmd("CLIENT").arg("KILL").arg("ID").arg(NO_CONNECTION).to_owned();
+    if permitted::<Value>(link, &kill).await?.is_none() {
+        let instead = "after a reconnect the host cannot end its former connection, and claims that were sent over it \
+                       may be carried out late";
+        missing.push(without("CLIENT KILL", instead));
+    }
+    let load = cmd("SCRIPT").arg("LOAD").arg("#!lua\nreturn 0").to_owned();
+    if permitted::<Value>(link, &load).await?.is_none() {
+        missing.push(without("SCRIPT LOAD", "the host loads its scripts with `EVAL_RO`"));
+    }
+    Ok(missing)
+}
+
+fn without(command: &str, instead: &str) -> String {
+    format!(
+        "Redis refuses `{command}` to this user: {instead}; `sandhog acl --host` prints the rights of a host"
+    )
+}
+
+/// The answer; none if this user may not ask, or the server does not know the command.
+async fn permitted<T: FromRedisValue>(link: &Link, question: &Cmd) -> Result<Option<T>, Fault> {
+    match link.query(question).await {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Fault::Refused { code, detail })
+            if code == "NOPERM" || code == "ERR" && detail.contains("unknown command") =>
+        {
+            Ok(None)
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+async fn greet(link: &Link) -> Result<Greeting, Fault> {
+    let told: HashMap<String, Value> = link.query(&cmd("HELLO")).await?;
+    let text = |name: &str| match told.get(name) {
+        Some(Value::BulkString(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+        Some(Value::SimpleString(text)) => text.clone(),
+        _ => String::new(),
+    };
+    Ok(Greeting { kind: text("server"), version: text("version"), mode: text("mode") })
+}
+
+impl Greeting {
+    fn is_usable(&self, link: &Link) -> Result<(), String> {
+        let address = link.address();
+        match self.mode.as_str() {
+            "cluster" => Err(format!(
+                "`{address}` is a Redis Cluster, and Redis Cluster is not supported; use a server with `cluster-enabled no`"
+            )),
+            "sentinel" => Err(format!(
+                "`{address}` is a Redis Sentinel, which holds no data; use the address of the primary that it watches"
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn number(version: &str) -> (u32, u32) {

@@ -1,16 +1,78 @@
-//! What a feeder has lost sight of: jobs of its own whose claim was carried out and whose reply was lost, and what its
-//! former tenures had claimed.
+//! What a feeder compares with Redis after a reconnect, after a lapse of the lease, and now and then: the records of this
+//! host with the jobs in its hands. Jobs without our knowledge, whose claim was carried out and whose reply was lost, are
+//! adopted; runs whose record is gone, because others took the job, are stopped; what former tenures had claimed without
+//! our knowledge goes back.
 
-use std::time::Instant;
+use std::collections::HashSet;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
+use super::brake::RunKey;
 use super::counters::Counters;
+use super::desk::Ended;
+use super::exchange::BACKOFF_FIRST;
 use super::feeder::Feeder;
+use crate::job::lease::Death;
 use crate::job::store::{Delivery, Slot, StoreError};
 
+/// How soon after a reconnect records are compared again: a claim sent over the old connection may still have
+/// been carried out after the first look.
+const AUDIT_FIRST: Duration = Duration::from_secs(1);
+/// How often they are compared in quiet times.
+pub(super) const AUDIT_MAX: Duration = Duration::from_secs(60);
+
 impl Feeder {
-    /// Runs what Redis says we hold and we know nothing of: its claim was carried out, the reply was lost. Also
-    /// clears up after former tenures. False when Redis could not be asked.
-    pub(super) async fn adopt(&mut self) -> bool {
+    /// Whether Redis and we may disagree about the jobs in our hands: the connection is another one, so pushes may
+    /// have been missed and replies lost; or the lease had ended, so others may have taken jobs.
+    pub(super) fn is_estranged(&mut self) -> bool {
+        let reconnected = self.generations.has_changed().unwrap_or(false);
+        let lapsed = self.lapses.has_changed().unwrap_or(false);
+        if reconnected || lapsed {
+            self.generations.mark_unchanged();
+            self.lapses.mark_unchanged();
+            self.estrange();
+        }
+        self.estranged
+    }
+
+    pub(super) fn estrange(&mut self) {
+        (self.estranged, self.hungry, self.due) = (true, true, None);
+        self.audit_gap = AUDIT_FIRST;
+    }
+
+    /// Compares records with what runs; looks ever more seldom while all is quiet.
+    pub(super) async fn audit(&mut self) {
+        if self.adopt().await {
+            self.estranged = false;
+            self.audit_gap = (self.audit_gap * 4).min(AUDIT_MAX);
+            // A queue that is held is looked at by nobody else.
+            self.hungry |= self.lane.paused.load(Relaxed);
+        }
+        self.audit_at = Instant::now() + self.audit_gap;
+    }
+
+    /// The lease has ended: renews it, or goes on under a new id if this host was forgotten.
+    pub(super) async fn rejoin(&mut self) {
+        let lost = self.tenure.clone();
+        match self.parts.membership.join(Some(&lost)).await {
+            // Others may have taken jobs meanwhile.
+            Ok(_) => self.estrange(),
+            Err(_) => self.pause(BACKOFF_FIRST).await,
+        }
+    }
+
+    /// Goes on under the host's present id.
+    fn follow(&mut self) {
+        let tenure = self.parts.membership.tenure();
+        if tenure.number != self.tenure.number {
+            self.take_up();
+            self.former.push(std::mem::replace(&mut self.tenure, tenure));
+            self.next_seq = 0;
+        }
+    }
+
+    /// Compares; false when Redis could not be asked.
+    async fn adopt(&mut self) -> bool {
         match self.try_adopt().await {
             Ok(()) => true,
             Err(error) => {
@@ -21,12 +83,17 @@ impl Feeder {
     }
 
     async fn try_adopt(&mut self) -> Result<(), StoreError> {
+        self.follow();
         if self.lane.delivery == Delivery::AtMostOnce {
+            self.former.clear();
             return Ok(());
         }
+        // First what was cancelled, so that it is not counted as taken.
+        self.listen().await?;
         self.take_up();
         let tenure = self.tenure.clone();
         let recorded = self.lane.store.inflight(&tenure.host).await?;
+        self.stop_taken(tenure.number, &recorded);
         let given = recorded.iter().map(|slot| slot.seq + 1).max();
         self.next_seq = self.next_seq.max(given.unwrap_or(0));
         let unknown = |slot: &Slot| !self.held.contains_key(&(tenure.number, *slot));
@@ -44,8 +111,40 @@ impl Feeder {
         if let Err(error) = self.lane.store.trim().await {
             tracing::debug!(queue = self.lane.queue.as_str(), %error, "dead jobs were not trimmed");
         }
-        self.listen().await?;
+        for former in self.former.clone() {
+            let recorded = self.lane.store.inflight(&former.host).await?;
+            self.stop_taken(former.number, &recorded);
+        }
         self.sweep_former().await
+    }
+
+    /// Stops runs of jobs that others have taken from this tenure.
+    fn stop_taken(&mut self, number: u32, recorded: &[Slot]) {
+        let gone = self.stop_what_is_gone(number, recorded);
+        if gone > 0 {
+            Counters::add(&self.lane.counters.taken, gone);
+            let (plugin, queue) = (&self.lane.plugin, self.lane.queue.as_str());
+            tracing::warn!(plugin, queue, jobs = gone, "stopped runs of jobs that are no longer this host's");
+        }
+    }
+
+    /// Stops the runs of a tenure whose record is not among the `recorded`; how many there were.
+    pub(super) fn stop_what_is_gone(&mut self, number: u32, recorded: &[Slot]) -> usize {
+        let recorded: HashSet<RunKey> = recorded.iter().map(|slot| (number, *slot)).collect();
+        // What has ended is about to be told, and Redis will say that it comes too late.
+        self.lane.desk.collect(&mut self.batch);
+        let ended: HashSet<RunKey> = self.batch.iter().flat_map(Ended::runs).collect();
+        let is_gone = |run: &&RunKey| run.0 == number && !recorded.contains(*run) && !ended.contains(*run);
+        let gone: HashSet<RunKey> = self.held.keys().filter(is_gone).copied().collect();
+        if gone.is_empty() {
+            return 0;
+        }
+        for run in &gone {
+            self.held_bytes -= self.held.remove(run).unwrap_or(0);
+        }
+        self.lane.desk.stop(&gone);
+        self.hungry |= self.limited;
+        gone.len()
     }
 
     /// Gives back what former tenures claimed without our knowing, once none of their known jobs runs.
@@ -57,7 +156,7 @@ impl Feeder {
                 kept.push(former);
                 continue;
             }
-            let swept = self.lane.store.reap(&former.host, true, crashes_max).await;
+            let swept = self.lane.store.reap(&former.host, Death::Alive, crashes_max).await;
             if !matches!(&swept, Ok(reaped) if reaped.left == 0) {
                 kept.push(former);
             }

@@ -7,6 +7,7 @@ use super::edition::Edition;
 use super::exchange::by_tenure;
 use super::feeder::Feeder;
 use super::lane::Lane;
+use super::portion::portion;
 use super::{runner, wall};
 use crate::job::change::Write;
 use crate::job::commit::{Commit, Verdict, Why};
@@ -229,13 +230,28 @@ async fn send_group(lane: &Lane, group: &[Ended]) -> Result<Vec<Verdict>, StoreE
         others,
         changes: &commitment.pending.changes,
     });
-    let asked: Vec<Commit<'_>> = asked.collect();
-    let mut verdicts = lane.store.commit(&lane.commits, &group[0].tenure.host, &asked).await?.into_iter();
+    let mut asked: Vec<Commit<'_>> = asked.collect();
+    let mut bytes: Vec<u64> = allowed.iter().map(|(_, commitment, _)| record_bytes(commitment)).collect();
+    let mut verdicts = Vec::with_capacity(asked.len());
+    while !asked.is_empty() {
+        let count = portion(bytes.iter().copied());
+        let host = &group[0].tenure.host;
+        verdicts.extend(lane.store.commit(&lane.commits, host, &asked[..count]).await?);
+        asked.drain(..count);
+        bytes.drain(..count);
+    }
+    let mut verdicts = verdicts.into_iter();
     let verdict = |forbidden: &mut Option<String>| match forbidden.take() {
         Some(key) => Some(Verdict::Refused { key, why: Why::Forbidden }),
         None => verdicts.next(),
     };
     Ok(forbidden.iter_mut().filter_map(verdict).collect())
+}
+
+/// Bytes of the records that a commit has Redis read.
+fn record_bytes(commitment: &Commitment) -> u64 {
+    let jobs = std::iter::once(&commitment.job).chain(commitment.others.iter().map(|(job, _)| job));
+    jobs.filter(|job| job.claimed.slot.enveloped).map(|job| job.claimed.bytes()).sum()
 }
 
 /// The records of further jobs that end with a commit.

@@ -17,6 +17,8 @@ pub struct Counters {
     pub discarded: AtomicU64,
     /// Jobs taken away by an operator after they were claimed.
     pub cancelled: AtomicU64,
+    /// Jobs that others took after they were claimed: the lease had ended, or the record was lost. Their runs were stopped.
+    pub taken: AtomicU64,
     /// Jobs handed back without a counted attempt.
     pub released: AtomicU64,
     /// Ends that came too late: the job was no longer ours.

@@ -279,6 +279,14 @@ impl Desk {
         state.waiting.drain(..).collect()
     }
 
+    /// For the feeder: takes back the jobs that no run has had, while others go on.
+    pub(super) fn take_unbegun(&self) -> Vec<Job> {
+        let mut state = self.lock();
+        let (unbegun, rest) = state.waiting.drain(..).partition(|job| job.conflicts == 0);
+        state.waiting = rest;
+        unbegun.into()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while the lock is held; if it did, the counts are still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

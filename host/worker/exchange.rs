@@ -9,13 +9,14 @@ use super::commit;
 use super::counters::Counters;
 use super::desk::{End, Ended, Job};
 use super::feeder::{Feeder, Phase};
+use super::rights;
 use crate::job::envelope::{Header, SINGLE};
 use crate::job::name::JobId;
 use crate::job::settle::{Fate, Settlement};
 use crate::job::store::{Claimed, Delivery, Slot, StoreError, Turn, TurnReply};
 
 /// First wait after a failed exchange; doubled up to the longest.
-const BACKOFF_FIRST: Duration = Duration::from_millis(20);
+pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(20);
 /// Longest wait between attempts to reach Redis.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Wait after a refusal that only an operator can mend.
@@ -84,7 +85,10 @@ impl Feeder {
 
     async fn tell(&mut self, claim: u32) -> Result<(), StoreError> {
         self.settle().await?;
-        self.turn(claim).await
+        let later = self.keep_for_later();
+        let told = self.turn(claim).await;
+        self.batch.extend(later);
+        told
     }
 
     /// Reports the ends that are more than a plain completion, and those of former tenures.
@@ -143,12 +147,13 @@ impl Feeder {
         }
         let (order, limits, delivery) = (policy.order, &policy.limits, self.lane.delivery);
         let tenure = self.tenure.clone();
-        let next_seq = self.next_seq;
+        let (next_seq, nth) = (self.next_seq, self.claims);
+        self.claims += u64::from(claim > 0);
         let (bytes_max, payload_bytes_max) = (self.room_bytes(), policy.payload_bytes_max);
         let host = &tenure.host;
         let acks = &acks;
         let turn =
-            Turn { host, acks, claim, next_seq, order, delivery, bytes_max, payload_bytes_max, limits };
+            Turn { host, acks, claim, next_seq, order, delivery, bytes_max, payload_bytes_max, limits, nth };
         let lane = self.lane.clone();
         let meanwhile = async {
             // The connection's task shares this thread: it sends the call first.
@@ -217,6 +222,9 @@ impl Feeder {
 
     /// Puts claimed jobs on the desk.
     pub(super) fn lay_out(&mut self, jobs: Vec<Claimed>, now: Instant) {
+        if !jobs.is_empty() {
+            self.stuck.laid_out(now);
+        }
         let number = self.tenure.number;
         if self.lane.delivery == Delivery::AtLeastOnce {
             for job in &jobs {
@@ -261,7 +269,8 @@ impl Feeder {
             StoreError::NoLease => self.rejoin().await,
             StoreError::Fault(fault) if fault.is_lost() => self.await_link().await,
             StoreError::Fault(fault) => {
-                tracing::warn!(queue, cause = %fault, "Redis refuses; trying again every second");
+                let hint = rights::hint(&fault, &self.lane.queue);
+                tracing::warn!(queue, cause = %fault, hint, "Redis refuses; trying again every second");
                 self.pause(REFUSED_WAIT).await;
             }
             // Settling never says this: `fate` makes headers fit. Were it said, a pause keeps the job safe.
@@ -271,19 +280,6 @@ impl Feeder {
                 tracing::error!(queue, key, hint, "a key of this queue holds another type");
                 self.pause(REFUSED_WAIT).await;
             }
-        }
-    }
-
-    async fn rejoin(&mut self) {
-        let lost = self.tenure.clone();
-        match self.parts.membership.join(Some(&lost)).await {
-            Ok(tenure) => {
-                self.former.push(lost);
-                (self.tenure, self.next_seq) = (tenure, 0);
-                // The former tenure is swept soon, not in a minute.
-                self.audit_at = Instant::now();
-            }
-            Err(_) => self.pause(BACKOFF_FIRST).await,
         }
     }
 
@@ -299,7 +295,7 @@ impl Feeder {
     }
 
     /// Waits, unless the phase changes.
-    async fn pause(&mut self, wait: Duration) {
+    pub(super) async fn pause(&mut self, wait: Duration) {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             _ = self.parts.phase.changed() => {}
@@ -307,6 +303,11 @@ impl Feeder {
     }
 
     pub(super) fn accepted(&mut self, fate: Fate, ended: &Ended) {
+        if let Fate::Retry { delay_ms } = fate {
+            // Where keys are not tracked, nobody else says so.
+            let due = Instant::now() + Duration::from_millis(delay_ms + 1);
+            self.due = Some(self.due.map_or(due, |known| known.min(due)));
+        }
         self.let_go(ended);
         self.count(fate, ended);
     }

@@ -9,14 +9,17 @@ use async_task::Task;
 use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 
+use super::adopt::AUDIT_MAX;
 pub use super::desk::EFFECTS_BYTES_MAX;
 use super::desk::{BATCH, Ended, Load};
 use super::exchange::News;
 use super::hear::Ear;
 use super::lane::Lane;
 use super::membership::{Membership, Tenure};
+pub use super::portion::{CLAIM_BYTES_MAX, held_bytes_max};
 use super::precedence::Standing;
 use super::runner;
+use super::stuck::Stuck;
 use super::window::Window;
 use crate::job::hold::{Hold, Holds};
 use crate::job::settle::Fate;
@@ -28,23 +31,8 @@ use crate::storage::wake::Wake;
 const END_WAIT_MAX: Duration = Duration::from_millis(1);
 /// The same where jobs wait for a runner: the more ends travel together, the less each costs Redis.
 const END_WAIT_BUSY_MAX: Duration = Duration::from_millis(3);
-/// How soon after a reconnect records are compared again: a claim sent over the old connection may still have
-/// been carried out after the first look.
-const AUDIT_FIRST: Duration = Duration::from_secs(1);
-/// How often they are compared in quiet times.
-const AUDIT_MAX: Duration = Duration::from_secs(60);
-
 /// Runners that do not wait, for each thread: one goes on at once where another has to wait.
 const RUNNERS_PER_THREAD: usize = 2;
-
-/// Most bytes of one claim: its answer lies in memory more than once while it is read.
-pub const CLAIM_BYTES_MAX: u64 = 8 << 20;
-
-/// Most bytes of payloads that a lane holds before it claims no more: those of its runs, and as much again as one claim
-/// brings for the next ones.
-pub fn held_bytes_max(concurrency: usize, payload_bytes_max: u64) -> u64 {
-    payload_bytes_max.saturating_mul(concurrency as u64).saturating_add(CLAIM_BYTES_MAX)
-}
 
 /// How much of its work a host does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,9 +99,14 @@ pub struct Feeder {
     /// When the next delayed job is due.
     pub(super) due: Option<Instant>,
     pub(super) window: Window,
+    pub(super) stuck: Stuck,
+    /// Claims so far.
+    pub(super) claims: u64,
     runners: Vec<Task<()>>,
-    generations: watch::Receiver<u64>,
-    estranged: bool,
+    pub(super) generations: watch::Receiver<u64>,
+    /// Changed when the lease had ended.
+    pub(super) lapses: watch::Receiver<u64>,
+    pub(super) estranged: bool,
     pub(super) audit_at: Instant,
     pub(super) audit_gap: Duration,
     pub(super) ear: Ear,
@@ -157,8 +150,11 @@ impl Feeder {
             limited: false,
             due: None,
             window: Window::new(now),
+            stuck: Stuck::new(now),
+            claims: 0,
             runners: Vec::new(),
             generations: parts.link.generations(),
+            lapses: parts.membership.lapses(),
             estranged: false,
             audit_at: now + AUDIT_MAX,
             audit_gap: AUDIT_MAX,
@@ -178,7 +174,11 @@ impl Feeder {
             if phase != Phase::Serving {
                 self.take_up();
             }
+            if phase == Phase::Leaving && self.lane.delivery == Delivery::AtMostOnce {
+                self.give_back_unbegun().await;
+            }
             let load = self.tidy(phase);
+            let load = self.relieve(load);
             if phase == Phase::Held {
                 // Nobody needs to look at the queue until an operator lets go, and then this feeder does.
                 self.hungry = true;
@@ -213,7 +213,7 @@ impl Feeder {
             if now >= self.audit_at {
                 self.audit().await;
             } else {
-                match self.wait().await {
+                match self.wait(load).await {
                     Call::Look => {}
                     Call::Wake => self.hungry = true,
                     Call::Word => self.hear().await,
@@ -245,7 +245,7 @@ impl Feeder {
         let edition = self.lane.current();
         let policy = &edition.policy;
         let keeps = self.lane.delivery == Delivery::AtLeastOnce;
-        if phase == Phase::Leaving || (phase != Phase::Serving && keeps) {
+        if phase != Phase::Serving && keeps {
             let order = policy.order;
             let back = |job| Ended::settled(job, Fate::GiveBack(order));
             self.batch.extend(self.lane.desk.take_back().into_iter().map(back));
@@ -259,15 +259,22 @@ impl Feeder {
             // What ended makes room.
             self.hungry |= self.limited;
             let jobs = self.batch[before..].iter().map(Ended::jobs).sum();
-            self.window.ended(jobs, Instant::now());
+            let now = Instant::now();
+            self.window.ended(jobs, now);
+            self.stuck.ended(jobs, now);
         }
         // What limits keep waiting, an end may let go.
         let is_busy = load.waiting > 0 && !self.limited;
         self.end_wait = if is_busy { END_WAIT_BUSY_MAX } else { END_WAIT_MAX };
-        if !self.batch.is_empty() && self.batch_since.is_none() {
-            self.batch_since = Some(Instant::now());
+        if !self.batch.is_empty() {
+            self.begin_batch(Instant::now());
         }
         load
+    }
+
+    /// The batch has something.
+    pub(super) fn begin_batch(&mut self, now: Instant) {
+        self.batch_since.get_or_insert(now);
     }
 
     /// Starts runners for what waits on the desk.
@@ -289,6 +296,7 @@ impl Feeder {
         // A job taken for ever is not taken before it can run.
         let ahead = self.ahead();
         let size = concurrency + if keeps { ahead } else { 0 };
+        let size = size.min(self.stuck.most());
         let room = size.saturating_sub(load.waiting + load.running);
         // Half of what lies ahead at a time, lest every finished job fetch one other; but a lane that has room to
         // run takes what it can get.
@@ -311,7 +319,7 @@ impl Feeder {
 
     /// Jobs to hold beyond those that run; none where others would have to wait for them.
     pub(super) fn ahead(&self) -> usize {
-        if self.lane.current().policy.limits.is_concurrency() { 0 } else { self.window.ahead() }
+        if self.lane.current().policy.limits.is_concurrency() { 0 } else { self.window.ahead(Instant::now()) }
     }
 
     /// Bytes of payloads that may be claimed now.
@@ -326,9 +334,10 @@ impl Feeder {
         self.batch.len() >= BATCH || (!self.batch.is_empty() && (still || waited || self.urgent))
     }
 
-    async fn wait(&mut self) -> Call {
+    async fn wait(&mut self, load: Load) -> Call {
         let batch_due = self.batch_since.map(|since| since + self.end_wait);
-        let until = [batch_due, self.due, Some(self.audit_at)].into_iter().flatten().min();
+        let until = [batch_due, self.due, self.stuck.look_at(load), Some(self.audit_at)];
+        let until = until.into_iter().flatten().min();
         let until = tokio::time::Instant::from_std(until.expect("an audit is always planned"));
         tokio::select! {
             () = self.lane.desk.changed.notified() => Call::Look,
@@ -346,36 +355,14 @@ impl Feeder {
                 self.estrange();
                 Call::Look
             }
+            Ok(()) = self.lapses.changed() => {
+                self.estrange();
+                Call::Look
+            }
             _ = self.parts.phase.changed() => Call::Look,
             Ok(()) = self.parts.holds.changed() => Call::Look,
             Ok(()) = self.retired.changed() => Call::Look,
         }
-    }
-
-    /// Whether Redis may know of jobs in our hands that we do not: the connection is another one, so pushes may
-    /// have been missed and replies lost.
-    fn is_estranged(&mut self) -> bool {
-        if self.generations.has_changed().unwrap_or(false) {
-            self.generations.mark_unchanged();
-            self.estrange();
-        }
-        self.estranged
-    }
-
-    fn estrange(&mut self) {
-        (self.estranged, self.hungry, self.due) = (true, true, None);
-        self.audit_gap = AUDIT_FIRST;
-    }
-
-    /// Compares records with what runs; looks ever more seldom while all is quiet.
-    async fn audit(&mut self) {
-        if self.adopt().await {
-            self.estranged = false;
-            self.audit_gap = (self.audit_gap * 4).min(AUDIT_MAX);
-            // A queue that is held is looked at by nobody else.
-            self.hungry |= self.lane.paused.load(Relaxed);
-        }
-        self.audit_at = Instant::now() + self.audit_gap;
     }
 
     /// Tells the safety poll whether to look at this queue.

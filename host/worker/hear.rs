@@ -2,13 +2,11 @@
 //! owns, and stops the rest. The word itself says nothing, so one that is lost, late or given twice does no harm: a run
 //! that goes on unheard ends without effect, because its record is gone.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 
-use super::brake::RunKey;
 use super::counters::Counters;
 use super::feeder::Feeder;
 use crate::job::store::{Delivery, StoreError};
@@ -53,37 +51,21 @@ impl Feeder {
         }
         let word = self.lane.store.word(host).await?;
         if word.is_some() && word != self.ear.heard {
-            self.stop_what_is_gone().await?;
+            self.stop_cancelled().await?;
         }
         self.ear.heard = word;
         Ok(())
     }
 
-    async fn stop_what_is_gone(&mut self) -> Result<(), StoreError> {
+    async fn stop_cancelled(&mut self) -> Result<(), StoreError> {
         self.take_up();
-        let number = self.tenure.number;
         let recorded = self.lane.store.inflight(&self.tenure.host).await?;
-        let recorded: HashSet<RunKey> = recorded.into_iter().map(|slot| (number, slot)).collect();
-        // What has ended is about to be told, and Redis will say that it comes too late.
-        self.lane.desk.collect(&mut self.batch);
-        let ended: HashSet<RunKey> = self.batch.iter().flat_map(super::desk::Ended::runs).collect();
-        let is_gone = |run: &&RunKey| run.0 == number && !recorded.contains(*run) && !ended.contains(*run);
-        let gone: HashSet<RunKey> = self.held.keys().filter(is_gone).copied().collect();
-        if gone.is_empty() {
-            return Ok(());
+        let gone = self.stop_what_is_gone(self.tenure.number, &recorded);
+        if gone > 0 {
+            Counters::add(&self.lane.counters.cancelled, gone);
+            let (plugin, queue) = (&self.lane.plugin, self.lane.queue.as_str());
+            tracing::info!(plugin, queue, jobs = gone, "jobs were cancelled; their runs are stopped");
         }
-        for run in &gone {
-            self.held_bytes -= self.held.remove(run).unwrap_or(0);
-        }
-        self.lane.desk.stop(&gone);
-        self.hungry |= self.limited;
-        Counters::add(&self.lane.counters.cancelled, gone.len());
-        tracing::info!(
-            plugin = self.lane.plugin,
-            queue = self.lane.queue.as_str(),
-            jobs = gone.len(),
-            "jobs were cancelled; their runs are stopped"
-        );
         Ok(())
     }
 }

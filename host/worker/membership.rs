@@ -1,16 +1,20 @@
 //! The host's place in the fleet: its lease, renewed on a thread of its own that no guest and no queue can hold
-//! up, and its id, which is a new one after every lost lease.
+//! up, and its id. A lease that ended is renewed if nobody has forgotten the host; if somebody has, the host goes on under
+//! a new id, and keeps the former one registered as long as it has jobs under it.
 
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{Mutex, watch};
 
-use crate::job::lease::{HostInfo, Leases};
+use crate::job::lease::{HostInfo, Leases, Renewal};
 use crate::job::name::{HostId, QueueName};
 use crate::job::report::PluginReport;
 use crate::job::store::StoreError;
+
+/// Former ids that are kept registered; the lease of an older one ends, and its jobs are taken back.
+const FORMERS_MAX: usize = 16;
 
 /// One uninterrupted hold of a lease.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +34,12 @@ pub struct Membership {
     lease: Duration,
     info: StdMutex<HostInfo>,
     current: ArcSwapOption<Tenure>,
+    /// Former tenures that may have records.
+    formers: StdMutex<Vec<Arc<Tenure>>>,
     joining: Mutex<()>,
+    /// When our lease was last found to have ended, and how often it was.
+    lapsed_at: StdMutex<Option<Instant>>,
+    lapses: watch::Sender<u64>,
 }
 
 impl Membership {
@@ -43,7 +52,10 @@ impl Membership {
             lease,
             info: StdMutex::new(info),
             current: ArcSwapOption::empty(),
+            formers: StdMutex::default(),
             joining: Mutex::new(()),
+            lapsed_at: StdMutex::default(),
+            lapses: watch::Sender::new(0),
         }
     }
 
@@ -52,29 +64,102 @@ impl Membership {
         self.current.load_full().expect("the host has joined before anybody asks for its tenure")
     }
 
-    /// Takes a lease under a new id, unless somebody did since `lost` was the present tenure.
+    /// Takes the first lease; or, if that of `lost` has ended and nobody did since, renews it, under a new id if the
+    /// host is not registered any more.
     pub async fn join(&self, lost: Option<&Tenure>) -> Result<Arc<Tenure>, StoreError> {
         let _one_at_a_time = self.joining.lock().await;
         let current = self.current.load_full();
-        if let Some(current) = &current
-            && lost.is_none_or(|lost| lost.number != current.number)
-        {
-            return Ok(current.clone());
+        if let Some(current) = &current {
+            let is_over = lost.is_some_and(|lost| lost.number == current.number);
+            if !is_over || self.renew(current).await? {
+                return Ok(current.clone());
+            }
         }
         let info = self.info();
-        let host = self.leases.register(&self.name, self.seat, self.lease, &info).await?;
+        let mut formers = self.formers();
+        formers.extend(current.clone());
+        formers.drain(..formers.len().saturating_sub(FORMERS_MAX));
+        let ids: Vec<&HostId> = formers.iter().map(|tenure| &tenure.host).collect();
+        let host = self.leases.register(&self.name, self.seat, self.lease, &info, &ids).await?;
         let number = current.as_ref().map_or(0, |t| t.number + 1);
-        if number > 0 {
-            tracing::warn!(host = host.as_str(), "lease was lost; the host goes on under a new id");
-        }
         let tenure = Arc::new(Tenure { number, host });
+        *lock(&self.formers) = formers;
         self.current.store(Some(tenure.clone()));
+        if number > 0 {
+            let host = tenure.host.as_str();
+            tracing::warn!(host, "this host was taken for dead and forgotten; it goes on under a new id");
+            self.lapse();
+        }
         Ok(tenure)
+    }
+
+    /// Renews the lease of the present tenure and of former ones; false when the present one is not registered any more.
+    async fn renew(&self, current: &Tenure) -> Result<bool, StoreError> {
+        let formers = self.formers();
+        let ids: Vec<&HostId> =
+            std::iter::once(&current.host).chain(formers.iter().map(|tenure| &tenure.host)).collect();
+        let renewals = self.leases.renew(&ids, self.lease).await?;
+        // What is not registered any more has no records, or none that are ours.
+        let gone: Vec<&Arc<Tenure>> = std::iter::zip(&formers, &renewals[1..])
+            .filter_map(|(tenure, renewal)| (*renewal == Renewal::Gone).then_some(tenure))
+            .collect();
+        lock(&self.formers).retain(|tenure| !gone.contains(&tenure));
+        match renewals[0] {
+            Renewal::Gone => return Ok(false),
+            Renewal::Revived => {
+                tracing::warn!(host = current.host.as_str(), "the lease had ended before it was renewed");
+                self.lapse();
+            }
+            Renewal::Kept => {}
+        }
+        Ok(true)
+    }
+
+    /// Former tenures under which this host may have records.
+    pub fn formers(&self) -> Vec<Arc<Tenure>> {
+        lock(&self.formers).clone()
+    }
+
+    /// Former tenures that nothing in this process belongs to any more.
+    pub fn abandoned(&self) -> Vec<HostId> {
+        let formers = lock(&self.formers);
+        let is_abandoned = |tenure: &&Arc<Tenure>| Arc::strong_count(tenure) == 1;
+        formers.iter().filter(is_abandoned).map(|tenure| tenure.host.clone()).collect()
+    }
+
+    /// A former tenure has no records any more.
+    pub fn drop_former(&self, host: &HostId) {
+        lock(&self.formers).retain(|tenure| tenure.host != *host);
+    }
+
+    /// Tells how often the lease had ended: others may have taken jobs back since.
+    pub fn lapses(&self) -> watch::Receiver<u64> {
+        self.lapses.subscribe()
+    }
+
+    /// Whether our own lease had ended less than a lease ago. What kept us from renewing it may have kept others.
+    pub fn has_lapsed_lately(&self) -> bool {
+        lock(&self.lapsed_at).is_some_and(|at| at.elapsed() < self.lease)
+    }
+
+    /// How long a lease lasts.
+    pub fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    /// Which machine this is, and which file holds the seat; empty if there is none.
+    pub fn origin(&self) -> String {
+        self.info().origin
+    }
+
+    fn lapse(&self) {
+        *lock(&self.lapsed_at) = Some(Instant::now());
+        self.lapses.send_modify(|lapses| *lapses += 1);
     }
 
     /// What this host is about to serve, and what it may still hold jobs of; told with the next `join`.
     pub fn will_serve(&self, queues: Vec<QueueName>, plugins: Vec<PluginReport>) {
-        let mut info = self.info.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut info = lock(&self.info);
         (info.queues, info.plugins) = (queues, plugins);
     }
 
@@ -108,21 +193,23 @@ impl Membership {
                 }
             }
             let tenure = self.tenure();
-            wait = match self.leases.renew(&tenure.host, self.lease).await {
-                Ok(true) => period,
-                Ok(false) => match self.join(Some(&tenure)).await {
-                    Ok(_) => period,
-                    Err(_) => period / 4,
-                },
-                // The link itself tells of lost connections.
-                Err(_) => period / 4,
+            let kept = match self.renew(&tenure).await {
+                Ok(false) => self.join(Some(&tenure)).await.map(drop),
+                renewed => renewed.map(drop),
             };
+            // The link itself tells of lost connections.
+            wait = if kept.is_ok() { period } else { period / 4 };
         }
     }
 
     fn info(&self) -> HostInfo {
-        self.info.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.info).clone()
     }
+}
+
+/// Nothing panics while one of these is held.
+fn lock<T>(mutex: &StdMutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The thread that keeps the lease; joined when dropped after `stop` was sent.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use redis::Value;
 use tokio::sync::watch;
 
 use super::lane::Lane;
@@ -32,28 +33,34 @@ pub async fn run(link: Link, lanes: watch::Receiver<Vec<Arc<Lane>>>, mut stop: w
         // One that is held is not looked at where Redis says when it no longer is.
         let is_idle = |lane: &&Arc<Lane>| lane.idle.load(Relaxed) && !(tracked && lane.paused.load(Relaxed));
         let idle: Vec<Arc<Lane>> = lanes.borrow().iter().filter(is_idle).cloned().collect();
-        for some in idle.chunks(KEYS_MAX / 2) {
+        for some in idle.chunks(KEYS_MAX / 3) {
             look(&link, some).await;
         }
     }
 }
 
-/// One command for all these lanes; only if any has something, one for each.
+/// One look at all these lanes together; only if any has something, one at each: jobs that wait, and those that are due,
+/// by Redis' clock.
 async fn look(link: &Link, lanes: &[Arc<Lane>]) {
-    let mut all = redis::cmd("EXISTS");
+    let mut all = redis::pipe();
+    let exists = all.cmd("TIME").cmd("EXISTS");
     for lane in lanes {
-        all.arg(&lane.store.keys().list).arg(&lane.store.keys().ready);
+        let keys = lane.store.keys();
+        exists.arg(&keys.list).arg(&keys.ready).arg(&keys.delayed);
     }
-    if link.query::<u64>(&all).await.unwrap_or(0) == 0 {
-        return;
-    }
+    let Ok(found) = link.pipeline(&all).await else { return };
+    let Ok([Ok(time), Ok(Value::Int(1..))]) = <[_; 2]>::try_from(found) else { return };
+    let Ok((seconds, micros)) = redis::from_redis_value::<(u64, u64)>(time) else { return };
+    let now_ms = seconds * 1000 + micros / 1000;
     let mut each = redis::pipe();
     for lane in lanes {
-        each.cmd("EXISTS").arg(&lane.store.keys().list).arg(&lane.store.keys().ready);
+        let keys = lane.store.keys();
+        each.cmd("EXISTS").arg(&keys.list).arg(&keys.ready);
+        each.cmd("ZCOUNT").arg(&keys.delayed).arg("-inf").arg(now_ms);
     }
     let Ok(found) = link.pipeline(&each).await else { return };
-    for (lane, found) in lanes.iter().zip(found) {
-        if matches!(found, Ok(redis::Value::Int(count)) if count > 0) {
+    for (lane, found) in lanes.iter().zip(found.chunks(2)) {
+        if found.iter().any(|found| matches!(found, Ok(Value::Int(1..)))) {
             lane.wake.notify_one();
         }
     }

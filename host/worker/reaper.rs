@@ -1,13 +1,14 @@
 //! Takes back what hosts held that are gone: every few seconds those whose lease has run out, and at start the
-//! former lives of this very host, at once. Any host does it for all.
+//! former lives of this very host, at once. Any host does it for all; but for one lease after its own lease had ended a
+//! host takes nothing back, because what kept it from Redis may have kept others.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::membership::Membership;
+use super::membership::{Membership, Tenure};
+use crate::job::lease::Death;
 use crate::job::name::{HostId, QueueName};
 use crate::job::store::{DeadLimits, JobStore, StoreError};
 use crate::job::take;
@@ -56,12 +57,14 @@ impl Reaper {
         }
     }
 
-    /// Takes back what former lives of this host's seat left; they cannot be alive, for we hold the seat.
+    /// Takes back what former lives of this host's seat left. They cannot be alive: we hold the lock on the very file
+    /// that they held, and this machine has not been started again since. A life that held a file of the same number
+    /// elsewhere, a copy, is left to its lease.
     pub async fn take_over(&self) -> Result<(), StoreError> {
-        let own = self.membership.tenure();
+        let (own, origin) = (self.membership.tenure(), self.membership.origin());
         for former in self.membership.leases().of_seat(own.host.seat()).await? {
-            if former != own.host {
-                self.reap(&former, true).await?;
+            if former.id != own.host && !origin.is_empty() && former.origin == origin {
+                self.reap(&former.id, Death::Certain).await?;
             }
         }
         Ok(())
@@ -70,10 +73,11 @@ impl Reaper {
     /// After a reconnect, perhaps to another server that has not heard our last words: looks for entries that runs
     /// have popped and that were done with.
     async fn put_back_forgotten(&self) -> Result<(), StoreError> {
-        let own = self.membership.tenure();
         let mut count = 0;
-        for queue in self.membership.leases().queues_of(&own.host).await? {
-            count += take::put_back_forgotten(&self.link, &own.host, &queue).await?;
+        for own in self.membership.formers().into_iter().chain([self.membership.tenure()]) {
+            for queue in self.membership.leases().queues_of(&own.host).await? {
+                count += take::put_back_forgotten(&self.link, &own.host, &queue).await?;
+            }
         }
         if count > 0 {
             tracing::info!(count, "popped entries that nobody held any more were put back");
@@ -82,30 +86,52 @@ impl Reaper {
     }
 
     async fn look(&self) -> Result<(), StoreError> {
-        let own = self.membership.tenure();
-        let mut failure = None;
-        for host in self.membership.leases().expired().await? {
-            if host != own.host
-                && let Err(error) = self.reap(&host, false).await
+        // What is wrong with one host's queue keeps no other host's jobs waiting.
+        let mut failure = self.clear_former().await.err();
+        if self.membership.has_lapsed_lately() {
+            return failure.map_or(Ok(()), Err);
+        }
+        let own = self.membership.formers().into_iter().chain([self.membership.tenure()]);
+        let own: Vec<Arc<Tenure>> = own.collect();
+        for host in self.membership.leases().expired(self.membership.lease()).await? {
+            if own.iter().all(|tenure| tenure.host != host)
+                && let Err(error) = self.reap(&host, Death::Expired).await
             {
-                // What is wrong with one host's queue keeps no other host's jobs waiting.
                 failure = Some(error);
             }
         }
         failure.map_or(Ok(()), Err)
     }
 
-    /// Ends this host's own registration, once it holds no job any more. What is there in its name all the same, a
-    /// failover has brought back.
-    pub async fn leave(&self) -> Result<(), StoreError> {
-        if let Some((moved @ 1.., _)) = self.take_back(&self.membership.tenure().host, true).await? {
-            tracing::info!(moved, "jobs that nobody held any more were taken back");
+    /// Ends the registration of this host's former ids under which it holds no job any more.
+    async fn clear_former(&self) -> Result<(), StoreError> {
+        for host in self.membership.abandoned() {
+            if self.end_own(&host).await? {
+                self.membership.drop_former(&host);
+            }
         }
         Ok(())
     }
 
-    async fn reap(&self, host: &HostId, by_force: bool) -> Result<(), StoreError> {
-        if let Some((moved, buried)) = self.take_back(host, by_force).await? {
+    /// Ends this host's own registration, once it holds no job any more. What is there in its name all the same, a
+    /// failover has brought back.
+    pub async fn leave(&self) -> Result<(), StoreError> {
+        let cleared = self.clear_former().await;
+        self.end_own(&self.membership.tenure().host).await?;
+        cleared
+    }
+
+    /// Forgets an id of this process, under which it holds no job; false if there were records again.
+    async fn end_own(&self, host: &HostId) -> Result<bool, StoreError> {
+        let ended = self.take_back(host, Death::Alive).await?;
+        if let Some((moved @ 1.., _)) = ended {
+            tracing::info!(moved, "jobs that nobody held any more were taken back");
+        }
+        Ok(ended.is_some())
+    }
+
+    async fn reap(&self, host: &HostId, death: Death) -> Result<(), StoreError> {
+        if let Some((moved, buried)) = self.take_back(host, death).await? {
             tracing::warn!(host = host.as_str(), moved, buried, "a host is gone; its jobs were taken back");
         }
         Ok(())
@@ -113,37 +139,66 @@ impl Reaper {
 
     /// Takes back what a host has in flight, and forgets it. Answers how many jobs were moved and buried; none if
     /// it lives, or a failover has just brought some back: then it is looked at again.
-    async fn take_back(&self, host: &HostId, by_force: bool) -> Result<Option<(u64, u64)>, StoreError> {
+    async fn take_back(&self, host: &HostId, death: Death) -> Result<Option<(u64, u64)>, StoreError> {
         let leases = self.membership.leases();
-        let mut queues: BTreeSet<QueueName> = leases.queues_of(host).await?.into_iter().collect();
-        queues.extend(self.own_queues.borrow().iter().cloned());
-        let (mut moved, mut buried, mut failure) = (0, 0, None);
-        for queue in &queues {
+        // What it served comes first: lists that its runs popped from can be many.
+        let mut queues = leases.served_by(host).await?;
+        let own: Vec<QueueName> = self.own_queues.borrow().clone();
+        queues.extend(own.into_iter().filter(|queue| !queues.contains(queue)).collect::<Vec<_>>());
+        let mut sum = Back::default();
+        if !self.take_back_from(host, death, &queues, &mut sum).await? {
+            return Ok(None);
+        }
+        let popped = leases.popped_from(host).await?;
+        if !self.take_back_from(host, death, &popped, &mut sum).await? {
+            return Ok(None);
+        }
+        if let Some(error) = sum.failure {
+            // Not forgotten: its records in that queue wait until an operator moves the key away.
+            return Err(error);
+        }
+        queues.extend(popped);
+        let by_force = death != Death::Expired;
+        Ok(leases.forget(host, by_force, &queues).await?.then_some((sum.moved, sum.buried)))
+    }
+
+    /// Takes back what it has in these queues; false if it lives.
+    async fn take_back_from(
+        &self,
+        host: &HostId,
+        death: Death,
+        queues: &[QueueName],
+        sum: &mut Back,
+    ) -> Result<bool, StoreError> {
+        for queue in queues {
             let store = JobStore::new(self.link.clone(), queue.clone(), self.dead);
             loop {
-                let reaped = match store.reap(host, by_force, self.crashes_max).await {
+                let reaped = match store.reap(host, death, self.crashes_max).await {
                     Ok(reaped) => reaped,
                     Err(error @ StoreError::WrongType(_)) => {
-                        failure = Some(error);
+                        sum.failure = Some(error);
                         break;
                     }
                     Err(error) => return Err(error),
                 };
-                moved += reaped.moved;
-                buried += reaped.buried;
+                sum.moved += reaped.moved;
+                sum.buried += reaped.buried;
                 if reaped.alive {
-                    return Ok(None);
+                    return Ok(false);
                 }
                 if reaped.left == 0 || reaped.moved + reaped.buried == 0 {
                     break;
                 }
             }
         }
-        if let Some(error) = failure {
-            // Not forgotten: its records in that queue wait until an operator moves the key away.
-            return Err(error);
-        }
-        let queues: Vec<QueueName> = queues.into_iter().collect();
-        Ok(leases.forget(host, by_force, &queues).await?.then_some((moved, buried)))
+        Ok(true)
     }
+}
+
+/// What was taken back of one host.
+#[derive(Debug, Default)]
+struct Back {
+    moved: u64,
+    buried: u64,
+    failure: Option<StoreError>,
 }

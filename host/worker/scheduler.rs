@@ -10,7 +10,9 @@ use tokio::time::Instant;
 use super::membership::Membership;
 use crate::job::key::{SCHEDULE_FILES, SCHEDULES};
 use crate::job::schedule::Schedule;
-use crate::job::schedule::book::{self, BookError, Due};
+use crate::job::schedule::book::{self, BookError};
+use crate::job::schedule::fired::Fired;
+use crate::job::schedule::firing::{self, Due};
 use crate::job::store::StoreError;
 use crate::storage::link::Link;
 use crate::storage::wake::Wake;
@@ -25,6 +27,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const REFUSED: Duration = Duration::from_secs(10);
 /// Changes that come close together are looked at together.
 const GATHER: Duration = Duration::from_millis(10);
+/// Redis' clock is set right by less than this now and then.
+const CLOCK_TOLERANCE_MS: u64 = 1_000;
 /// Hosts do not all begin in the same moment; most are spared the work.
 const STAGGER_MS: u64 = 10;
 
@@ -48,6 +52,26 @@ struct Told {
     again: Instant,
 }
 
+/// What is known of Redis' clock.
+struct RedisClock {
+    /// What it showed last, and when.
+    seen: Option<(u64, Instant)>,
+    /// When schedules are to be compared with it in any case.
+    compare: Instant,
+}
+
+impl RedisClock {
+    /// Takes note of what it shows. Answers whether schedules may wait for a slot that was computed by a clock that was
+    /// ahead: it was set back, or nobody has looked for long.
+    fn shows(&mut self, now_ms: u64) -> bool {
+        let now = Instant::now();
+        let expected = |(ms, at): (u64, Instant)| ms + now.duration_since(at).as_millis() as u64;
+        let is_back = self.seen.is_some_and(|seen| now_ms + CLOCK_TOLERANCE_MS < expected(seen));
+        self.seen = Some((now_ms, now));
+        is_back || self.compare <= now
+    }
+}
+
 impl Scheduler {
     /// Fires what is due until `stop`.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
@@ -55,8 +79,9 @@ impl Scheduler {
         self.wake.watch_key(SCHEDULES, &signal);
         self.wake.watch_key(SCHEDULE_FILES, &signal);
         let mut told = Told { all: false, again: Instant::now() };
+        let mut clock = RedisClock { seen: None, compare: Instant::now() };
         while !*stop.borrow() {
-            let wait = match self.round(&mut told).await {
+            let wait = match self.round(&mut told, &mut clock).await {
                 Ok(wait) => wait.min(told.again.saturating_duration_since(Instant::now())),
                 Err(error) => {
                     tracing::debug!(%error, "schedules will be looked at again");
@@ -75,7 +100,7 @@ impl Scheduler {
     }
 
     /// Fires everything that is due; answers how long nothing will be.
-    async fn round(&self, told: &mut Told) -> Result<Duration, BookError> {
+    async fn round(&self, told: &mut Told, clock: &mut RedisClock) -> Result<Duration, BookError> {
         let seat = self.membership.tenure().host.seat().to_owned();
         if told.again <= Instant::now() {
             self.declare(&seat, told).await?;
@@ -83,7 +108,12 @@ impl Scheduler {
         // Those that stay due, because they cannot be fired now.
         let mut stuck = 0;
         loop {
-            let look = book::due(&self.link, &seat, stuck).await?;
+            let mut look = firing::due(&self.link, &seat, stuck).await?;
+            if clock.shows(look.now) {
+                self.reset(&seat).await?;
+                clock.compare = Instant::now() + REFRESH;
+                look = firing::due(&self.link, &seat, stuck).await?;
+            }
             if !look.declared && told.all && !self.schedules.is_empty() && told.again > Instant::now() {
                 // Redis has lost what it was told. Should it not take it, it is told again later.
                 self.declare(&seat, told).await?;
@@ -135,10 +165,41 @@ impl Scheduler {
         }
     }
 
+    /// Puts back what waits for a later slot than it can.
+    async fn reset(&self, seat: &str) -> Result<(), BookError> {
+        let mut seen = 0;
+        loop {
+            let look = firing::ahead(&self.link, seat, seen).await?;
+            if look.due.is_empty() {
+                return Ok(());
+            }
+            seen += look.due.len();
+            for ahead in &look.due {
+                match firing::reset(&self.link, ahead, look.now).await {
+                    Err(error) if is_lost(&error) => return Err(error),
+                    // Nor can it be fired: that is reported when it is due.
+                    Err(error) => {
+                        tracing::debug!(schedule = ahead.name, %error, "not compared with Redis' clock")
+                    }
+                    Ok(true) => {
+                        let waited_for_ms = ahead.firing.at;
+                        tracing::warn!(
+                            schedule = ahead.name,
+                            waited_for_ms,
+                            "put back: Redis' clock was ahead"
+                        );
+                    }
+                    Ok(false) => {}
+                }
+            }
+        }
+    }
+
     async fn fire(&self, due: &Due, now: u64) -> Result<(), BookError> {
         let (schedule, plan) = book::read(&due.definition)?;
-        let step = plan.step(&due.name, schedule.jitter_ms, schedule.missed, due.firing, now);
-        if book::fire(&self.link, due, &schedule, &step).await? {
+        let fired = Fired::read(&due.fired);
+        let step = plan.step(&due.name, schedule.jitter_ms, schedule.missed, due.firing, fired, now);
+        if firing::fire(&self.link, due, &schedule, &step).await? {
             let late_ms = now.saturating_sub(due.firing.at);
             match step.fire {
                 Some(_) => tracing::debug!(schedule = due.name, late_ms, "fired"),

@@ -1,5 +1,5 @@
 //! How many jobs a lane holds beyond those that run: enough that runs never wait for Redis, not so many that
-//! jobs wait here while another host is idle. Pure arithmetic.
+//! jobs wait here while another host is idle. Pure arithmetic. What runs do not get to all the same: `stuck`.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,10 @@ const AHEAD_MS: f64 = 8.0;
 const WEIGHT: f64 = 0.3;
 /// Shortest time over which a rate is measured.
 const SPAN_MIN: Duration = Duration::from_millis(1);
+/// How long a rate is believed while no run ends: a busy Redis answers after some of it.
+const BELIEVED: Duration = Duration::from_millis(10);
+/// In which time it halves after that.
+const HALVES_IN: Duration = Duration::from_millis(10);
 
 /// Learns how fast runs end and says how many jobs to hold.
 #[derive(Debug)]
@@ -38,10 +42,12 @@ impl Window {
         (self.ended, self.since) = (0, now);
     }
 
-    /// Jobs to hold beyond those that run.
-    pub(super) fn ahead(&self) -> usize {
+    /// Jobs to hold beyond those that run: ever fewer while none ends.
+    pub(super) fn ahead(&self, now: Instant) -> usize {
+        let doubted = now.saturating_duration_since(self.since).saturating_sub(BELIEVED);
+        let believed = (-doubted.as_secs_f64() / HALVES_IN.as_secs_f64()).exp2();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded just below")]
-        let ahead = (self.jobs_per_ms * AHEAD_MS) as usize;
+        let ahead = (self.jobs_per_ms * believed * AHEAD_MS) as usize;
         ahead.min(AHEAD_MAX)
     }
 }
@@ -54,17 +60,33 @@ mod tests {
     fn slow_jobs_are_not_claimed_ahead_and_fast_ones_are() {
         let start = Instant::now();
         let mut window = Window::new(start);
-        assert_eq!(window.ahead(), 0);
+        assert_eq!(window.ahead(start), 0);
         for second in 1..20 {
             window.ended(8, start + Duration::from_secs(second));
         }
-        assert_eq!(window.ahead(), 0, "eight runs a second: nothing ahead");
         let start = start + Duration::from_secs(19);
+        assert_eq!(window.ahead(start), 0, "eight runs a second: nothing ahead");
         for step in 1..200 {
             window.ended(1000, start + Duration::from_millis(step * 10));
         }
-        assert!((300..=AHEAD_MAX).contains(&window.ahead()), "{}", window.ahead());
-        window.ended(usize::MAX >> 20, start + Duration::from_secs(3));
-        assert_eq!(window.ahead(), AHEAD_MAX, "bounded");
+        let now = start + Duration::from_millis(1990);
+        assert!((300..=AHEAD_MAX).contains(&window.ahead(now)), "{}", window.ahead(now));
+        let now = start + Duration::from_secs(3);
+        window.ended(usize::MAX >> 20, now);
+        assert_eq!(window.ahead(now), AHEAD_MAX, "bounded");
+    }
+
+    #[test]
+    fn the_rate_of_the_past_is_forgotten_while_no_run_ends() {
+        let start = Instant::now();
+        let mut window = Window::new(start);
+        for step in 1..200 {
+            window.ended(1000, start + Duration::from_millis(step * 10));
+        }
+        let last = start + Duration::from_millis(1990);
+        let after = |ms| window.ahead(last + Duration::from_millis(ms));
+        assert_eq!(after(0), after(10), "a few milliseconds say nothing");
+        assert!(after(20) < after(10) && after(20) > 0);
+        assert_eq!(after(110), 0);
     }
 }

@@ -85,6 +85,41 @@ fn check_says_what_loading_would() {
 }
 
 #[test]
+fn check_takes_several_components() {
+    let program = Program::alone();
+    program.file("one.wasm", good());
+    program.file("one.toml", MANIFEST);
+    program.file("two.wasm", "(component)");
+    program.file("two.toml", MANIFEST);
+    std::fs::create_dir(program.folder().join("plugins")).unwrap();
+    program.filters().bind(|| {
+        assert_snapshot!(program.session(&[
+            &["check", "one.wasm", "two.wasm"],
+            &["check", "one.wasm", "two.wasm", "--manifest", "one.toml"],
+            &["check", "one.wasm", "plugins"],
+        ]), @r#"
+        $ sandhog check one.wasm two.wasm
+        plugin  kind    version       queues  state
+        one     worker  [VERSION]  orders  ok
+        two.wasm: is a text file, not a WebAssembly component
+        --- stderr
+        sandhog: 1 of 2 plugins would be refused
+        --- exit code 2
+
+        $ sandhog check one.wasm two.wasm --manifest one.toml
+        --- stderr
+        sandhog: `--manifest` goes with one component, not with several
+        --- exit code 2
+
+        $ sandhog check one.wasm plugins
+        --- stderr
+        sandhog: `plugins` is a folder: check it alone, or name its components
+        --- exit code 2
+        "#);
+    });
+}
+
+#[test]
 fn check_of_a_folder_sees_the_plugins_together() {
     let program = Program::alone();
     program.file("plugins/one.wasm", good());
@@ -119,7 +154,7 @@ fn check_of_a_folder_sees_the_plugins_together() {
         plugins/two.toml:4: queue `orders` is served by plugin `one` already
         plugins/three.toml: has no component; put `three.wasm` beside it
         --- stderr
-        hosts were not asked: cannot reach Redis at `redis://127.0.0.1:1/0`
+        hosts were not asked: cannot reach Redis at `redis://127.0.0.1:1/0`: Connection refused (os error 111)
         --- exit code 0
         "#);
     });
@@ -136,7 +171,7 @@ fn check_of_a_folder_sees_the_plugins_together() {
 
     $ sandhog plugins --plugins empty --redis redis://127.0.0.1:1
     --- stderr
-    hosts were not asked: cannot reach Redis at `redis://127.0.0.1:1/0`
+    hosts were not asked: cannot reach Redis at `redis://127.0.0.1:1/0`: Connection refused (os error 111)
     no plugins in `empty`
     --- exit code 0
     "#);

@@ -21,7 +21,7 @@ fn help_lists_the_commands() {
       demo          Shows what Sandhog promises, on a Redis of its own, and counts whether it held
       new           Makes a project for a plugin, in the language you like
       check         Says whether plugins would be loaded, and if not, everything that is wrong with them
-      acl           Prints the line that gives a Redis user what a plugin's manifest grants
+      acl           Prints the line that gives a Redis user the rights of a plugin, or of a host
       invoke        Runs a worker on one payload, or a config reader, and tells what it would change
       test          Runs cases of plugins from files, and shows what differs
       deploy        Puts a plugin into Redis and makes it the version that the fleet is to run
@@ -201,7 +201,7 @@ fn a_redis_that_is_not_there_is_a_refusal_with_a_hint() {
 fn a_password_is_never_printed() {
     let program = Program::alone();
     for url in ["redis://anna:s3cret@127.0.0.1:1", "http://anna:s3cret@127.0.0.1", "redis://:s3cret@:x"] {
-        for command in [&["queues"][..], &["run"], &["bench"], &["push", "q", "x"]] {
+        for command in [&["queues"][..], &["run", "--start-wait", "0s"], &["bench"], &["push", "q", "x"]] {
             let shown = program.transcript(&[command, &["--redis", url]].concat()).replace(url, "[URL]");
             assert!(!shown.contains("s3cret"), "{shown}");
             assert!(shown.contains("--- exit code 2"), "{shown}");

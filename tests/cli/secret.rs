@@ -40,7 +40,7 @@ const COMMANDS: [&[&str]; 24] = [
     &["keygen", "--output", "key"],
     &["sign", "plugins/thumbs.wasm", "--key", "key"],
     &["completions", "bash"],
-    &["run", "--plugins", "nowhere"],
+    &["run", "--plugins", "nowhere", "--start-wait", "0s"],
 ];
 
 /// A folder with a plugin, and with its settings in a file or in the environment.
@@ -104,7 +104,7 @@ async fn a_host_neither_logs_nor_stores_nor_passes_on_the_password() {
                 format!("[log]\nlevel = \"{level}\"\n[redis]\nurl = \"{url}\"\nper_plugin_users = true\n");
             program.file("sandhog.toml", log);
             let is_up = !url.contains("127.0.0.1");
-            let mut host = program.start(&["run"]);
+            let mut host = program.start(&["run", "--start-wait", "0s"]);
             if is_up {
                 host.wait_for("joined");
                 let _ = program.output(&["push", "jobs", "x"]);

@@ -110,7 +110,7 @@ fn run_refuses_what_it_cannot_serve() {
         &["run", "--plugins", "missing", "--log", "error"],
         &["run", "--plugins", "bad", "--log", "error"],
         &["run", "--plugins", "bad", "--log", "sandhog=loud"],
-        &["run", "--plugins", "bad", "--redis", "redis://127.0.0.1:1", "--log", "error"],
+        &["run", "--plugins", "bad", "--redis", "redis://127.0.0.1:1", "--log", "error", "--start-wait", "0s"],
         &["bench"],
         &["demo"],
     ]), @r#"
@@ -137,7 +137,7 @@ fn run_refuses_what_it_cannot_serve() {
     sandhog: --log: is "sandhog=loud"; it must be `error`, `warn`, `info`, `debug`, `trace`, or one per target: `info,guest=debug`
     --- exit code 2
 
-    $ sandhog run --plugins bad --redis redis://127.0.0.1:1 --log error
+    $ sandhog run --plugins bad --redis redis://127.0.0.1:1 --log error --start-wait 0s
     --- stderr
     sandhog: cannot reach Redis at `redis://127.0.0.1:1/0`: Connection refused (os error 111)
     hint: start a Redis there, or name another one with `--redis URL` or `SANDHOG_REDIS_URL`

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sandhog::job::lease::Leases;
+use sandhog::job::lease::{Death, Leases, Renewal};
 use sandhog::job::push::{PushOptions, push};
 use sandhog::job::settle::{Fate, Settlement};
 use sandhog::job::store::{Delivery, Order, StoreError};
@@ -62,7 +62,7 @@ async fn settling_into_a_key_of_a_wrong_type_leaves_the_job_where_it_is() {
     {
         scene.begin(&[&["HSET", ":inflight:HOST", "1", "a"], &["SET", key, "x"]]).await;
         let before = scene.dump().await;
-        let refused = scene.store.reap(&scene.host, true, 3).await;
+        let refused = scene.store.reap(&scene.host, Death::Certain, 3).await;
         assert_eq!(refused, Err(StoreError::WrongType(by_hand.to_owned())));
         assert_eq!(scene.dump().await, before, "{key}");
     }
@@ -128,16 +128,17 @@ async fn a_full_redis_still_drains() {
 
     let host = scene.host.clone();
     let lease = Duration::from_secs(60);
-    assert_eq!(leases.renew(&host, lease).await, Ok(true));
-    let other = leases.register("other", 9, lease, &Default::default()).await.unwrap();
+    assert_eq!(leases.renew(&[&host], lease).await, Ok(vec![Renewal::Kept]));
+    let other = leases.register("other", 9, lease, &Default::default(), &[]).await.unwrap();
     assert_eq!(leases.describe(&other, &Default::default()).await, Ok(true));
-    assert_eq!(leases.expired().await, Ok(vec![]));
+    assert_eq!(leases.expired(lease).await, Ok(vec![]));
     assert_eq!(leases.list().await.unwrap().len(), 2);
-    let reaped = scene.store.reap(&host, true, 3).await.unwrap();
+    let reaped = scene.store.reap(&host, Death::Certain, 3).await.unwrap();
     assert_eq!((reaped.moved, reaped.left), (4, 0));
     assert_eq!(leases.forget(&other, true, &[]).await, Ok(true));
     let dead = sandhog::job::edit::Which::All(sandhog::job::inspect::Place::Dead);
-    assert_eq!(sandhog::job::edit::requeue(&scene.link, &queue(), &dead, 9).await, Ok(1));
+    let requeued = sandhog::job::edit::requeue(&scene.link, &queue(), &dead, 9, |_| ()).await.unwrap();
+    assert_eq!(requeued.jobs, 1);
     assert_eq!(sandhog::job::inspect::counts(&scene.link, &queue()).await.unwrap().ready, 5);
 }
 
@@ -152,7 +153,7 @@ async fn scripts_that_were_forgotten_are_loaded_again() {
         let jobs = scene.claim(2).await.unwrap().jobs;
         assert_eq!(jobs.len(), 2, "round {round}");
         scene.send(&["SCRIPT", "FLUSH"]).await;
-        assert_eq!(leases.renew(&scene.host, lease).await, Ok(true));
+        assert_eq!(leases.renew(&[&scene.host], lease).await, Ok(vec![Renewal::Kept]));
         scene.send(&["SCRIPT", "FLUSH"]).await;
         let settlements: Vec<Settlement> = jobs
             .iter()
@@ -212,7 +213,7 @@ async fn payloads_are_bytes() {
         found.sort();
         expected.sort();
         assert!(found == expected, "{fate:?}");
-        assert_eq!(scene.store.reap(&scene.host, true, 3).await.unwrap().moved, all.len() as u64);
+        assert_eq!(scene.store.reap(&scene.host, Death::Certain, 3).await.unwrap().moved, all.len() as u64);
         let mut found: Vec<_> =
             scene.claim(512).await.unwrap().jobs.iter().map(|job| job.payload.clone()).collect();
         found.sort();

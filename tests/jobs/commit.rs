@@ -236,9 +236,9 @@ async fn pushed_jobs_have_their_unique_keys_to_themselves() {
     scene.begin(&[]).await;
     assert_eq!(scene.commit_one(unique("one", "a b")).await, Verdict::Done);
     let after = [
-        (":ready", "list 1 one 0 0 T !unique=a%20b\\np\\nq"),
+        (":ready", "list 1 one 0 0 T !unique=a%20b !kept=60000 !own=U-1\\np\\nq"),
         (":stats", "hash commits=1, completed=1, effects=2"),
-        (":unique:a b", "string one"),
+        (":unique:a b", "string one U-1"),
         ("n", "string 1"),
     ];
     scene.expect("pushed", &after).await;
@@ -251,7 +251,7 @@ async fn pushed_jobs_have_their_unique_keys_to_themselves() {
         let record = "1 own 1 0 5 !unique=a%20b\nx";
         scene.begin(&[&["HSET", ":inflight:HOST", "e2", record], &["SET", ":unique:a b", holder]]).await;
         assert_eq!(scene.commit(&[(enveloped(2), unique("next", "a b"))]).await, Ok(vec![verdict]));
-        let now = if holder == "own" { "next" } else { holder };
+        let now = if holder == "own" { "next U-1" } else { holder };
         assert_eq!(scene.dump().await[":unique:a b"], format!("string {now}"));
     }
     // What another job holds is let alone, and one key of a job does not open another.
@@ -266,9 +266,9 @@ async fn pushed_jobs_have_their_unique_keys_to_themselves() {
     let twice = writes([push_job("a", Some(60_000), Some("j")), push_job("b", None, Some("j"))]);
     assert_eq!(scene.commit(&[(enveloped(2), twice)]).await, Ok(vec![Verdict::Done]));
     let after = [
-        (":delayed", "zset 1 a 0 0 T !unique=j\\np\\nq@T+60"),
+        (":delayed", "zset 1 a 0 0 T !unique=j !kept=60000 !own=U-1\\np\\nq@T+60"),
         (":stats", "hash commits=1, completed=1, effects=2"),
-        (":unique:j", "string a"),
+        (":unique:j", "string a U-1"),
     ];
     scene.expect("its own key is let go, and the second of two is a duplicate", &after).await;
 }

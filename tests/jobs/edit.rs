@@ -1,9 +1,10 @@
 //! What operators do to jobs that do not run.
 
-use sandhog::job::edit::{Which, discard, pause, requeue, resume};
+use sandhog::job::edit::{self, Which, pause, resume};
 use sandhog::job::inspect::Place;
-use sandhog::job::name::JobId;
+use sandhog::job::name::{JobId, QueueName};
 use sandhog::job::store::StoreError;
+use sandhog::storage::link::Link;
 
 use super::{Scene, queue};
 
@@ -16,6 +17,16 @@ const UNIQUE: &[&str] = &["SET", ":unique:k", "d"];
 const LIST: &[&str] = &["RPUSH", "q", "1 a 0 0 5\n"];
 
 type Expected<'a> = &'a [(&'a str, &'a str)];
+
+/// How many were made ready.
+async fn requeue(link: &Link, queue: &QueueName, which: &Which<'_>, limit: u64) -> Result<u64, StoreError> {
+    edit::requeue(link, queue, which, limit, |_| ()).await.map(|changed| changed.jobs)
+}
+
+/// How many were thrown away.
+async fn discard(link: &Link, queue: &QueueName, which: &Which<'_>, limit: u64) -> Result<u64, StoreError> {
+    edit::discard(link, queue, which, limit, |_| ()).await.map(|changed| changed.jobs)
+}
 
 fn ids(ids: &[&str]) -> Vec<JobId> {
     ids.iter().map(|id| JobId::new(*id).unwrap()).collect()
@@ -33,8 +44,9 @@ async fn requeued_jobs_are_ready_and_dead_ones_begin_anew() {
             3,
             &[
                 (":delayed", "zset 1 c 2 1 5\\nr@7000000000000, 1 d 2 1 5 !unique=k\\n@8000000000000"),
-                (":ready", "list 1 a 0 0 5 !reason=x\\np\\nq, junk, 1 b 0 0 5 !unique=k\\n"),
+                (":ready", "list 1 a 0 0 5 !reason=x\\np\\nq, junk, 1 b 0 0 5 !unique=k !own=U-1\\n"),
                 (":stats", "hash dead_bytes=0"),
+                (":unique:k", "string b U-1"),
                 ("q", "list 1 a 0 0 5\\n"),
             ],
         ),

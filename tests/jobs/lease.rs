@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandhog::job::lease::{HostInfo, Leases};
+use sandhog::job::lease::{HostInfo, Leases, Renewal};
 use sandhog::job::name::{HostId, QueueName};
 use sandhog::job::report::PluginReport;
 use sandhog::job::store::StoreError;
@@ -18,7 +18,13 @@ fn info(queues: &[&str]) -> HostInfo {
         fleet: true,
         version: "0.1.0".to_owned(),
         pid: 17,
+        origin: "boot:1:2".to_owned(),
     }
+}
+
+/// The ids of a seat.
+async fn ids_of_seat(leases: &Leases) -> Vec<HostId> {
+    leases.of_seat("web.00000001").await.unwrap().into_iter().map(|life| life.id).collect()
 }
 
 #[tokio::test]
@@ -27,25 +33,26 @@ async fn a_life_begins_is_renewed_and_forgotten() {
     scene.send(&["FLUSHALL"]).await;
     let leases = Leases::new(scene.link.clone());
     let before_ms = scene.now_ms().await as u64;
-    let host = leases.register("web.1", 0xabc, LEASE, &info(&["orders", "a b"])).await.unwrap();
+    let host = leases.register("web.1", 0xabc, LEASE, &info(&["orders", "a b"]), &[]).await.unwrap();
     assert_eq!((host.name(), host.seat()), ("web.1", "web.1.00000abc"));
     assert!((before_ms..before_ms + 5_000).contains(&host.epoch_ms()));
     scene.host = host.clone();
     let about = |queues: &str| {
         format!(
-            "hash fleet=1, pid=17, plugins=[{{\"name\":\"thumbs\",\"kind\":\"\",\"version\":\"\",\"release\":\"\",\"queues\":[],\"versions\":[]}}], \
+            "hash fleet=1, lease_ms=60000, origin=boot:1:2, pid=17, plugins=[{{\"name\":\"thumbs\",\"kind\":\"\",\"version\":\"\",\"release\":\"\",\"queues\":[],\"versions\":[]}}], \
              queues={queues}, started_ms=T, version=0.1.0"
         )
     };
     let found = scene.dump_all().await;
     let expected = [
+        ("sandhog:contact", "string T".to_owned()),
         ("sandhog:host:HOST", about("[\"orders\",\"a b\"]")),
         ("sandhog:hosts", "zset HOST@T+60".to_owned()),
         ("sandhog:queues", "set a b, orders".to_owned()),
     ];
     assert_eq!(found, expected.map(|(k, v)| (k.to_owned(), v)).into());
 
-    assert_eq!(leases.renew(&host, LEASE * 2).await, Ok(true));
+    assert_eq!(leases.renew(&[&host], LEASE * 2).await, Ok(vec![Renewal::Kept]));
     assert_eq!(leases.describe(&host, &info(&["more"])).await, Ok(true));
     let found = scene.dump_all().await;
     assert_eq!(found["sandhog:hosts"], "zset HOST@T+120");
@@ -60,7 +67,7 @@ async fn a_life_begins_is_renewed_and_forgotten() {
     assert_eq!(leases.forget(&host, true, &[]).await, Ok(true));
     assert_eq!(leases.forget(&host, true, &[]).await, Ok(true), "a host deleted by hand is forgotten");
     assert_eq!(scene.dump_all().await.keys().collect::<Vec<_>>(), ["sandhog:queues"]);
-    assert_eq!(leases.renew(&host, LEASE).await, Ok(false));
+    assert_eq!(leases.renew(&[&host], LEASE).await, Ok(vec![Renewal::Gone]));
     assert_eq!(leases.describe(&host, &info(&["x"])).await, Ok(false));
     assert_eq!(scene.dump_all().await.keys().collect::<Vec<_>>(), ["sandhog:queues"], "nothing came back");
 }
@@ -70,11 +77,11 @@ async fn two_lives_never_share_an_epoch() {
     let scene = Scene::new().await;
     let leases = Leases::new(scene.link.clone());
     let info = info(&["q"]);
-    let lives: Vec<_> = (0..50).map(|_| leases.register("web", 1, LEASE, &info)).collect();
+    let lives: Vec<_> = (0..50).map(|_| leases.register("web", 1, LEASE, &info, &[])).collect();
     let mut ids: Vec<HostId> =
         futures_util::future::join_all(lives).await.into_iter().map(Result::unwrap).collect();
     ids.sort();
-    assert_eq!(leases.of_seat("web.00000001").await.unwrap(), ids);
+    assert_eq!(ids_of_seat(&leases).await, ids);
     ids.dedup();
     assert_eq!(ids.len(), 50);
 }
@@ -83,30 +90,30 @@ async fn two_lives_never_share_an_epoch() {
 async fn the_dead_are_told_from_the_living() {
     let mut scene = Scene::new().await;
     let leases = Leases::new(scene.link.clone());
-    let dead = leases.register("web", 1, LEASE, &info(&["q"])).await.unwrap();
-    let longer_dead = leases.register("web", 2, LEASE, &info(&["q"])).await.unwrap();
-    let alive = leases.register("web", 1, LEASE, &info(&["q"])).await.unwrap();
-    leases.register("web.00000001", 1, LEASE, &info(&["q"])).await.unwrap();
+    let dead = leases.register("web", 1, LEASE, &info(&["q"]), &[]).await.unwrap();
+    let longer_dead = leases.register("web", 2, LEASE, &info(&["q"]), &[]).await.unwrap();
+    let alive = leases.register("web", 1, LEASE, &info(&["q"]), &[]).await.unwrap();
+    leases.register("web.00000001", 1, LEASE, &info(&["q"]), &[]).await.unwrap();
     let now = scene.now_ms().await;
     scene
         .send(&["ZADD", "sandhog:hosts", &(now - 5).to_string(), dead.as_str(), "3", longer_dead.as_str()])
         .await;
     scene.send(&["ZADD", "sandhog:hosts", "1", "nobody we know"]).await;
-    assert_eq!(leases.expired().await.unwrap(), [longer_dead.clone(), dead.clone()]);
-    assert_eq!(leases.of_seat("web.00000001").await.unwrap(), [dead.clone(), alive]);
+    assert_eq!(leases.expired(LEASE).await.unwrap(), [longer_dead.clone(), dead.clone()]);
+    assert_eq!(ids_of_seat(&leases).await, [dead.clone(), alive]);
     assert!(leases.list().await.unwrap().iter().any(|row| row.id == dead && row.expires_in_ms < 0));
     // Renewed after all, before anybody forgot it.
-    assert_eq!(leases.renew(&dead, LEASE).await, Ok(true));
-    assert_eq!(leases.expired().await.unwrap(), std::slice::from_ref(&longer_dead));
+    assert_eq!(leases.renew(&[&dead], LEASE).await, Ok(vec![Renewal::Revived]));
+    assert_eq!(leases.expired(LEASE).await.unwrap(), std::slice::from_ref(&longer_dead));
     assert_eq!(leases.forget(&longer_dead, false, &[]).await, Ok(true));
-    assert_eq!(leases.expired().await.unwrap(), []);
+    assert_eq!(leases.expired(LEASE).await.unwrap(), []);
 }
 
 #[tokio::test]
 async fn a_host_whose_description_is_lost_may_have_served_any_queue() {
     let mut scene = Scene::new().await;
     let leases = Leases::new(scene.link.clone());
-    let host = leases.register("web", 1, LEASE, &info(&["b", "a"])).await.unwrap();
+    let host = leases.register("web", 1, LEASE, &info(&["b", "a"]), &[]).await.unwrap();
     scene.host = host.clone();
     scene.send(&["DEL", "sandhog:host:HOST"]).await;
     let names = leases.queues_of(&host).await.unwrap();
@@ -121,7 +128,7 @@ async fn a_registry_of_a_wrong_type_is_named() {
     for key in ["sandhog:hosts", "sandhog:queues"] {
         scene.send(&["FLUSHALL"]).await;
         scene.send(&["SET", key, "x"]).await;
-        let refused = leases.register("web", 1, LEASE, &info(&["q"])).await;
+        let refused = leases.register("web", 1, LEASE, &info(&["q"]), &[]).await;
         assert_eq!(refused, Err(StoreError::WrongType(key.to_owned())));
         assert_eq!(scene.dump_all().await.len(), 1, "nothing was written");
     }

@@ -1,18 +1,19 @@
 //! Limits of a queue, as the claim keeps them: what is claimed, what waits where, who goes next.
 
+use sandhog::job::lease::Death;
 use sandhog::job::limit::{KeyLimits, KeySource, QueueLimits, Rate};
 use sandhog::job::settle::Fate;
 use sandhog::job::store::{Claimed, Order, Slot, Turn, TurnReply};
 
 use super::{Scene, host, payloads, turn};
 
-const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
+pub const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
 
 fn fleet(most: u32) -> QueueLimits {
     QueueLimits { fleet_concurrency: Some(most), ..QueueLimits::default() }
 }
 
-fn key(source: &str, concurrency: Option<u32>, rate: Option<u32>) -> QueueLimits {
+pub fn key(source: &str, concurrency: Option<u32>, rate: Option<u32>) -> QueueLimits {
     let source = match source.strip_prefix("header:") {
         Some(name) => KeySource::Header(name.to_owned()),
         None => KeySource::Payload(source.to_owned()),
@@ -23,7 +24,7 @@ fn key(source: &str, concurrency: Option<u32>, rate: Option<u32>) -> QueueLimits
 }
 
 /// A turn of the scene's host.
-async fn step(scene: &mut Scene, acks: &[Slot], claim: u32, limits: &QueueLimits) -> TurnReply {
+pub async fn step(scene: &mut Scene, acks: &[Slot], claim: u32, limits: &QueueLimits) -> TurnReply {
     let (host, next_seq) = (scene.host.clone(), scene.next_seq);
     let turn = Turn { claim, next_seq, limits, ..turn(&host, acks) };
     let reply = scene.store.turn(&turn).await.unwrap();
@@ -31,12 +32,12 @@ async fn step(scene: &mut Scene, acks: &[Slot], claim: u32, limits: &QueueLimits
     reply
 }
 
-fn slots(jobs: &[Claimed]) -> Vec<Slot> {
+pub fn slots(jobs: &[Claimed]) -> Vec<Slot> {
     jobs.iter().map(|job| job.slot).collect()
 }
 
 /// A job of tenant `tenant`.
-fn of(tenant: &str, nth: u32) -> String {
+pub fn of(tenant: &str, nth: u32) -> String {
     format!(r#"{{"tenant":"{tenant}","n":{nth}}}"#)
 }
 
@@ -98,15 +99,14 @@ async fn a_rate_lets_through_what_has_been_saved_and_then_one_at_a_time() {
 async fn jobs_of_a_full_key_are_parked_and_do_not_hold_up_others() {
     let mut scene = Scene::new().await;
     let limits = key("/tenant", Some(1), None);
-    let jobs =
-        [of("a", 1), of("a", 2), of("b", 3), of("a", 4), "no JSON".to_owned(), r#"{"x":1}"#.to_owned()];
+    let jobs = [of("a", 1), of("a", 2), of("b", 3), of("a", 4), "17".to_owned(), r#"{"x":1}"#.to_owned()];
     let mut push = vec!["RPUSH", "q"];
     push.extend(jobs.iter().map(String::as_str));
     scene.begin(&[&push]).await;
     let reply = step(&mut scene, &[], 4, &limits).await;
     let mut claimed = payloads(&reply.jobs);
     claimed.sort();
-    assert_eq!(claimed, ["no JSON", r#"{"tenant":"a","n":1}"#, r#"{"tenant":"b","n":3}"#, r#"{"x":1}"#]);
+    assert_eq!(claimed, ["17", r#"{"tenant":"a","n":1}"#, r#"{"tenant":"b","n":3}"#, r#"{"x":1}"#]);
     let found = scene.dump().await;
     assert_eq!(found[":parked"], "hash  =2, a=2");
     assert_eq!(found[":places"], "hash  =1, a=1, b=1");
@@ -171,11 +171,11 @@ async fn the_places_of_a_dead_host_stay_with_its_jobs() {
     scene.send(&["ZADD", "sandhog:hosts", "1", dead.as_str(), "8000000000000", other.as_str()]).await;
     scene.host = other;
     assert!(step(&mut scene, &[], 4, &limits).await.jobs.is_empty(), "it may run still");
-    scene.store.reap(&dead, false, 3).await.unwrap();
+    scene.store.reap(&dead, Death::Expired, 3).await.unwrap();
     let reply = step(&mut scene, &[], 4, &limits).await;
     assert_eq!(payloads(&reply.jobs), [jobs[0].as_str()]);
     // As poison it lets go of it.
-    scene.store.reap(&scene.host.clone(), true, 2).await.unwrap();
+    scene.store.reap(&scene.host.clone(), Death::Certain, 2).await.unwrap();
     let found = scene.dump().await;
     assert!(found[":dead"].contains(&jobs[0]) && !found[":dead"].contains("!key"), "{found:?}");
     assert!(found[":ready"].contains(&jobs[1]), "{found:?}");
@@ -235,6 +235,7 @@ async fn pointers_find_what_they_point_at() {
         ("/a~1b/~0", r#"{"a/b":{"~":7}}"#.to_owned(), "7".to_owned()),
         ("/n", r#"{"n":12345678}"#.to_owned(), "12345678".to_owned()),
         ("/k", format!(r#"{{"k":"{long}"}}"#), sha1(&long)),
+        ("/n", r#"{"n":9007199254740993}"#.to_owned(), "9007199254740993".to_owned()),
     ] {
         scene.begin(&[&["RPUSH", "q", &payload]]).await;
         let reply = step(&mut scene, &[], 1, &key(pointer, Some(1), None)).await;
@@ -242,7 +243,7 @@ async fn pointers_find_what_they_point_at() {
         let found = scene.dump().await;
         assert_eq!(found[":places"], format!("hash  =1, {expected}=1"), "{pointer}");
     }
-    for (pointer, payload) in [("/a", "{"), ("/a", "[]"), ("/a", r#"{"a":null}"#), ("/a", r#"{"a":{}}"#)] {
+    for (pointer, payload) in [("/a", "17"), ("/a", "[]"), ("/a", r#"{"a":null}"#), ("/a", r#"{"a":{}}"#)] {
         scene.begin(&[&["RPUSH", "q", payload]]).await;
         let reply = step(&mut scene, &[], 1, &key(pointer, Some(1), None)).await;
         assert!(!reply.jobs[0].slot.enveloped, "{payload} has no key at {pointer}");
@@ -291,6 +292,6 @@ async fn the_last_in_first_out_queue_has_limits_too() {
     assert_eq!(payloads(&scene.store.turn(&turn).await.unwrap().jobs), ["c"]);
 }
 
-fn sha1(text: &str) -> String {
+pub fn sha1(text: &str) -> String {
     redis::Script::new(text).get_hash().to_owned()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandhog::job::envelope::{HEADER_BYTES_MAX, Header};
+use sandhog::job::envelope::{HEADER_MADE_BYTES_MAX, Header};
 use sandhog::job::push::{PushOptions, Pushed, push, push_many};
 use sandhog::job::store::StoreError;
 
@@ -56,15 +56,18 @@ async fn options_make_an_envelope_where_it_belongs() {
         (
             "unique",
             unique("a key"),
-            &[":ready list 1 first 0 0 5\\n, 1 ID 0 0 T !unique=a%20key\\npay", ":unique:a key string ID"],
+            &[
+                ":ready list 1 first 0 0 5\\n, 1 ID 0 0 T !unique=a%20key !kept=60000 !own=U-1\\npay",
+                ":unique:a key string ID U-1",
+            ],
         ),
         (
             "delayed",
             delayed,
             &[
-                ":delayed zset 1 ID 0 0 T trace%20id=a%3db !unique=k\\npay@T+60",
+                ":delayed zset 1 ID 0 0 T trace%20id=a%3db !unique=k !kept=60000 !own=U-1\\npay@T+60",
                 ":ready list 1 first 0 0 5\\n",
-                ":unique:k string ID",
+                ":unique:k string ID U-1",
             ],
         ),
     ];
@@ -113,12 +116,12 @@ async fn headers_that_do_not_fit_are_refused() {
         headers: vec![("k".to_owned(), "x".repeat(length))],
         ..PushOptions::default()
     };
-    let refused = push(&scene.link, &queue(), b"x", &with(HEADER_BYTES_MAX)).await;
+    let refused = push(&scene.link, &queue(), b"x", &with(HEADER_MADE_BYTES_MAX)).await;
     assert!(matches!(refused, Err(StoreError::HeaderTooLong(_))), "{refused:?}");
     scene.expect("nothing", &[]).await;
-    push(&scene.link, &queue(), b"x", &with(HEADER_BYTES_MAX - 80)).await.unwrap();
+    push(&scene.link, &queue(), b"x", &with(HEADER_MADE_BYTES_MAX - 80)).await.unwrap();
     let job = scene.claim(1).await.unwrap().jobs.remove(0);
-    assert_eq!(job.header.note("k").map(str::len), Some(HEADER_BYTES_MAX - 80));
+    assert_eq!(job.header.note("k").map(str::len), Some(HEADER_MADE_BYTES_MAX - 80));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Taking back what a dead host had in flight; finding again what a living one owns.
 
-use sandhog::job::lease::Leases;
+use sandhog::job::lease::{Death, Leases, Renewal};
 use sandhog::job::store::{Claimed, JobStore, Reaped};
 
 use super::{DeadLimits, Scene, bare, enveloped, header, payloads, queue};
@@ -30,7 +30,7 @@ async fn records_of_a_dead_host_are_ready_again_in_their_order() {
         "1 x 0 0 5\nfield",
     ];
     scene.begin(&[EXPIRED, records, &["RPUSH", ":ready", "1 r 0 0 5\n"]]).await;
-    assert_eq!(scene.store.reap(&scene.host, false, 3).await, Ok(reaped(5, 0, 0)));
+    assert_eq!(scene.store.reap(&scene.host, Death::Expired, 3).await, Ok(reaped(5, 0, 0)));
     let ready = concat!(
         "list 1 r 0 0 5\\n, ",
         "1 HOST-0 0 1 4000000000000\\n1 x 0 0 5\\nfield, ",
@@ -40,7 +40,11 @@ async fn records_of_a_dead_host_are_ready_again_in_their_order() {
         "1 HOST-1000 0 1 4000000000001\\nlater",
     );
     scene.expect("reaped", &[(":ready", ready), (":stats", "hash reaped=5")]).await;
-    assert_eq!(scene.store.reap(&scene.host, false, 3).await, Ok(reaped(0, 0, 0)), "twice does no harm");
+    assert_eq!(
+        scene.store.reap(&scene.host, Death::Expired, 3).await,
+        Ok(reaped(0, 0, 0)),
+        "twice does no harm"
+    );
     // What was reaped is claimed with the id and the time its first claim gave it.
     let other = super::host(2);
     scene.host = other;
@@ -56,13 +60,22 @@ async fn a_living_host_keeps_its_records() {
     let record: &[&str] = &["HSET", ":inflight:HOST", "7", "a"];
     scene.begin(&[record]).await;
     let alive = Reaped { alive: true, ..Reaped::default() };
-    assert_eq!(scene.store.reap(&scene.host, false, 3).await, Ok(alive));
+    assert_eq!(scene.store.reap(&scene.host, Death::Expired, 3).await, Ok(alive));
     scene.expect("alive", &[(":inflight:HOST", "hash 7=a")]).await;
 
-    assert_eq!(scene.store.reap(&scene.host, true, 3).await, Ok(reaped(1, 0, 0)), "by force");
+    assert_eq!(scene.store.reap(&scene.host, Death::Certain, 3).await, Ok(reaped(1, 0, 0)), "by force");
+
+    // What this very process does not run any more has not crashed.
+    scene.begin(&[&["HSET", ":inflight:HOST", "7", "a", "e8", "1 id 2 1 5 k=v\nb"]]).await;
+    assert_eq!(scene.store.reap(&scene.host, Death::Alive, 1).await, Ok(reaped(2, 0, 0)));
+    let after = [
+        (":ready", "list 1 HOST-7 0 0 4000000000000\\na, 1 id 2 1 5 k=v\\nb"),
+        (":stats", "hash released=2"),
+    ];
+    scene.expect("without a crash", &after).await;
 
     scene.begin(&[record, &["ZREM", "sandhog:hosts", "HOST"]]).await;
-    assert_eq!(scene.store.reap(&scene.host, false, 3).await, Ok(reaped(1, 0, 0)), "not registered");
+    assert_eq!(scene.store.reap(&scene.host, Death::Expired, 3).await, Ok(reaped(1, 0, 0)), "not registered");
 }
 
 #[tokio::test]
@@ -81,7 +94,7 @@ async fn a_job_whose_hosts_keep_dying_is_buried() {
             &["HSET", ":stats", "dead_bytes", "10"],
         ])
         .await;
-    assert_eq!(scene.store.reap(&scene.host, false, 3).await, Ok(reaped(1, 1, 0)));
+    assert_eq!(scene.store.reap(&scene.host, Death::Expired, 3).await, Ok(reaped(1, 1, 0)));
     let dead = "1 id 4 3 5 !unique=k k=v !reason=its%20host%20died%203%20times%20while%20it%20ran\\npoison";
     let after = [
         (":dead", &*format!("zset {dead}@T")),
@@ -108,7 +121,7 @@ async fn a_call_moves_a_bounded_number_of_records_and_bytes() {
         scene.send(&seed.iter().map(String::as_str).collect::<Vec<_>>()).await;
     }
     for expected in [reaped(500, 0, 600), reaped(500, 0, 100), reaped(100, 0, 0)] {
-        assert_eq!(scene.store.reap(&scene.host, false, 3).await, Ok(expected));
+        assert_eq!(scene.store.reap(&scene.host, Death::Expired, 3).await, Ok(expected));
     }
     scene.host = super::host(2);
     scene.send(&["ZADD", "sandhog:hosts", "8e12", "HOST"]).await;
@@ -123,7 +136,11 @@ async fn a_call_moves_a_bounded_number_of_records_and_bytes() {
     for seq in ["1", "2", "3", "4"] {
         scene.send(&["HSET", ":inflight:HOST", seq, &large]).await;
     }
-    assert_eq!(scene.store.reap(&scene.host, true, 3).await, Ok(reaped(3, 0, 1)), "three pass 16 MiB");
+    assert_eq!(
+        scene.store.reap(&scene.host, Death::Certain, 3).await,
+        Ok(reaped(3, 0, 1)),
+        "three pass 16 MiB"
+    );
 }
 
 #[tokio::test]
@@ -131,10 +148,13 @@ async fn a_claim_between_reaping_and_forgetting_is_refused() {
     let mut scene = Scene::new().await;
     let leases = Leases::new(scene.link.clone());
     scene.begin(&[EXPIRED, &["RPUSH", "q", "a"]]).await;
-    assert_eq!(scene.store.reap(&scene.host, false, 3).await, Ok(reaped(0, 0, 0)));
+    assert_eq!(scene.store.reap(&scene.host, Death::Expired, 3).await, Ok(reaped(0, 0, 0)));
     assert!(scene.claim(1).await.is_err(), "its lease ended");
     // It wakes up and renews before it is forgotten: then it stays.
-    assert_eq!(leases.renew(&scene.host, std::time::Duration::from_secs(60)).await, Ok(true));
+    assert_eq!(
+        leases.renew(&[&scene.host], std::time::Duration::from_secs(60)).await,
+        Ok(vec![Renewal::Kept])
+    );
     assert_eq!(scene.claim(1).await.unwrap().jobs.len(), 1);
     assert_eq!(leases.forget(&scene.host, false, &[]).await, Ok(false));
     assert_eq!(leases.forget(&scene.host, true, &[queue()]).await, Ok(false), "it has a record");

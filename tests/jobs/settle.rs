@@ -6,7 +6,8 @@ use sandhog::job::store::{DeadLimits, JobStore, Order, Slot};
 use super::{ROOMY, Scene, bare, enveloped, header, queue};
 
 const BARE: &[&str] = &["HSET", ":inflight:HOST", "7", "a\nb", "8", "other"];
-const ENVELOPE: &[&str] = &["HSET", ":inflight:HOST", "e7", "1 id 1 0 5 !reason=old\na\nb", "8", "other"];
+const ENVELOPE: &[&str] =
+    &["HSET", ":inflight:HOST", "e7", "1 id 1 0 5 !reason=old !unique=k\na\nb", "8", "other"];
 const UNIQUE: &[&str] = &["SET", ":unique:k", "id"];
 type Expected<'a> = &'a [(&'a str, &'a str)];
 
@@ -140,9 +141,10 @@ async fn a_late_settlement_changes_nothing() {
         Fate::Release,
         Fate::GiveBack(Order::Fifo),
     ] {
-        for (seeds, left) in
-            [(BARE, "hash 7=a\\nb, 8=other"), (ENVELOPE, "hash 8=other, e7=1 id 1 0 5 !reason=old\\na\\nb")]
-        {
+        for (seeds, left) in [
+            (BARE, "hash 7=a\\nb, 8=other"),
+            (ENVELOPE, "hash 8=other, e7=1 id 1 0 5 !reason=old !unique=k\\na\\nb"),
+        ] {
             // A bare and an enveloped record of one number are two; here the other one is there, or none.
             let slot = if seeds == BARE { enveloped(7) } else { bare(7) };
             scene.begin(&[seeds, UNIQUE]).await;

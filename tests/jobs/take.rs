@@ -1,7 +1,7 @@
 //! Entries that runs pop: taken, put back, taken back from dead hosts.
 
 use sandhog::job::change::Taken;
-use sandhog::job::lease::{HostInfo, Leases};
+use sandhog::job::lease::{Death, HostInfo, Leases};
 use sandhog::job::name::QueueName;
 use sandhog::job::store::{Reaped, StoreError};
 use sandhog::job::take::{End, TakeReply, put_back, put_back_forgotten, take};
@@ -196,7 +196,7 @@ async fn what_the_runs_of_a_dead_host_had_popped_is_back_on_its_list() {
     ];
     scene.begin(&[EXPIRED, records, &["RPUSH", "q", "d"]]).await;
     let reaped = |moved, left| Reaped { moved, left, ..Reaped::default() };
-    assert_eq!(scene.store.reap(&scene.host, false, 3).await, Ok(reaped(6, 0)));
+    assert_eq!(scene.store.reap(&scene.host, Death::Expired, 3).await, Ok(reaped(6, 0)));
     let after = [
         (":ready", "list 1 HOST-7 0 1 4000000000000\\njob, 1 id 0 2 5\\nd"),
         (":stats", "hash reaped=2"),
@@ -206,11 +206,14 @@ async fn what_the_runs_of_a_dead_host_had_popped_is_back_on_its_list() {
 
     scene.begin(&[EXPIRED, records, &["SET", "q", "text"]]).await;
     let before = scene.dump().await;
-    assert_eq!(scene.store.reap(&scene.host, false, 3).await, Err(StoreError::WrongType("q".to_owned())));
+    assert_eq!(
+        scene.store.reap(&scene.host, Death::Expired, 3).await,
+        Err(StoreError::WrongType("q".to_owned()))
+    );
     assert_eq!(scene.dump().await, before);
     // Without popped entries the list does not matter.
     scene.send(&["HDEL", ":inflight:HOST", "f9", "b10", "f11", "b8"]).await;
-    assert_eq!(scene.store.reap(&scene.host, false, 3).await, Ok(reaped(2, 0)));
+    assert_eq!(scene.store.reap(&scene.host, Death::Expired, 3).await, Ok(reaped(2, 0)));
 }
 
 #[tokio::test]
@@ -220,7 +223,7 @@ async fn popped_entries_are_taken_back_in_pages_and_keep_their_order() {
     seed.extend((0..1_100).flat_map(|n| [format!("f{n}"), format!("p{n}")]));
     scene.begin(&[EXPIRED, &seed.iter().map(String::as_str).collect::<Vec<_>>()]).await;
     for expected in [(500, 601), (500, 101), (101, 0)] {
-        let reaped = scene.store.reap(&scene.host, false, 3).await.unwrap();
+        let reaped = scene.store.reap(&scene.host, Death::Expired, 3).await.unwrap();
         assert_eq!((reaped.moved, reaped.left), expected);
     }
     let all: Vec<String> = (0..1_100).map(|n| format!("p{n}")).collect();
@@ -231,7 +234,7 @@ async fn popped_entries_are_taken_back_in_pages_and_keep_their_order() {
     for field in ["f1", "f2", "f3", "f4", "5"] {
         scene.send(&["HSET", ":inflight:HOST", field, &large]).await;
     }
-    let reaped = scene.store.reap(&scene.host, false, 3).await.unwrap();
+    let reaped = scene.store.reap(&scene.host, Death::Expired, 3).await.unwrap();
     assert_eq!((reaped.moved, reaped.left), (3, 2), "three pass 16 MiB");
 }
 
@@ -245,7 +248,7 @@ async fn whoever_reaps_a_host_looks_where_its_runs_popped() {
         ..HostInfo::default()
     };
     let lease = std::time::Duration::from_secs(60);
-    scene.host = leases.register("web", 1, lease, &info(&["q"])).await.unwrap();
+    scene.host = leases.register("web", 1, lease, &info(&["q"]), &[]).await.unwrap();
     for queue in ["p", "q", "a b:c"] {
         scene.send(&["RPUSH", queue, "x"]).await;
         let taken = Taken::new(QueueName::new(queue).unwrap(), End::Front, 1);

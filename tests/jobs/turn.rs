@@ -73,12 +73,12 @@ const CLAIMS: &[Case] = &[
         &[&["RPUSH", "q", "a"], READY, DUE],
         FIFO,
         6,
-        &["x", "y", "z", "u", "v", "a"],
+        &["u", "v", "x", "y", "z", "a"],
         &[
             (":delayed", "zset 1 d3 0 0 5\\nw@7000000000000"),
             (
                 ":inflight:HOST",
-                "hash 5=a, e0=1 r1 1 0 5\\nx, e1=1 r2 0 1 5\\ny, e2=1 r3 0 0 5\\nz, e3=1 d1 2 0 5\\nu, e4=1 d2 2 0 5\\nv",
+                "hash 5=a, e0=1 d1 2 0 5\\nu, e1=1 d2 2 0 5\\nv, e2=1 r1 1 0 5\\nx, e3=1 r2 0 1 5\\ny, e4=1 r3 0 0 5\\nz",
             ),
             (":stats", "hash claimed=6"),
         ],

@@ -144,7 +144,7 @@ fn what_is_wrong_is_one_line_with_its_place() {
 
     $ sandhog schedule add x --queue q --cron @daily --timezone Berlin
     --- stderr
-    sandhog: `--timezone` is `Berlin`, which is no time zone; write for example `Europe/Berlin` or `UTC`
+    sandhog: `--timezone` is `Berlin`, which is not a time zone; write for example `Europe/Berlin` or `UTC`
     --- exit code 2
 
     $ sandhog schedule add x --queue q --every 10ms

@@ -4,6 +4,8 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use rustix::process::Signal;
 use sandhog::job::schedule::book;
+use sandhog::job::schedule::fired::Fired;
+use sandhog::job::schedule::firing;
 use sandhog::job::schedule::plan::{Firing, Step};
 use sandhog::job::schedule::{Missed, Schedule};
 
@@ -80,11 +82,11 @@ async fn of_many_that_fire_at_once_one_does() {
     book::put(&links[0], "s", &rare()).await.unwrap();
     let at = now_ms(&mut plain).await;
     age(&mut plain, &["s".to_owned()], at).await;
-    let due = book::due(&links[0], "seat", 0).await.unwrap().due.remove(0);
+    let due = firing::due(&links[0], "seat", 0).await.unwrap().due.remove(0);
     let next = Some(Firing { slot: at + 10_000, at: at + 10_001 });
-    let step = Step { fire: Some(at), next };
+    let step = Step { fire: Some(at), next, fired: Fired::default() };
     let schedule = rare();
-    let all = links.iter().map(|link| book::fire(link, &due, &schedule, &step));
+    let all = links.iter().map(|link| firing::fire(link, &due, &schedule, &step));
     let all = futures_util::future::join_all(all).await;
     assert_eq!(all.into_iter().filter(|fired| *fired.as_ref().unwrap()).count(), 1);
     let envelopes: Vec<String> = plain.lrange(READY, 0, -1).await.unwrap();
@@ -98,12 +100,12 @@ async fn of_many_that_fire_at_once_one_does() {
     age(&mut plain, &["s".to_owned()], at).await;
     let changed = Schedule { payload: "other".to_owned(), ..rare() };
     book::put(&links[0], "s", &changed).await.unwrap();
-    assert!(!book::fire(&links[0], &due, &rare(), &step).await.unwrap());
+    assert!(!firing::fire(&links[0], &due, &rare(), &step).await.unwrap());
     let early = now_ms(&mut plain).await + 60_000;
     age(&mut plain, &["s".to_owned()], early).await;
     let definition = serde_json::to_string(&changed).unwrap();
-    let due = book::Due { firing: Firing { slot: early, at: early }, definition, ..due };
-    assert!(!book::fire(&links[0], &due, &changed, &step).await.unwrap());
+    let due = firing::Due { firing: Firing { slot: early, at: early }, definition, ..due };
+    assert!(!firing::fire(&links[0], &due, &changed, &step).await.unwrap());
     assert_eq!(fired(&mut plain).await.len(), 1);
 }
 

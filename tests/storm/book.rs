@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::snapshot::Snapshot;
+use super::twins::Twins;
 
 /// Most problems of one kind that are told one by one.
 const TOLD_MAX: usize = 5;
@@ -17,6 +18,8 @@ pub struct Job {
     pub amount: i64,
     /// What else it asks for.
     pub words: String,
+    /// With which options it is pushed; without any, plainly.
+    pub options: Vec<String>,
 }
 
 impl Job {
@@ -41,6 +44,8 @@ impl Job {
 pub struct Book {
     /// The jobs of this round.
     pub jobs: BTreeMap<u64, Job>,
+    /// The equal jobs of this round.
+    pub twins: Twins,
     /// Jobs that may be nowhere, and are pushed again then: nobody knows whether their push took place, or a
     /// foreign consumer has taken them.
     pub excused: BTreeSet<u64>,
@@ -75,6 +80,10 @@ impl Book {
         problems.each("a key that should not be there", &found.strangers);
         problems.each("a note that was not taken down", &found.todos);
         problems.each("a marker that never expires", &found.eternal);
+        // Who loses a job loses what would have let its key go.
+        if !self.lossy {
+            problems.each("a unique key without a job", &found.unique);
+        }
         for (id, value) in &found.markers {
             problems.demand(ids.contains(id), || format!("a marker of job {id}, which is not of this round"));
             problems.demand(id == value, || format!("the marker of job {id} says {value}"));
@@ -97,6 +106,7 @@ impl Book {
         problems.once("follower's marker", &following, &found.followed);
         problems.once("follower's receipt", &following, &found.follow_receipts);
 
+        problems.0.extend(self.twins.check(&found.twins));
         self.check_sequences(found, &receipts, &mut problems);
         let given = receipts.iter().flat_map(|receipt| receipt.given("ticket"));
         problems.once(
@@ -132,6 +142,7 @@ impl Book {
         self.sequences = found.sequences.clone();
         self.tickets = found.tickets.iter().cloned().collect();
         self.jobs.clear();
+        self.twins = Twins::default();
         self.excused.clear();
         self.lossy = false;
     }
@@ -215,7 +226,8 @@ mod tests {
 
     /// A round of two jobs on a ledger that has seen others, and what it leaves when all is right.
     fn round() -> (Book, Snapshot) {
-        let job = |id, amount, words: &str| (id, Job { id, amount, words: words.to_owned() });
+        let job =
+            |id, amount, words: &str| (id, Job { id, amount, words: words.to_owned(), options: Vec::new() });
         let book = Book {
             jobs: [job(7, 5, " seq=0 ticket=front"), job(8, -2, " seq=0 once=40 swap=1")].into(),
             tickets: ["t1".to_owned(), "t2".to_owned()].into(),
@@ -251,6 +263,7 @@ mod tests {
             (|s| s.dead = 1, "1 jobs are dead"),
             (|s| s.violations = texts(&["job 7: not so"]), "a violation seen by the worker: job 7: not so"),
             (|s| s.strangers = texts(&["x"]), "a key that should not be there: x"),
+            (|s| s.unique = texts(&["u"]), "a unique key without a job: u"),
             (|s| s.todos = texts(&["7"]), "a note that was not taken down: 7"),
             (|s| s.eternal = texts(&["7"]), "a marker that never expires: 7"),
             (|s| drop(s.markers.remove("7")), "marker 7: 0 instead of 1"),
@@ -274,6 +287,7 @@ mod tests {
             (|s| s.receipts[1] = "7 seq:0=4 ticket=t2".into(), "holder of seq:0 number 4: 2 instead of 1"),
             (|s| s.receipts[0] = "8 seq:0=4".into(), "holder of swap:1 number 1: 0 instead of 1"),
             (|s| s.tickets.clear(), "holder of ticket t1: 0 instead of 1"),
+            (|s| s.twins.push("ok 0".into()), "twins `ok 0`: 1 instead of 0"),
             (|s| s.tickets.push("t2".into()), "holder of ticket t2: 2 instead of 1"),
         ];
         for (harm, told) in harms {

@@ -1,12 +1,4 @@
-//! The faults of a storm: what each does to the hosts and to Redis, and how it ends.
-
-use std::time::{Duration, Instant};
-
-use redis::{RedisResult, cmd};
-
-use super::Storm;
-use super::seat::LEASE;
-use crate::support::faults::Cut;
+//! The faults of a storm by name, and how often each is chosen. What each does to hosts and Redis is in `strike`.
 
 /// Something bad that happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,10 +49,31 @@ pub enum Fault {
     RecordsDeleted,
     /// A plain client takes a job.
     ForeignPop,
+    /// A replica that has everything takes over. The former master becomes its replica and keeps all connections
+    /// open; only new connections lead to the new master.
+    FailedOverOpen,
+    /// The same, and for a moment both are masters: what is written to the former one is lost.
+    FailedOverOpenLate,
+    /// Redis is killed and stays away for one to three leases.
+    RedisAway,
+    /// Redis' clock is ahead for a while, then right.
+    ClockAhead,
+    /// Redis' clock is behind for a while, then right.
+    ClockBehind,
+    /// Redis closes idle connections, and nothing is pushed for a while.
+    IdleClosed,
+    /// Redis answers nobody for up to two leases.
+    RedisStalled,
+    /// A stranger's script runs, and Redis answers everybody else that it is busy.
+    RedisBusy,
+    /// What a host and Redis say to each other takes its time.
+    LinkSlow,
+    /// The user of the hosts loses rights for a while.
+    RightsTaken,
 }
 
 /// Every fault, and how often it is chosen.
-pub const ALL: [(Fault, u32); 23] = [
+pub const ALL: [(Fault, u32); 33] = [
     (Fault::HostKilled, 30),
     (Fault::HostLost, 3),
     (Fault::AllHostsKilled, 10),
@@ -84,6 +97,34 @@ pub const ALL: [(Fault, u32); 23] = [
     (Fault::WrongType, 4),
     (Fault::RecordsDeleted, 3),
     (Fault::ForeignPop, 4),
+    (Fault::FailedOverOpen, 3),
+    (Fault::FailedOverOpenLate, 2),
+    (Fault::RedisAway, 3),
+    (Fault::ClockAhead, 4),
+    (Fault::ClockBehind, 4),
+    (Fault::IdleClosed, 2),
+    (Fault::RedisStalled, 3),
+    (Fault::RedisBusy, 3),
+    (Fault::LinkSlow, 4),
+    (Fault::RightsTaken, 5),
+];
+
+/// Faults that keep Redis from answering, or from answering in time, and change nothing: what a job must never pay for.
+pub const UNREACHABLE: [Fault; 14] = [
+    Fault::RedisKilled,
+    Fault::FailedOver,
+    Fault::FailedOverLate,
+    Fault::FailedOverOpen,
+    Fault::FailedOverOpenLate,
+    Fault::ConnectionsKilled,
+    Fault::CutBefore,
+    Fault::CutAfter,
+    Fault::Silence,
+    Fault::RedisAway,
+    Fault::IdleClosed,
+    Fault::RedisStalled,
+    Fault::RedisBusy,
+    Fault::LinkSlow,
 ];
 
 /// How something that lasts a while ends.
@@ -95,214 +136,26 @@ pub enum End {
     Memory,
     /// The key is what it was before.
     Mend(String),
+    /// Redis is started again.
+    Return,
+    /// Redis keeps idle connections.
+    Idle,
+    /// Redis' clock is right.
+    Clock,
+    /// The stranger's script ends.
+    Script,
+    /// What the host and Redis say arrives at once.
+    Quick(usize),
+    /// The user of the hosts has all rights.
+    Rights,
 }
 
-/// Puts a key aside, and something of another type in its place.
-const SPOIL: &str = r"
-if redis.call('EXISTS', 'aside:' .. KEYS[1]) == 1 then return 0 end
-if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('RENAME', KEYS[1], 'aside:' .. KEYS[1]) end
-redis.call('SET', KEYS[1], 'spoiled')
-return 1";
-/// Puts it back, however much of the above has been lost meanwhile.
-const MEND: &str = r"
-local value = redis.pcall('GET', KEYS[1])
-if value == 'spoiled' then redis.call('DEL', KEYS[1]) end
-if redis.call('EXISTS', 'aside:' .. KEYS[1]) == 1 then redis.call('RENAME', 'aside:' .. KEYS[1], KEYS[1]) end
-return 1";
-
-const SPOILT: [&str; 13] = [
-    "ledger",
-    "{ledger}:sandhog:ready",
-    "{ledger}:sandhog:delayed",
-    "{ledger}:sandhog:dead",
-    "{ledger}:sandhog:stats",
-    "{ledger-follow}:sandhog:delayed",
-    "{ledger-follow}:sandhog:ready",
-    "sandhog:hosts",
-    "ledger:balance",
-    "ledger:seq:0",
-    "ledger-receipts",
-    "ledger-audit",
-    "ledger-tickets",
-];
-
-impl Storm {
-    /// Lets it happen. Fails where Redis is away just now: then it has not happened.
-    pub async fn inject(&mut self, fault: Fault) -> RedisResult<()> {
-        let seat = self.rng.usize(..self.seats.len());
-        let soon = self.moment(0, 150);
-        match fault {
-            Fault::HostKilled => self.kill_host(seat, soon),
-            Fault::HostLost => {
-                let long = LEASE + self.moment(300, 800);
-                self.kill_host(seat, long);
-            }
-            Fault::AllHostsKilled => self.kill_hosts(),
-            Fault::HostTerminated if self.seats[seat].is_up() => self.seats[seat].terminate(),
-            Fault::HostAsleep if self.seats[seat].is_up() => {
-                let long = LEASE + self.moment(200, 800);
-                self.seats[seat].sleep(long);
-            }
-            Fault::HostTerminated | Fault::HostAsleep => self.kill_host(seat, soon),
-            Fault::LeaseRunOut => return self.run_out(seat).await,
-            Fault::PluginsReloaded => self.seats[seat].reload(),
-            Fault::RedisKilled => self.crash(),
-            Fault::TailLost => self.lose_tail(),
-            Fault::FailedOver => return self.fail_over(None).await,
-            Fault::FailedOverLate => {
-                let lag = self.moment(0, 60);
-                return self.fail_over(Some(lag)).await;
-            }
-            Fault::HostAndRedisKilled => {
-                self.kill_host(seat, soon);
-                self.crash();
-            }
-            Fault::EverythingKilled => {
-                self.kill_hosts();
-                self.crash();
-            }
-            Fault::HostKilledInFailover => {
-                let lag = self.moment(0, 60);
-                self.fail_over(Some(lag)).await?;
-                self.kill_host(seat, soon);
-            }
-            Fault::ConnectionsKilled => {
-                let mut kill = cmd("CLIENT");
-                kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
-                return self.server.ask(&kill).await;
-            }
-            Fault::CutBefore => self.cut(seat, Cut::Before),
-            Fault::CutAfter => self.cut(seat, Cut::After),
-            Fault::Silence => {
-                let long = self.moment(50, 2_500);
-                self.seats[seat].proxy().silence(true);
-                self.later(long, End::Speak(seat));
-            }
-            Fault::ScriptsFlushed => return self.server.ask(cmd("SCRIPT").arg("FLUSH")).await,
-            Fault::MemoryFull => {
-                let mut limit = cmd("CONFIG");
-                self.server.ask::<()>(limit.arg("SET").arg("maxmemory").arg(1)).await?;
-                let long = self.moment(50, 300);
-                self.later(long, End::Memory);
-            }
-            Fault::WrongType => return self.spoil().await,
-            Fault::RecordsDeleted => return self.delete_records(seat).await,
-            Fault::ForeignPop => return self.pop_foreign().await,
+impl End {
+    /// Whether Redis is asked for it.
+    pub fn needs_redis(&self) -> bool {
+        match self {
+            Self::Memory | Self::Mend(_) | Self::Idle | Self::Clock | Self::Rights => true,
+            Self::Speak(_) | Self::Return | Self::Script | Self::Quick(_) => false,
         }
-        Ok(())
-    }
-
-    /// Ends what has lasted long enough. What Redis is needed for is done as soon as it is there.
-    pub async fn end_what_is_over(&mut self) {
-        let now = Instant::now();
-        let (over, lasting) = std::mem::take(&mut self.ends).into_iter().partition(|(at, _)| *at <= now);
-        self.ends = lasting;
-        for (_, end) in over {
-            match end {
-                End::Speak(seat) => self.seats[seat].proxy().silence(false),
-                End::Memory => {
-                    self.server.surely::<()>(cmd("CONFIG").arg("SET").arg("maxmemory").arg(0)).await;
-                }
-                End::Mend(key) => {
-                    let _: i64 = self.server.surely(cmd("EVAL").arg(MEND).arg(1).arg(key)).await;
-                }
-            }
-        }
-    }
-
-    fn kill_host(&mut self, seat: usize, pause: Duration) {
-        self.tally.host_kills += u64::from(self.seats[seat].kill(pause));
-    }
-
-    fn kill_hosts(&mut self) {
-        for seat in 0..self.seats.len() {
-            let pause = self.moment(0, 150);
-            self.kill_host(seat, pause);
-        }
-    }
-
-    fn crash(&mut self) {
-        let away = self.moment(0, 200);
-        self.server.crash(away);
-        self.tally.redis_kills += 1;
-    }
-
-    fn lose_tail(&mut self) {
-        let part = self.rng.f64();
-        let lost = self.server.lose_tail(part);
-        self.story.push(format!("  {lost} bytes of the append-only file are gone"));
-        self.book.lossy = true;
-        self.tally.redis_kills += 1;
-    }
-
-    async fn fail_over(&mut self, lag: Option<Duration>) -> RedisResult<()> {
-        self.book.lossy |= lag.is_some();
-        let seats = &self.seats;
-        let redirect = |socket: &std::path::Path| seats.iter().for_each(|seat| seat.proxy().aim(socket));
-        self.server.fail_over(lag, redirect).await?;
-        self.tally.redis_kills += 1;
-        Ok(())
-    }
-
-    fn cut(&mut self, seat: usize, cut: Cut) {
-        let nth = self.rng.u64(1..=40);
-        self.seats[seat].proxy().cut_in(nth, cut);
-    }
-
-    /// Makes everybody believe that the host's lease ran out long ago, as after a pause of its whole machine.
-    async fn run_out(&mut self, seat: usize) -> RedisResult<()> {
-        for host in self.lives_of(seat).await? {
-            self.server.ask::<i64>(cmd("ZADD").arg("sandhog:hosts").arg("XX").arg(1).arg(host)).await?;
-        }
-        Ok(())
-    }
-
-    async fn delete_records(&mut self, seat: usize) -> RedisResult<()> {
-        self.book.lossy = true;
-        for host in self.lives_of(seat).await? {
-            let key = format!("{{ledger}}:sandhog:inflight:{host}");
-            self.server.ask::<i64>(cmd("DEL").arg(key)).await?;
-        }
-        Ok(())
-    }
-
-    async fn lives_of(&mut self, seat: usize) -> RedisResult<Vec<String>> {
-        let hosts: Vec<String> = self.server.ask(cmd("ZRANGE").arg("sandhog:hosts").arg(0).arg(-1)).await?;
-        let prefix = format!("{}.", self.seats[seat].name);
-        Ok(hosts.into_iter().filter(|host| host.starts_with(&prefix)).collect())
-    }
-
-    async fn spoil(&mut self) -> RedisResult<()> {
-        let key = SPOILT[self.rng.usize(..SPOILT.len())].to_owned();
-        self.story.push(format!("  it is {key}"));
-        let long = self.moment(20, 400);
-        // Mended in any case: nobody knows whether a lost reply meant that it was done.
-        self.later(long, End::Mend(key.clone()));
-        self.server.ask(cmd("EVAL").arg(SPOIL).arg(1).arg(key)).await
-    }
-
-    /// Mends every key once more: Redis may have lost that it was done.
-    pub async fn mend_all(&mut self) {
-        for key in SPOILT {
-            let _: i64 = self.server.surely(cmd("EVAL").arg(MEND).arg(1).arg(key)).await;
-        }
-    }
-
-    /// The taker keeps the job; it is pushed again when all is quiet.
-    async fn pop_foreign(&mut self) -> RedisResult<()> {
-        let end = if self.rng.bool() { "LPOP" } else { "RPOP" };
-        let taken: Option<String> = self.server.ask(cmd(end).arg("ledger")).await?;
-        let id: Option<u64> = taken.as_deref().and_then(|payload| payload.split(' ').next()?.parse().ok());
-        self.book.excused.extend(id);
-        Ok(())
-    }
-
-    fn later(&mut self, long: Duration, end: End) {
-        self.ends.push((Instant::now() + long, end));
-    }
-
-    /// Some time between these, in milliseconds.
-    pub fn moment(&mut self, from_ms: u64, to_ms: u64) -> Duration {
-        Duration::from_millis(self.rng.u64(from_ms..=to_ms))
     }
 }

@@ -1,35 +1,65 @@
-//! The Redis of a storm: on disk, so that it can be killed, lose the end of its file, or be replaced by a replica.
+//! The Redis of a storm: on disk, so that it can be killed, lose the end of its file, or be replaced by a replica
+//! (`replica`); with a clock of its own.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisResult, cmd};
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisResult};
+use tokio::task::JoinSet;
 
+use super::clock::Clock;
 use crate::support::faults::command_length;
 use crate::support::redis::TestRedis;
 
 /// How long Redis may be away before something is wrong with the test itself.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// Most bytes of its file that get lost at once.
 const LOST_BYTES_MAX: u64 = 64 * 1024;
+/// The storm's own user: the rights of the hosts' user, and of replicas that would go by it, come and go.
+const USER: &str = "storm";
 /// Whatever is acknowledged was handed to the system before, so that a killed Redis has lost nothing: with `everysec`
 /// it may keep back what it writes while a sync goes on. What a killed machine loses is a fault of its own.
 const DURABLE: [&str; 6] = ["--appendonly", "yes", "--appendfsync", "no", "--bind", "127.0.0.1"];
+/// What the storm itself needs.
+const OWN: [&str; 15] = [
+    "--user",
+    USER,
+    "on",
+    "nopass",
+    "~*",
+    "&*",
+    "+@all",
+    "--masteruser",
+    USER,
+    "--masterauth",
+    "any",
+    "--enable-debug-command",
+    "yes",
+    "--repl-diskless-sync-delay",
+    "0",
+];
 
 /// The present master, and our own connection to it.
 pub struct Server {
     redis: TestRedis,
+    clock: Clock,
+    is_away: bool,
     plain: Option<MultiplexedConnection>,
+    /// Commands whose answers nobody waits for.
+    left_alone: JoinSet<()>,
     /// The append-only file and its length when `mark` was called: what is before this is never lost.
-    marked: (PathBuf, u64),
+    pub(super) marked: (PathBuf, u64),
 }
 
 impl Server {
     /// Starts it.
     pub fn start() -> Self {
-        let redis = TestRedis::start_with(&DURABLE);
-        let mut server = Self { redis, plain: None, marked: (PathBuf::new(), 0) };
+        let clock = Clock::right();
+        let redis = TestRedis::start_in(&[&DURABLE[..], &OWN].concat(), &clock.environment());
+        let marked = (PathBuf::new(), 0);
+        let mut server =
+            Self { redis, clock, is_away: false, plain: None, left_alone: JoinSet::new(), marked };
         server.mark();
         server
     }
@@ -75,11 +105,26 @@ impl Server {
     /// Our own connection.
     pub async fn plain(&mut self) -> RedisResult<MultiplexedConnection> {
         if self.plain.is_none() {
-            let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
-            let client = redis::Client::open(self.redis.url())?;
-            self.plain = Some(client.get_multiplexed_async_connection_with_config(&config).await?);
+            self.plain = Some(self.connect().await?);
         }
         Ok(self.plain.clone().expect("it was opened just now"))
+    }
+
+    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+        let client = redis::Client::open(format!("{}?user={USER}&pass=any", self.redis.url()))?;
+        client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    /// Sends it on a connection of its own, and waits for no answer: for what keeps the server from answering.
+    pub async fn leave_alone(&mut self, command: &Cmd) -> RedisResult<()> {
+        let mut other = self.connect().await?;
+        let command = command.clone();
+        while self.left_alone.try_join_next().is_some() {}
+        self.left_alone.spawn(async move {
+            let _: RedisResult<redis::Value> = command.query_async(&mut other).await;
+        });
+        Ok(())
     }
 
     fn note<T>(&mut self, answer: &RedisResult<T>) {
@@ -90,10 +135,33 @@ impl Server {
 
     /// Kills it, and starts it again on what it left on disk.
     pub fn crash(&mut self, away: Duration) {
+        self.take_away();
+        std::thread::sleep(away);
+        self.come_back();
+    }
+
+    /// Kills it.
+    pub fn take_away(&mut self) {
         self.redis.kill();
         self.plain = None;
-        std::thread::sleep(away);
-        self.redis.restart();
+        self.is_away = true;
+    }
+
+    /// Starts it again on what it left on disk, if it is away.
+    pub fn come_back(&mut self) {
+        if std::mem::take(&mut self.is_away) {
+            self.redis.restart();
+        }
+    }
+
+    /// Whether it was killed and is not there again.
+    pub fn is_away(&self) -> bool {
+        self.is_away
+    }
+
+    /// Sets its clock so many milliseconds ahead, or behind if they are negative.
+    pub fn set_clock(&self, ahead_ms: i64) {
+        self.clock.set(ahead_ms);
     }
 
     /// From now on nothing that is in the append-only file gets lost.
@@ -109,8 +177,7 @@ impl Server {
     /// Never within a transaction: Redis leaves the beginning of one in the file then, new commands follow it, and
     /// after the next restart they are carried out together (valkey-io/valkey#4342 mends it). No host can help that.
     pub fn lose_tail(&mut self, part: f64) -> u64 {
-        self.redis.kill();
-        self.plain = None;
+        self.take_away();
         let file = self.file();
         let length = file.metadata().unwrap().len();
         let safe = if self.marked.0 == file { self.marked.1 } else { 0 };
@@ -121,7 +188,7 @@ impl Server {
         // For whoever looks into what went wrong.
         std::fs::write(file.with_extension(format!("lost-at-{kept}")), &all[kept as usize..]).unwrap();
         std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(length - lost).unwrap();
-        self.redis.restart();
+        self.come_back();
         lost
     }
 
@@ -145,64 +212,6 @@ impl Server {
             name.split('.').nth(2).and_then(|n| n.parse().ok()).unwrap_or(0)
         };
         files.max_by_key(number).unwrap_or_default()
-    }
-
-    /// Starts a replica, waits until it has everything, and puts it in the place of the master, which is killed.
-    /// With a `lag` the master goes on serving for so long without the replica knowing: all that is lost.
-    /// `redirect` is told the socket of the new master. Fails where the master went away meanwhile.
-    pub async fn fail_over(&mut self, lag: Option<Duration>, redirect: impl Fn(&Path)) -> RedisResult<()> {
-        let port = self.open_port().await?;
-        self.ask::<()>(cmd("CONFIG").arg("SET").arg("repl-diskless-sync-delay").arg(0)).await?;
-        // By a command and not by an argument: started again it is a master.
-        let mut replica = Self::start();
-        replica.ask::<()>(cmd("REPLICAOF").arg("127.0.0.1").arg(port)).await?;
-        // On disk as well: it may be killed the moment it is the master.
-        let ready = |info: &str| {
-            info.contains("master_link_status:up")
-                && info.contains("aof_rewrite_in_progress:0")
-                && info.contains("aof_rewrite_scheduled:0")
-        };
-        replica.wait_for(ready).await;
-        if lag.is_none() {
-            self.ask::<()>(cmd("CLIENT").arg("PAUSE").arg(20_000).arg("WRITE")).await?;
-            let info: String = self.ask(cmd("INFO").arg("replication")).await?;
-            let offset = |info: &str| -> u64 {
-                let found = info.lines().find_map(|line| line.strip_prefix("master_repl_offset:"));
-                found.and_then(|digits| digits.trim().parse().ok()).unwrap_or(0)
-            };
-            let reached = offset(&info);
-            // More than that where the master has pinged meanwhile.
-            replica.wait_for(|info| offset(info) >= reached).await;
-        }
-        replica.ask::<()>(cmd("REPLICAOF").arg("NO").arg("ONE")).await?;
-        tokio::time::sleep(lag.unwrap_or_default()).await;
-        self.redis.kill();
-        redirect(&replica.socket());
-        *self = replica;
-        // What is in its file now is a copy of the master's data as a whole.
-        self.marked = (PathBuf::new(), 0);
-        Ok(())
-    }
-
-    async fn wait_for(&mut self, condition: impl Fn(&str) -> bool) {
-        let begun = Instant::now();
-        while !condition(&self.surely::<String>(&cmd("INFO")).await) {
-            assert!(begun.elapsed() < PATIENCE, "the replica does not come up:\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    /// Lets it listen for replicas, which do not speak through sockets of files.
-    async fn open_port(&mut self) -> RedisResult<u16> {
-        loop {
-            let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-            // Somebody else may be faster: then another one.
-            match self.ask::<()>(cmd("CONFIG").arg("SET").arg("port").arg(free)).await {
-                Ok(()) => return Ok(free),
-                Err(error) if error.is_io_error() || error.is_connection_dropped() => return Err(error),
-                Err(_) => {}
-            }
-        }
     }
 }
 

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use redis::{RedisResult, Value, cmd};
 
 use super::server::Server;
+use super::twins;
 
 /// Places that hold jobs or entries somebody works on, as `<key> <count>` lines.
 const BUSY: &str = r"
 local busy = {}
 local function add(key, count) if count > 0 then busy[#busy + 1] = key .. ' ' .. count end end
-for _, list in ipairs({'ledger', 'ledger-follow'}) do add(list, redis.call('LLEN', list)) end
+for _, list in ipairs({'ledger', 'ledger-follow', 'twins'}) do add(list, redis.call('LLEN', list)) end
 for _, key in ipairs(redis.call('KEYS', '*:sandhog:*')) do
-  if key:find(':ready$') then add(key, redis.call('LLEN', key))
+  if key:find(':ready$') or key:find(':sandhog:parked:') then add(key, redis.call('LLEN', key))
   elseif key:find(':delayed$') then add(key, redis.call('ZCARD', key))
   elseif key:find(':sandhog:inflight:') then add(key, redis.call('HLEN', key))
   end
@@ -44,8 +45,12 @@ pub struct Snapshot {
     pub tickets: Vec<String>,
     /// What the worker says must never be.
     pub violations: Vec<String>,
-    /// Dead jobs of both queues.
+    /// What equal jobs have left.
+    pub twins: Vec<String>,
+    /// Dead jobs of all queues.
     pub dead: u64,
+    /// Unique keys of jobs of the ledger.
+    pub unique: Vec<String>,
     /// Keys that nobody should have written.
     pub strangers: Vec<String>,
 }
@@ -67,14 +72,15 @@ pub async fn read(server: &mut Server) -> RedisResult<Snapshot> {
             ("ledger", Some(("todo", id))) => found.todos.push(id.to_owned()),
             ("ledger", Some(("seq" | "swap", _))) => sequences.push(key),
             ("ledger", Some(("followed", id))) => found.followed.push(id.to_owned()),
-            ("{ledger}" | "{ledger-follow}", Some(("sandhog", "dead"))) => {
+            ("{ledger}" | "{ledger-follow}" | "{twins}", Some(("sandhog", "dead"))) => {
                 found.dead += server.ask::<u64>(cmd("ZCARD").arg(&key)).await?;
             }
-            ("{ledger}" | "{ledger-follow}", Some(("sandhog", "stats"))) => {}
+            ("{ledger}" | "{ledger-follow}" | "{twins}", Some(("sandhog", what))) if is_usual(what) => {}
+            ("{ledger}", Some(("sandhog", what))) if what.starts_with("unique:") => found.unique.push(key),
             ("sandhog", _) => {}
             ("ledger", None) if rest == "balance" => {}
             ("ledger-receipts" | "ledger-audit" | "ledger-follow-receipts" | "ledger-tickets", None) => {}
-            ("ledger-violations", None) => {}
+            ("ledger-violations" | twins::RECEIPTS | twins::CALLS, None) => {}
             _ => found.strangers.push(key),
         }
     }
@@ -94,15 +100,24 @@ pub async fn read(server: &mut Server) -> RedisResult<Snapshot> {
     found.follow_receipts = list("ledger-follow-receipts").await?;
     found.tickets = list("ledger-tickets").await?;
     found.violations = list("ledger-violations").await?;
+    found.twins = list(twins::RECEIPTS).await?;
     Ok(found)
+}
+
+/// Whether a queue without any job has this companion key: counters, and what its limits are kept by.
+fn is_usual(what: &str) -> bool {
+    ["stats", "rate", "vacant", "places"].contains(&what) || what.starts_with("rate:")
 }
 
 /// Clears away what a round has left and the next one does not need.
 pub async fn clear(server: &mut Server) {
-    let keys: Vec<String> = server.surely(cmd("KEYS").arg("ledger*")).await;
+    let keys: Vec<String> = server.surely(cmd("KEYS").arg("*")).await;
     let gone = |key: &String| {
-        ["ledger:marker:", "ledger:followed:", "ledger:todo:"].iter().any(|prefix| key.starts_with(prefix))
-            || ["ledger-receipts", "ledger-audit", "ledger-follow-receipts"].contains(&key.as_str())
+        ["ledger:marker:", "ledger:followed:", "ledger:todo:", "{ledger}:sandhog:unique:"]
+            .iter()
+            .any(|prefix| key.starts_with(prefix))
+            || ["ledger-receipts", "ledger-audit", "ledger-follow-receipts", twins::RECEIPTS, twins::CALLS]
+                .contains(&key.as_str())
     };
     let keys: Vec<String> = keys.into_iter().filter(gone).collect();
     if !keys.is_empty() {

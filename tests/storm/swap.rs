@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use redis::cmd;
+use sandhog::job::report::PluginReport;
 use sandhog::plugin::release::Digest;
 
 use super::Storm;
@@ -15,7 +16,8 @@ const SWAP_EVERY: Duration = Duration::from_secs(1);
 const BROKEN_EVERY: u64 = 5;
 /// How long it may take until every host serves the last version: reading, compiling, telling, a busy machine.
 const SERVED_MAX: Duration = Duration::from_secs(30);
-/// The file's name.
+/// The plugin, and its file.
+const PLUGIN: &str = "chaos-ledger";
 const FILE: &str = "chaos-ledger.wasm";
 
 /// The versions of the ledger's handler.
@@ -119,10 +121,11 @@ impl Storm {
         for key in self.server.surely::<Vec<String>>(cmd("KEYS").arg("sandhog:host:*")).await {
             let (pid, plugins): (Option<u32>, Option<String>) =
                 self.server.surely(cmd("HMGET").arg(key).arg("pid").arg("plugins")).await;
-            let reports: serde_json::Value =
+            let reports: Vec<PluginReport> =
                 plugins.and_then(|plugins| serde_json::from_str(&plugins).ok()).unwrap_or_default();
-            let version = reports[0]["version"].as_str().unwrap_or_default();
-            served.extend(pid.map(|pid| (pid, version.to_owned())));
+            let ledger = reports.into_iter().find(|report| report.name == PLUGIN);
+            let version = ledger.map(|ledger| ledger.version).unwrap_or_default();
+            served.extend(pid.map(|pid| (pid, version)));
         }
         served
     }

@@ -44,7 +44,8 @@ pub async fn dump(connection: &mut MultiplexedConnection) -> BTreeMap<String, St
 }
 
 /// Writes Redis times as what they are: `T` for now, `T+60` for a minute later. A time is a run of 13 digits;
-/// it counts as now within five seconds, and one further than a day away is left as it is.
+/// it counts as now within five seconds, and one further than a day away is left as it is. A run of 16 digits that is
+/// now in microseconds, as what is one of a kind begins with, becomes `U`.
 pub fn without_times(dump: &str, now_ms: i64) -> String {
     let mut out = String::new();
     let mut digits = String::new();
@@ -54,7 +55,10 @@ pub fn without_times(dump: &str, now_ms: i64) -> String {
             continue;
         }
         let away_ms = digits.parse::<i64>().map_or(i64::MAX, |time| time.saturating_sub(now_ms));
-        if digits.len() == 13 && away_ms.abs() < 86_400_000 {
+        let away_us = digits.parse::<i64>().map_or(i64::MAX, |time| time.saturating_sub(now_ms * 1000));
+        if digits.len() == 16 && away_us.abs() < 86_400_000_000 {
+            out.push('U');
+        } else if digits.len() == 13 && away_ms.abs() < 86_400_000 {
             match (away_ms as f64 / 10_000.0).round() as i64 * 10 {
                 0 => out.push('T'),
                 seconds => out.push_str(&format!("T{seconds:+}")),

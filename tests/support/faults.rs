@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -44,6 +45,8 @@ struct Plan {
     cuts: AtomicU64,
     /// Whether everything is held up.
     silent: watch::Sender<bool>,
+    /// How long, in milliseconds, whatever comes is held up before it goes on.
+    delay_ms: AtomicU64,
 }
 
 impl Proxy {
@@ -58,6 +61,7 @@ impl Proxy {
             at: ArcSwap::from_pointee((at, cut)),
             cuts: AtomicU64::new(0),
             silent: watch::Sender::new(false),
+            delay_ms: AtomicU64::new(0),
         });
         let shared = plan.clone();
         let mut tasks = JoinSet::new();
@@ -104,6 +108,20 @@ impl Proxy {
     pub fn silence(&self, silent: bool) {
         self.plan.silent.send_replace(silent);
     }
+
+    /// From now on holds whatever comes up for so long, in both directions.
+    pub fn delay(&self, delay: Duration) {
+        self.plan.delay_ms.store(delay.as_millis() as u64, SeqCst);
+    }
+}
+
+impl Plan {
+    async fn hold_up(&self) {
+        let delay_ms = self.delay_ms.load(SeqCst);
+        if delay_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+        }
+    }
 }
 
 /// Carries one connection until either side ends it or the plan does.
@@ -119,11 +137,13 @@ async fn carry(mut client: UnixStream, mut server: UnixStream, plan: Arc<Plan>) 
             changed = silent.changed() => if changed.is_err() { return },
             read = client.read_buf(&mut from_client) => {
                 if !matches!(read, Ok(1..)) { return }
+                plan.hold_up().await;
                 if !forward(&mut from_client, &mut server, &plan).await { return }
                 from_client.reserve(CARRIED_BYTES);
             }
             read = server.read(&mut from_server) => {
                 let Ok(length @ 1..) = read else { return };
+                plan.hold_up().await;
                 if client.write_all(&from_server[..length]).await.is_err() { return }
             }
         }

@@ -37,8 +37,8 @@ pub fn compiling() -> Compiling {
     Compiling { program: program(), limits: CompileLimits::default(), cache: None }
 }
 
-/// A component for `world` made of the core module `text`. Worlds are those of `wit/`, and one of
-/// `wasi.wit` that imports parts of WASI.
+/// A component for `world` made of the core module `text`. Worlds are those of `wit/`, and those of
+/// `wasi.wit`.
 pub fn component(world: &str, text: &str) -> Vec<u8> {
     static CONTRACT: OnceLock<(Resolve, [PackageId; 2])> = OnceLock::new();
     let (resolve, [contract, wasi]) = CONTRACT.get_or_init(|| {
@@ -47,7 +47,7 @@ pub fn component(world: &str, text: &str) -> Vec<u8> {
         let wasi = resolve.push_str("wasi.wit", include_str!("wasi.wit")).unwrap();
         (resolve, [contract, wasi])
     });
-    let package = if world == "wasi-worker" { *wasi } else { *contract };
+    let package = if ["wasi-worker", "typed-worker"].contains(&world) { *wasi } else { *contract };
     let world = resolve.select_world(&[package], Some(world)).unwrap();
     let mut module = wat::parse_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8).unwrap();

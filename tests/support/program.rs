@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use insta::Settings;
 use rustix::process::{Pid, Signal, kill_process};
+use sandhog::config::env;
 use tempfile::TempDir;
 
 use super::redis::TestRedis;
@@ -60,6 +61,7 @@ impl Program {
         command.args(arguments).current_dir(self.folder()).env_clear();
         command.env("PATH", env!("PATH")).env("HOME", self.folder());
         command.envs(self.redis_url.iter().map(|url| ("SANDHOG_REDIS_URL", OsStr::new(url))));
+        command.env(env::REDIS_SERVER, env::redis_server());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
+use sandhog::config::env;
 use sandhog::storage::address::{Address, TlsFiles};
 use sandhog::storage::link::{Link, Tracking};
 use tempfile::TempDir;
@@ -21,6 +22,7 @@ pub struct TestRedis {
     child: Child,
     folder: TempDir,
     arguments: Vec<String>,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 impl TestRedis {
@@ -31,10 +33,16 @@ impl TestRedis {
 
     /// Starts a server with more arguments, for example `["--appendonly", "yes"]`.
     pub fn start_with(arguments: &[&str]) -> Self {
+        Self::start_in(arguments, &[])
+    }
+
+    /// The same with more in its environment.
+    pub fn start_in(arguments: &[&str], environment: &[(&'static str, PathBuf)]) -> Self {
         let folder = tempfile::Builder::new().prefix("sandhog-").tempdir().unwrap();
-        let arguments = arguments.iter().map(ToString::to_string).collect();
-        let child = launch(&folder, &arguments);
-        let redis = Self { child, folder, arguments };
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let environment = environment.to_vec();
+        let child = launch(&folder, &arguments, &environment);
+        let redis = Self { child, folder, arguments, environment };
         redis.wait();
         redis
     }
@@ -47,15 +55,22 @@ impl TestRedis {
 
     /// Starts it again, on what it left on disk.
     pub fn restart(&mut self) {
-        self.child = launch(&self.folder, &self.arguments);
+        self.child = launch(&self.folder, &self.arguments, &self.environment);
         self.wait();
+    }
+
+    /// Starts it again with more arguments, and waits for nothing.
+    pub fn begin_again(&mut self, more: &[&str]) {
+        let more = more.iter().map(ToString::to_string);
+        let arguments: Vec<String> = self.arguments.iter().cloned().chain(more).collect();
+        self.child = launch(&self.folder, &arguments, &self.environment);
     }
 
     fn wait(&self) {
         let started = Instant::now();
         let client = redis::Client::open(self.url()).unwrap();
         while client.get_connection().and_then(|mut c| redis::cmd("PING").query::<String>(&mut c)).is_err() {
-            assert!(started.elapsed() < START, "redis-server did not start:\n{}", self.log());
+            assert!(started.elapsed() < START, "the server did not start:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -101,15 +116,16 @@ impl TestRedis {
     }
 }
 
-fn launch(folder: &TempDir, arguments: &Vec<String>) -> Child {
-    let mut command = Command::new("redis-server");
+fn launch(folder: &TempDir, arguments: &[String], environment: &[(&'static str, PathBuf)]) -> Child {
+    let mut command = Command::new(env::redis_server());
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.args(["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no"]);
     command.arg("--dir").arg(folder.path());
     command.arg("--unixsocket").arg(folder.path().join("redis.sock"));
     command.arg("--logfile").arg(folder.path().join("redis.log"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().unwrap_or_else(|error| {
-        panic!("cannot start `redis-server`: {error}; install it: sudo apt-get install -y redis-server")
+        panic!("cannot start `{}`: {error}; scripts/install-redis.sh installs one", env::redis_server())
     })
 }
 
@@ -119,7 +135,7 @@ impl Drop for TestRedis {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            println!("log of redis-server:\n{}", self.log());
+            println!("log of the server:\n{}", self.log());
         }
     }
 }

@@ -3,15 +3,16 @@
 
 use std::time::Duration;
 
-use futures_util::{FutureExt as _, TryFutureExt as _};
+use futures_util::FutureExt as _;
 
+use super::queues::queues_of;
 use super::{Refusal, Served};
-use crate::app::loads::{Ended, Offering, Order, Unavailable};
+use crate::app::hosted::Claim;
+use crate::app::loads::{Ended, Offering, Order, Unavailable, apart};
 use crate::config::problem::{Problem, Problems};
 use crate::config::settings::PluginsFrom;
 use crate::plugin::fetch::{FetchError, fetch};
 use crate::plugin::fleet::AllWanted;
-use crate::plugin::load::Loaded;
 use crate::plugin::name::PluginName;
 use crate::plugin::release::{Digest, Wanted};
 use crate::plugin::shelf::Standing;
@@ -44,6 +45,7 @@ impl Served {
         // A folder that is away for a moment is not an empty one.
         if !survey.unreadable {
             self.remove_all_but(&survey);
+            self.offered = queues_of(&survey);
         }
         for (name, problems) in std::mem::take(&mut survey.refused) {
             self.loads.forget(&name);
@@ -129,9 +131,10 @@ impl Served {
         }
         let (folder, ceilings) = (self.settings.plugins_dir.clone(), self.settings.ceilings);
         let trusted = self.settings.plugins.trusted_keys.clone();
+        let origin = folder.display().to_string();
         // Reading and hashing takes its time, and this thread feeds queues.
-        let looking = self.lanes.executor().spawn_blocking(move || Survey::of(&folder, &ceilings, &trusted));
-        looking.await.unwrap_or_default()
+        let found = apart(self.lanes.executor(), move || Survey::of(&folder, &ceilings, &trusted)).await;
+        found.unwrap_or_else(|fault| unread(origin, &fault))
     }
 
     /// Loads a release that is to be served, unless it is served, or was refused before.
@@ -147,7 +150,8 @@ impl Served {
         let is_refused = self.refusals.get(&name).is_some_and(|refusal| {
             refusal.is_final && refusal.release.as_ref() == Some(&(id.clone(), number))
         });
-        if self.plugins.get(&name).is_some_and(|plugin| *plugin.newest() == id) {
+        if let Some(plugin) = self.plugins.get_mut(&name).filter(|plugin| plugin.is_all_of(&id)) {
+            plugin.claim = Claim::default();
             self.loads.forget(&name);
             self.refusals.remove(&name);
             return;
@@ -182,34 +186,42 @@ impl Served {
         let trusted = self.settings.plugins.trusted_keys.clone();
         let origin = format!("the last good version of `{name}`");
         let (plugin, id, known_as) = (name.clone(), release.id(), origin.clone());
-        let reading = self.lanes.executor().spawn_blocking(move || {
+        let executor = self.lanes.executor().clone();
+        let read = move || {
             let refused = |error: std::io::Error| Problems::one(Problem::new(&known_as, error.to_string()));
             let bytes =
                 shelf.component(&plugin, &release.component, ceilings.component_bytes).map_err(refused)?;
             Offer::of_release(plugin, release, bytes, &known_as, &ceilings, &trusted)
-        });
-        let failed = Problem::new(&origin, "reading it failed inside the host");
-        let offer = reading
-            .map(|read| read.unwrap_or_else(|_| Err(Problems::one(failed))))
-            .map_err(|problems| Unavailable { problems, is_final: true })
-            .boxed();
+        };
+        let of_host = origin.clone();
+        let offer = async move {
+            let failed = |fault| Problem::new(of_host, format!("reading it failed inside the host: {fault}"));
+            let read = apart(&executor, read).await;
+            read.unwrap_or_else(|fault| Err(Problems::one(failed(fault))))
+                .map_err(|problems| Unavailable { problems, is_final: true })
+        }
+        .boxed();
         let name = name.clone();
         self.loads.start(Order { name, id, number: 0, origin, stands_in: true, offer, trial: None });
     }
+}
 
-    /// Two plugins of a folder are compared before they are loaded; one from the fleet meets the others here.
-    pub(super) fn claim_queues(&self, loaded: &Loaded, number: u64) -> Result<(), Problems> {
-        let mut problems = Problems::default();
-        let others = self.plugins.iter().filter(|(name, _)| number > 0 && **name != loaded.name);
-        for (other, plugin) in others {
-            for consume in &loaded.manifest.consume {
-                if plugin.loaded().manifest.consume.iter().any(|taken| taken.queue == consume.queue) {
-                    let queue = consume.queue.as_str().escape_debug();
-                    let text = format!("queue `{queue}` is served by plugin `{other}` already");
-                    problems.push(Problem::new(format!("plugin `{}`", loaded.name), text));
-                }
-            }
-        }
-        problems.into_result(())
+/// What is known of a folder whose reading has failed inside the host: nothing, so everything goes on as it is.
+fn unread(folder: String, fault: &str) -> Survey {
+    let problem =
+        Problem::new(folder, format!("reading it failed inside the host: {fault}; nothing is changed"));
+    Survey { others: Problems::one(problem), unreadable: true, ..Survey::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_whose_reading_panicked_is_not_an_empty_one() {
+        let survey = unread("plugins".to_owned(), "index 4 of 3");
+        assert!(survey.unreadable, "nothing may be drained");
+        let text = "plugins: reading it failed inside the host: index 4 of 3; nothing is changed";
+        assert_eq!(survey.others.to_string(), text);
     }
 }

@@ -30,7 +30,7 @@ pub(super) async fn once(args: &Args, stage: Stage, jobs: u64, push_s: f64) -> O
     let info = HostInfo { queues: vec![queue.clone()], ..HostInfo::default() };
     let mut hosts = Vec::new();
     for seat in 0..AT_ONCE {
-        hosts.push(leases.register("bench", seat, LEASE, &info).await?);
+        hosts.push(leases.register("bench", seat, LEASE, &info, &[]).await?);
     }
     let store = JobStore::new(stage.link.clone(), queue.clone(), DEAD);
     let before = Load::look(&stage.link).await?;
@@ -80,6 +80,7 @@ async fn drain(store: &JobStore, host: &HostId) -> Outcome<u64> {
             bytes_max: u64::MAX >> 12,
             payload_bytes_max: u64::MAX >> 12,
             limits: &limits,
+            nth: 0,
         };
         let reply = store.turn(&turn).await?;
         settled += reply.settled;

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
+use sandhog::job::import::{self, Imported};
 use sandhog::job::inspect::Place;
 use sandhog::job::name::QueueName;
-use sandhog::job::transfer::{self, Carried, Imported};
+use sandhog::job::transfer::{self, Carried};
 use sandhog::job::walk::Walk;
 use serde_json::json;
 
@@ -101,7 +102,7 @@ pub(super) async fn import(args: Import, context: &Context) -> Outcome {
     let link = context.link().await?;
     let bar = progress::over_steps(jobs.len() as u64);
     let mut sum = Imported::default();
-    let all = transfer::import(&link, &args.queue, &jobs, &mut sum, |done| bar.set_position(done)).await;
+    let all = import::import(&link, &args.queue, &jobs, &mut sum, |done| bar.set_position(done)).await;
     bar.finish_and_clear();
     if let Err(error) = all {
         let added = text::counted(sum.added, "job was", "jobs were");
@@ -109,14 +110,20 @@ pub(super) async fn import(args: Import, context: &Context) -> Outcome {
             .with_details(vec![format!("{added} imported before, of {}", text::count(jobs.len() as u64))])
             .with_hint("import the same file again: what is there already is left out"));
     }
-    let Imported { added, present } = sum;
+    let Imported { added, present, duplicates } = sum;
     if context.out.is_json() {
-        let document = json!({ "queue": args.queue.as_str(), "imported": added, "present": present });
+        let queue = args.queue.as_str();
+        let document =
+            json!({ "queue": queue, "imported": added, "present": present, "duplicates": duplicates });
         return Ok(context.out.document(&document)?);
     }
     let mut line = format!("imported {}", text::counted(added, "job", "jobs"));
     if present > 0 {
         line = format!("{line}; {} there already", text::counted(present, "was", "were"));
+    }
+    if duplicates > 0 {
+        let left_out = text::counted(duplicates, "was", "were");
+        line = format!("{line}; {left_out} left out: a living job has the same unique key");
     }
     Ok(context.out.line(&line)?)
 }

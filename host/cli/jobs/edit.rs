@@ -1,11 +1,12 @@
 //! `sandhog jobs requeue`, `discard`, `cancel`: what operators do to jobs, to those they name or to all that fit.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use sandhog::job::edit::{self, Which};
+use sandhog::job::edit::{self, Changed, Which};
 use sandhog::job::inspect::{self, Place};
 use sandhog::job::name::{JobId, QueueName};
 use sandhog::job::walk::{self, Change};
@@ -18,8 +19,6 @@ use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::{argument, output, progress, text};
 
-/// Jobs that one step of an edit of a whole place moves, between two looks at the progress bar.
-const STEP_JOBS_MAX: u64 = 1000;
 /// Longest payload: what Redis takes as one value.
 const PAYLOAD_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
@@ -48,7 +47,7 @@ pub(super) struct Edit {
     /// The queue.
     #[arg(value_parser = argument::queue)]
     queue: QueueName,
-    /// The jobs; found wherever they are.
+    /// The jobs, by id, wherever they are; an id names every job that has it.
     #[arg(value_parser = argument::job_id, conflicts_with = "all")]
     ids: Vec<JobId>,
     /// All jobs of the place.
@@ -156,6 +155,14 @@ pub(super) async fn requeue(args: Requeue, context: &Context) -> Outcome {
     }
     let link = context.link().await?;
     let places = if edit.ids.is_empty() { vec![place.place()] } else { vec![Place::Dead, Place::Delayed] };
+    if payload.is_some() && !edit.dry_run {
+        let count = edit.go(context, &link, &places, Change::Count).await?.jobs;
+        if count > 1 {
+            let why = format!("{count} jobs have this id; a payload replaces that of one job");
+            let hint = "choose one of them with `--text`, `--since` or `--until`";
+            return Err(Failure::refused(why).with_hint(hint));
+        }
+    }
     if edit.is_plain() && payload.is_none() {
         return edit.run_plain(context, &link, &verb, place.place()).await;
     }
@@ -226,7 +233,7 @@ impl Edit {
         let names: Vec<&str> = places.iter().map(|place| row::place_name(*place)).collect();
         let place = if let [only] = names.as_slice() { format!("{only} ") } else { String::new() };
         let which = if self.all { "all" } else { "the" };
-        let count = self.go(context, link, places, Change::Count).await?;
+        let count = self.go(context, link, places, Change::Count).await?.jobs;
         let queue = text::visible(self.queue.as_str().as_bytes(), 80);
         let jobs = text::counted(count, &format!("{place}job"), &format!("{place}jobs"));
         match output::confirm(&format!("{} {which} {jobs} of `{queue}`?", verb.name))? {
@@ -242,34 +249,29 @@ impl Edit {
 
     /// Named jobs, or all of a place: nothing of them has to be fetched.
     async fn run_plain(&self, context: &Context, link: &Link, verb: &Verb, place: Place) -> Outcome {
-        let step = async |which: &Which<'_>, most| match verb.name {
-            "discard" => edit::discard(link, &self.queue, which, most).await,
-            _ => edit::requeue(link, &self.queue, which, most).await,
+        let (which, total) = if self.all {
+            let counts = inspect::counts(link, &self.queue).await?;
+            // Not those that come meanwhile: what is requeued may die again.
+            let total = match place {
+                Place::Delayed => counts.delayed,
+                Place::Ready => counts.ready,
+                _ => counts.dead,
+            };
+            (Which::All(place), total)
+        } else {
+            (Which::Ids(&self.ids), u64::MAX)
         };
-        if !self.all {
-            let changed = step(&Which::Ids(&self.ids), u64::MAX).await?;
-            return self.finish(context, verb, changed);
-        }
-        let counts = inspect::counts(link, &self.queue).await?;
-        // Not those that come meanwhile: what is requeued may die again.
-        let total = match place {
-            Place::Delayed => counts.delayed,
-            Place::Ready => counts.ready,
-            _ => counts.dead,
-        };
-        let bar = progress::over_steps(total);
-        let mut changed = 0;
-        while changed < total {
-            let some = step(&Which::All(place), (total - changed).min(STEP_JOBS_MAX)).await?;
-            changed += some;
+        let bar = progress::over_steps(if self.all { total } else { 0 });
+        let told = |changed| {
             bar.set_position(changed);
             bar.set_message(format!("{} {}", verb.past, text::counted(changed, "job", "jobs")));
-            if some == 0 {
-                break;
-            }
-        }
+        };
+        let changed = match verb.name {
+            "discard" => edit::discard(link, &self.queue, &which, total, told).await,
+            _ => edit::requeue(link, &self.queue, &which, total, told).await,
+        };
         bar.finish_and_clear();
-        self.finish(context, verb, changed)
+        self.finish(context, verb, &changed?)
     }
 
     async fn run(
@@ -281,10 +283,11 @@ impl Edit {
         change: Change<'_>,
     ) -> Outcome {
         let change = if self.dry_run { Change::Count } else { change };
-        let count = self.go(context, link, places, change).await?;
+        let changed = self.go(context, link, places, change).await?;
         if !self.dry_run {
-            return self.finish(context, verb, count);
+            return self.finish(context, verb, &changed);
         }
+        let count = changed.jobs;
         if context.out.is_json() {
             let document = json!({ "queue": self.queue.as_str(), "dry_run": true, "matched": count });
             return Ok(context.out.document(&document)?);
@@ -294,7 +297,13 @@ impl Edit {
     }
 
     /// Walks over these places.
-    async fn go(&self, context: &Context, link: &Link, places: &[Place], change: Change<'_>) -> Outcome<u64> {
+    async fn go(
+        &self,
+        context: &Context,
+        link: &Link,
+        places: &[Place],
+        change: Change<'_>,
+    ) -> Outcome<Changed> {
         let filter = self.select.filter(&self.ids, context.redis_now_ms(link).await?);
         let bar = progress::over_steps(0);
         let told = |looked, total, changed| {
@@ -302,25 +311,39 @@ impl Edit {
             bar.set_position(looked);
             bar.set_message(format!("{} found", text::counted(changed, "job", "jobs")));
         };
-        let count = walk::change(link, &self.queue, places, &filter, change, told).await;
+        let changed = walk::change(link, &self.queue, places, &filter, change, told).await;
         bar.finish_and_clear();
-        Ok(count?)
+        Ok(changed?)
     }
 
-    /// Tells how many jobs an edit reached; missing one that was named is a failure.
-    fn finish(&self, context: &Context, verb: &Verb, changed: u64) -> Outcome {
+    /// Tells how many jobs an edit reached; not to reach one that was named is a failure.
+    fn finish(&self, context: &Context, verb: &Verb, changed: &Changed) -> Outcome {
         let past = verb.past;
+        let Changed { jobs, duplicates, found } = changed;
         if context.out.is_json() {
-            context.out.document(&json!({ "queue": self.queue.as_str(), past: changed }))?;
+            let mut document = json!({ "queue": self.queue.as_str(), past: jobs });
+            if verb.name == "requeue" {
+                document["duplicates"] = json!(duplicates);
+            }
+            context.out.document(&document)?;
         } else {
-            context.out.line(&format!("{past} {}", text::counted(changed, "job", "jobs")))?;
+            let mut line = format!("{past} {}", text::counted(*jobs, "job", "jobs"));
+            if *duplicates > 0 {
+                let stay = text::counted(*duplicates, "stays", "stay");
+                line = format!("{line}; {stay} dead: a living job has the same unique key");
+            }
+            context.out.line(&line)?;
         }
-        let named = self.ids.len() as u64;
-        if changed < named {
-            let missing = text::counted(named - changed, "job was", "jobs were");
-            return Err(Failure::failed(format!("{missing} not {past}")).with_hint(
-                "it may be done, running, or waiting in the plain list; `sandhog jobs show` tells",
-            ));
+        let missing = self.ids.iter().filter(|id| !found.contains(*id)).collect::<BTreeSet<_>>().len() as u64;
+        let left = missing + if self.ids.is_empty() { 0 } else { *duplicates };
+        if left > 0 {
+            let hint = if missing > 0 {
+                "it may be done, running, or waiting in the plain list; `sandhog jobs show` tells"
+            } else {
+                "a living job has the same unique key; requeue it again when that one has ended"
+            };
+            let jobs = text::counted(left, "job was", "jobs were");
+            return Err(Failure::failed(format!("{jobs} not {past}")).with_hint(hint));
         }
         Ok(())
     }

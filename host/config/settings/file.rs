@@ -8,24 +8,24 @@ use std::time::Duration;
 
 use super::{
     Ceilings, CompileSettings, DeadSettings, HostSettings, LogFormat, LogSettings, Machine, Overrides,
-    PluginSettings, PluginsFrom, RedisSettings, Settings, Watch,
+    PluginSettings, PluginsFrom, RedisSettings, Settings, Watch, pem,
 };
 use crate::config::document::{Document, FILE_BYTES_MAX};
 use crate::config::env;
 use crate::config::problem::{Problem, Problems};
 use crate::config::public_key::PublicKey;
 use crate::config::table::{Item, Table};
+use crate::config::unit;
 use crate::job::name::HostId;
-use crate::storage::address::{Address, AddressError, TlsFiles};
+use crate::storage::address::{Address, TlsFiles};
 
 const DEFAULT_URL: &str = "redis://127.0.0.1:6379";
 const DEFAULT_LEVEL: &str = "info";
+const START_WAIT: Duration = Duration::from_secs(30);
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 const SOURCES: [(&str, PluginsFrom); 3] =
     [("folder", PluginsFrom::Folder), ("redis", PluginsFrom::Redis), ("both", PluginsFrom::Both)];
 const WATCHES: [(&str, Watch); 3] = [("events", Watch::Events), ("poll", Watch::Poll), ("off", Watch::Off)];
-/// Largest certificate or key file.
-const PEM_BYTES_MAX: u64 = 1024 * 1024;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -157,8 +157,8 @@ fn redis(
     let (url, source) = chosen.unwrap_or((DEFAULT_URL.to_owned(), Source::Default));
     let timeout = table.duration("timeout", Duration::from_millis(100)..=Duration::from_secs(300), "5s");
     let per_plugin_users = table.truth("per_plugin_users").unwrap_or(false);
-    let ca = pem(&mut table, "ca", folder);
-    let (cert, key) = (pem(&mut table, "cert", folder), pem(&mut table, "key", folder));
+    let ca = pem::authorities(&mut table, "ca", folder);
+    let (cert, key) = (pem::chain(&mut table, "cert", folder), pem::key(&mut table, "key", folder));
     for (one, other) in [("cert", "key"), ("key", "cert")] {
         if table.has(one) && !table.has(other) {
             table.refuse(one, &format!("needs `redis.{other}` beside it"));
@@ -168,34 +168,14 @@ fn redis(
         table.refuse("ca", "is for `rediss://` addresses; the address in use is another");
     }
     let address = Address::parse(&url, TlsFiles { ca, client: cert.zip(key) });
-    match &address {
-        Ok(_) => {}
-        Err(AddressError::Form) => {
-            let forms = "`redis://[user:password@]host[:port][/db]`, `rediss://…` (TLS), `unix:///path?db=0`";
-            refuse(&source, &format!("is not a Redis URL; its forms are {forms}"), document, outside);
-        }
-        Err(error) => refuse(&source, &error.to_string(), document, outside),
+    if let Err(error) = &address {
+        refuse(&source, &error.to_string(), document, outside);
     }
     table.finish();
     let timeout = timeout.unwrap_or(Duration::from_secs(5));
     let settings = address.ok().map(|address| RedisSettings { address, timeout, per_plugin_users });
     let secret = settings.as_ref().is_some_and(|s| s.address.has_password());
     (settings, secret && matches!(source, Source::Field(..)))
-}
-
-/// The bytes of a certificate or key file; its path is taken from the folder of the settings file.
-fn pem(table: &mut Table<'_>, name: &'static str, folder: &Path) -> Option<Vec<u8>> {
-    let path = folder.join(table.string(name, "/etc/sandhog/redis.pem")?);
-    let mut bytes = Vec::new();
-    let read = File::open(&path).and_then(|file| file.take(PEM_BYTES_MAX).read_to_end(&mut bytes));
-    match read {
-        Ok(_) if bytes.windows(11).any(|w| w == b"-----BEGIN ") => return Some(bytes),
-        Ok(_) => table.refuse(name, &format!("names `{}`, which is not a PEM file", path.display())),
-        Err(error) => {
-            table.refuse(name, &format!("names `{}`, which cannot be read: {error}", path.display()))
-        }
-    }
-    None
 }
 
 fn host(
@@ -219,6 +199,7 @@ fn host(
     let reap_every =
         table.duration("reap_every", Duration::from_millis(100)..=Duration::from_secs(600), "5s");
     let drain = table.duration("drain", Duration::ZERO..=DAY, "30s");
+    let start_wait = start_wait(&mut table, over, document, outside);
     let threads = table.integer("threads", 1..=1024_u32, 2).map_or(machine.cores, |n| n as usize);
     let crashes_max = table.integer("crashes_max", 1..=1000, 3);
     table.finish();
@@ -228,9 +209,31 @@ fn host(
         lease: lease.unwrap_or(Duration::from_secs(15)),
         reap_every: reap_every.unwrap_or(Duration::from_secs(5)),
         drain: drain.unwrap_or(Duration::from_secs(30)),
+        start_wait,
         threads,
         crashes_max: crashes_max.unwrap_or(3),
     }
+}
+
+/// How long a start waits for Redis, from the first source that says so.
+fn start_wait(
+    table: &mut Table<'_>,
+    over: &Layers<'_>,
+    document: &Document<'_>,
+    outside: &mut Problems,
+) -> Duration {
+    let field = table.duration("start_wait", Duration::ZERO..=DAY, "30s").unwrap_or(START_WAIT);
+    let Some((text, source)) = over.first(|o| &o.start_wait, ("--start-wait", env::START_WAIT), None) else {
+        return field;
+    };
+    match unit::duration(&text) {
+        Ok(wait) if wait <= DAY => return wait,
+        Ok(_) => refuse(&source, "is longer than a day", document, outside),
+        Err(error) => {
+            refuse(&source, &format!("is \"{}\", which {error}", text.escape_debug()), document, outside);
+        }
+    }
+    field
 }
 
 fn plugins(mut table: Table<'_>, over: &Layers<'_>, folder: &Path) -> (PathBuf, PluginSettings) {

@@ -125,7 +125,7 @@ mod tests {
             ),
             (
                 format!("{head}cron = \"0 3 * * *\"\ntimezone = \"Berlin\"\n"),
-                "s.toml:5: `schedule.timezone` is `Berlin`, which is no time zone; write for example `Europe/Berlin` or `UTC`",
+                "s.toml:5: `schedule.timezone` is `Berlin`, which is not a time zone; write for example `Europe/Berlin` or `UTC`",
             ),
             (
                 format!("{head}every = \"1ms\"\n"),

@@ -34,6 +34,7 @@ fn defaults_hold_without_any_source() {
     };
     assert_eq!(found.plugins, plugins);
     assert_eq!(found.host.drain, Duration::from_secs(30));
+    assert_eq!(found.host.start_wait, Duration::from_secs(30));
     assert_eq!(
         found.dead,
         DeadSettings { count: 10_000, age: Duration::from_secs(30 * 86_400), bytes: 256 << 20 }
@@ -63,6 +64,7 @@ fn every_field_of_the_file_is_read() {
         lease = "1s"
         reap_every = "100ms"
         drain = "0s"
+        start_wait = "2m"
         threads = 2
         crashes_max = 1
         [plugins]
@@ -96,6 +98,7 @@ fn every_field_of_the_file_is_read() {
         (found.host.lease, found.host.reap_every),
         (Duration::from_secs(1), Duration::from_millis(100))
     );
+    assert_eq!(found.host.start_wait, Duration::from_secs(120));
     // Relative paths are taken from the file's own folder.
     assert_eq!(found.host.state_dir, PathBuf::from("conf/state"));
     assert_eq!(found.plugins_dir, PathBuf::from("/srv/plugins"));
@@ -118,7 +121,7 @@ fn every_field_of_the_file_is_read() {
 
 #[test]
 fn flags_go_before_the_environment_and_that_before_the_file() {
-    let text = "[redis]\nurl = \"redis://file\"\n[host]\nname = \"file\"\nstate_dir = \"/file\"\n[plugins]\ndir = \"/file\"\n[log]\nlevel = \"error\"\nformat = \"json\"\n";
+    let text = "[redis]\nurl = \"redis://file\"\n[host]\nname = \"file\"\nstate_dir = \"/file\"\nstart_wait = \"9s\"\n[plugins]\ndir = \"/file\"\n[log]\nlevel = \"error\"\nformat = \"json\"\n";
     let all = |word: &str, format: &str| Overrides {
         redis_url: Some(format!("redis://{word}")),
         host_name: Some(word.to_owned()),
@@ -126,16 +129,17 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
         plugins_dir: Some(PathBuf::from(format!("/{word}"))),
         log_level: Some("debug".to_owned()),
         log_format: Some(format.to_owned()),
+        start_wait: Some(format!("{}s", word.len())),
     };
     let none = Overrides::default();
-    for (flags, environment, word, level, format) in [
-        (&none, &none, "file", "error", LogFormat::Json),
-        (&none, &all("env", "text"), "env", "debug", LogFormat::Text),
-        (&all("flag", "json"), &all("env", "text"), "flag", "debug", LogFormat::Json),
+    for (flags, environment, word, level, format, wait_s) in [
+        (&none, &none, "file", "error", LogFormat::Json, 9),
+        (&none, &all("env", "text"), "env", "debug", LogFormat::Text, 3),
+        (&all("flag", "json"), &all("env", "text"), "flag", "debug", LogFormat::Json, 4),
     ] {
         let found = resolve(flags, environment, text).unwrap();
         assert_eq!(found.redis.address.to_string(), format!("redis://{word}:6379/0"));
-        assert_eq!(found.host.name, word);
+        assert_eq!((found.host.name.as_str(), found.host.start_wait.as_secs()), (word, wait_s));
         let dir = PathBuf::from(format!("/{word}"));
         assert_eq!((found.host.state_dir, found.plugins_dir), (dir.clone(), dir));
         assert_eq!(found.log, LogSettings { format, level: level.to_owned() });
@@ -168,7 +172,7 @@ fn the_words_for_what_is_wrong_in_the_file() {
     for (text, expected) in [
         (
             "[redis]\nurl = \"redis://:s3cret@h/notadb\"",
-            "2: `redis.url` is not a Redis URL; its forms are `redis://[user:password@]host[:port][/db]`, `rediss://…` (TLS), `unix:///path?db=0`",
+            "2: `redis.url` names a database that is not a number; write for example `redis://host:6379/4`",
         ),
         ("[redis]\ntimeout = \"1ms\"", "2: `redis.timeout` is \"1ms\"; it must be at least \"100ms\""),
         ("[host]\nname = \"\"", "2: `host.name` is \"\": a host name has 1 to 64 bytes"),
@@ -207,7 +211,7 @@ fn tls_files_are_read_and_checked_at_once() {
     let found = found.replace(&format!("{}/", dir.path().display()), "");
     let expected = "\
 sandhog.toml:3: `redis.ca` names `missing.pem`, which cannot be read: No such file or directory (os error 2)
-sandhog.toml:4: `redis.cert` names `not.pem`, which is not a PEM file
+sandhog.toml:4: `redis.cert` names `not.pem`, which holds no certificate (`-----BEGIN CERTIFICATE-----`)
 sandhog.toml:4: `redis.cert` needs `redis.key` beside it";
     assert_eq!(found, expected);
     let authority = rcgen::generate_simple_self_signed(["db".to_owned()]).unwrap();
@@ -215,6 +219,14 @@ sandhog.toml:4: `redis.cert` needs `redis.key` beside it";
     let text = "[redis]\nurl = \"rediss://db\"\nca = \"ca.pem\"\n";
     let found = file::resolve(&none, &none, Some((&path, text)), &machine()).unwrap();
     assert_eq!(found.redis.address.to_string(), "rediss://db:6379/0");
+    std::fs::write(dir.path().join("key.pem"), authority.signing_key.serialize_pem()).unwrap();
+    let text = "[redis]\nurl = \"rediss://db\"\nca = \"key.pem\"\ncert = \"ca.pem\"\nkey = \"ca.pem\"\n";
+    let found = file::resolve(&none, &none, Some((&path, text)), &machine()).unwrap_err().to_string();
+    let found = found.replace(&format!("{}/", dir.path().display()), "");
+    let expected = "\
+sandhog.toml:3: `redis.ca` names `key.pem`, which holds no certificate (`-----BEGIN CERTIFICATE-----`)
+sandhog.toml:5: `redis.key` names `ca.pem`, which holds no private key without a passphrase (`-----BEGIN PRIVATE KEY-----`)";
+    assert_eq!(found, expected);
     let text = "[redis]\nca = \"ca.pem\"\n";
     let found = file::resolve(&none, &none, Some((&path, text)), &machine()).unwrap_err().to_string();
     assert!(

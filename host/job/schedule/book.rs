@@ -1,14 +1,12 @@
-//! Schedules in Redis: written down by operators and by hosts that have them in their files, fired by whichever host
-//! is first. Each function is one script, but for the look at Redis' time before it.
+//! Schedules in Redis: written down by operators and by hosts that have them in their files. `firing` fires them. Each
+//! function is one script, but for the look at Redis' time before it.
 
 use redis::Value;
 
-use super::plan::{Firing, Plan, Step};
+use super::fired::Fired;
+use super::plan::{Firing, Plan};
 use super::{SCHEDULES_MAX, Schedule, ScheduleError};
-use crate::job::envelope::Header;
-use crate::job::key::{QueueKeys, SCHEDULE_FILES, SCHEDULES, schedule};
-use crate::job::name::JobId;
-use crate::job::push::notes;
+use crate::job::key::{SCHEDULE_FILES, SCHEDULES, schedule};
 use crate::job::reply::Fields;
 use crate::job::script;
 use crate::job::store::StoreError;
@@ -18,7 +16,7 @@ use crate::storage::link::Link;
 /// Schedules told at once.
 const PAGE: usize = 100;
 /// A score from which on a schedule does not fire; as in `part/schedule.lua`.
-const PAUSED_MS: u64 = 8_640_000_000_000_000;
+pub(super) const PAUSED_MS: u64 = 8_640_000_000_000_000;
 /// How long a host is believed that tells nothing of its file any more: a day.
 const BELIEVED_MS: u64 = 24 * 3_600_000;
 
@@ -54,30 +52,6 @@ impl From<Fault> for BookError {
 /// What became of schedules that were written down: what (`added`, `changed`, …), and the name.
 pub type Told = Vec<(String, String)>;
 
-/// A schedule whose time has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Due {
-    /// Its name.
-    pub name: String,
-    /// What is to be fired.
-    pub firing: Firing,
-    /// As Redis holds it.
-    pub definition: String,
-}
-
-/// What a host has to know to go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Look {
-    /// Redis time.
-    pub now: u64,
-    /// Whether Redis knows what this host's file holds.
-    pub declared: bool,
-    /// When the next one is due that is not due now.
-    pub next: Option<u64>,
-    /// Those that are due, some of them.
-    pub due: Vec<Due>,
-}
-
 /// What operators see of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -110,7 +84,7 @@ fn json(schedule: &Schedule) -> String {
 pub async fn put(link: &Link, name: &str, given: &Schedule) -> Result<String, BookError> {
     super::check_name(name)?;
     let plan = given.plan()?;
-    let first = plan.first(name, given.jitter_ms, now(link).await?).ok_or_else(never)?;
+    let first = first(&plan, name, given, now(link).await?)?;
     let mut call = script::SCHEDULE_PUT.call(&[SCHEDULES, &schedule(name)]);
     call.arg(name).arg(json(given)).arg(given.timing()).arg(first.slot).arg(first.at).arg(SCHEDULES_MAX);
     let mut fields = Fields::new(script::SCHEDULE_PUT.run::<Value>(link, &call).await?)?;
@@ -137,7 +111,7 @@ pub async fn declare(
         .arg(BELIEVED_MS)
         .arg(SCHEDULES_MAX);
     for (name, given) in schedules {
-        let first = given.plan()?.first(name, given.jitter_ms, now).ok_or_else(never)?;
+        let first = first(&given.plan()?, name, given, now)?;
         call.arg(name).arg(json(given)).arg(given.timing()).arg(first.slot).arg(first.at);
     }
     let mut fields = Fields::new(script::SCHEDULE_DECLARE.run::<Value>(link, &call).await?)?;
@@ -151,58 +125,6 @@ pub async fn declare(
         told.push((super::super::reply::text(what)?, fields.text()?));
     }
     Ok(told)
-}
-
-/// What is due, without the first `skip`.
-pub async fn due(link: &Link, seat: &str, skip: usize) -> Result<Look, StoreError> {
-    let mut call = script::SCHEDULE_DUE.call(&[SCHEDULES, SCHEDULE_FILES]);
-    call.arg(seat).arg(schedule("")).arg(skip).arg(PAGE);
-    let mut fields = Fields::new(script::SCHEDULE_DUE.run::<Value>(link, &call).await?)?;
-    if fields.number()? != 0 {
-        return Err(StoreError::WrongType(fields.text()?));
-    }
-    let (now, declared) = (fields.number()?, fields.number()? == 1);
-    // Less than nothing stands for none, and is read as zero.
-    let next = Some(fields.number()?).filter(|next| *next > 0 && *next < PAUSED_MS);
-    let mut due = Vec::new();
-    while let name @ Value::BulkString(_) = fields.next() {
-        let (name, at) = (super::super::reply::text(name)?, fields.number()?);
-        // Where somebody has spoiled it by hand, the fence of the firing says so.
-        let slot = fields.text()?.parse().unwrap_or(0);
-        due.push(Due { name, firing: Firing { slot, at }, definition: fields.text()? });
-    }
-    Ok(Look { now, declared, next, due })
-}
-
-/// Does what is to be done about a schedule that is due; false: it is another one by now, or somebody was faster.
-pub async fn fire(link: &Link, due: &Due, schedule: &Schedule, step: &Step) -> Result<bool, BookError> {
-    let keys = QueueKeys::new(&schedule.queue_name()?);
-    let mut call = script::SCHEDULE_FIRE.call(&[SCHEDULES, &self::schedule(&due.name), &keys.ready]);
-    call.arg(&due.name).arg(due.firing.slot).arg(&due.definition);
-    match step.next {
-        Some(next) => call.arg(next.slot).arg(next.at),
-        None => call.arg("").arg(""),
-    };
-    match step.fire {
-        Some(slot) => {
-            let id = job_id(&due.name, slot);
-            let header =
-                Header { id, attempts: 0, crashes: 0, first_seen_ms: 0, notes: schedule.headers.clone() };
-            call.arg(header.id.as_str()).arg(notes(&header)).arg(&schedule.payload)
-        }
-        None => call.arg("").arg("").arg(""),
-    };
-    let mut fields = Fields::new(script::SCHEDULE_FIRE.run::<Value>(link, &call).await?)?;
-    match fields.number()? {
-        0 => Ok(true),
-        1 => Err(StoreError::WrongType(fields.text()?).into()),
-        _ => Ok(false),
-    }
-}
-
-/// The id of the job of a firing: the same, whoever fires it.
-pub fn job_id(name: &str, slot: u64) -> JobId {
-    JobId::new(format!("schedule-{name}-{slot}")).expect("a name is visible ASCII and short")
 }
 
 /// All schedules, by the time they fire next.
@@ -250,11 +172,12 @@ pub async fn pause(link: &Link, name: &str) -> Result<(), BookError> {
 
 /// Lets a schedule fire again, from the next of its times: what it was paused for is not made up for.
 pub async fn resume(link: &Link, name: &str) -> Result<(), BookError> {
-    let definition: Option<String> =
-        link.query(redis::cmd("HGET").arg(schedule(name)).arg("definition")).await?;
+    let (definition, fired): (Option<String>, Option<String>) =
+        link.query(redis::cmd("HMGET").arg(schedule(name)).arg("definition").arg("fired")).await?;
     let definition = definition.ok_or_else(|| BookError::Unknown(name.to_owned()))?;
     let (given, plan) = read(&definition)?;
-    let first = plan.first(name, given.jitter_ms, now(link).await?).ok_or_else(never)?;
+    let fired = Fired::read(&fired.unwrap_or_default());
+    let first = plan.first(name, given.jitter_ms, &fired, now(link).await?).ok_or_else(never)?;
     let mut call = script::SCHEDULE_EDIT.call(&[SCHEDULES, &schedule(name)]);
     call.arg(name).arg("resume").arg(&definition).arg(first.slot).arg(first.at);
     edited(link, name, &call).await
@@ -278,6 +201,11 @@ async fn edited(link: &Link, name: &str, call: &redis::Cmd) -> Result<(), BookEr
         3 => Err(BookError::OfFiles(name.to_owned())),
         _ => Err(BookError::Changed(name.to_owned())),
     }
+}
+
+/// The first firing of a schedule that is new.
+fn first(plan: &Plan, name: &str, given: &Schedule, now: u64) -> Result<Firing, ScheduleError> {
+    plan.first(name, given.jitter_ms, &Fired::default(), now).ok_or_else(never)
 }
 
 fn never() -> ScheduleError {

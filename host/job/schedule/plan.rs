@@ -1,14 +1,18 @@
-//! When a schedule fires: cron expressions in a time zone, and fixed periods. Pure arithmetic on milliseconds since
-//! 1970; Redis time comes from outside.
+//! When a schedule fires: cron expressions in a time zone (`clock`), and fixed periods. Pure arithmetic on milliseconds
+//! since 1970; Redis time comes from outside.
 //!
 //! A *slot* is a time of the expression or the period; the firing of a slot may be late by the jitter.
 
-use croner::Cron;
+mod clock;
+mod zone;
+
 use croner::errors::CronError;
 use croner::parser::{CronParser, Year};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
 
+use self::clock::Clock;
+use super::fired::Fired;
 use super::{Missed, ScheduleError};
 
 /// A firing that is late by more than this was missed; until then it is only late.
@@ -23,7 +27,7 @@ pub struct Plan(Times);
 #[derive(Debug, Clone)]
 enum Times {
     Every(u64),
-    Cron(Box<Cron>, TimeZone),
+    Cron(Box<Clock>),
 }
 
 /// One firing.
@@ -36,12 +40,14 @@ pub struct Firing {
 }
 
 /// What is to be done about a schedule that is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// The slot that fires now, if any.
     pub fire: Option<u64>,
     /// What comes then; none if nothing ever does.
     pub next: Option<Firing>,
+    /// The slots that have fired then.
+    pub fired: Fired,
 }
 
 impl Plan {
@@ -52,20 +58,9 @@ impl Plan {
 
     /// At the times of `expression` by the clocks of `timezone`.
     pub(super) fn cron(expression: &str, timezone: &str) -> Result<Self, ScheduleError> {
-        let unknown = || {
-            let shown: String = timezone.chars().take(60).collect();
-            let text = format!(
-                "is `{}`, which is no time zone; write for example `Europe/Berlin` or `UTC`",
-                shown.escape_debug()
-            );
-            ScheduleError::new("timezone", text)
-        };
-        if timezone.is_empty() || timezone.starts_with('/') || timezone.contains("..") {
-            return Err(unknown());
-        }
-        let zone = TimeZone::get(timezone).map_err(|_| unknown())?;
+        let zone = zone::find(timezone)?;
         let cron = parser().parse(expression).map_err(|error| wrong(expression, &error))?;
-        let plan = Self(Times::Cron(Box::new(cron), zone));
+        let plan = Self(Times::Cron(Box::new(Clock::new(cron.pattern, zone))));
         match plan.after(Timestamp::now().as_millisecond().cast_unsigned()) {
             Some(_) => Ok(plan),
             None => {
@@ -78,10 +73,7 @@ impl Plan {
     pub fn after(&self, ms: u64) -> Option<u64> {
         match &self.0 {
             Times::Every(every) => (ms / every + 1).checked_mul(*every),
-            Times::Cron(cron, zone) => {
-                let next = cron.find_next_occurrence(&zoned(ms, zone)?, false).ok()?;
-                milliseconds(&next)
-            }
+            Times::Cron(clock) => clock.after(ms),
         }
     }
 
@@ -89,18 +81,13 @@ impl Plan {
     fn before(&self, ms: u64) -> Option<u64> {
         match &self.0 {
             Times::Every(every) => Some(ms / every * every),
-            Times::Cron(cron, zone) => {
-                // The search looks at whole seconds.
-                let whole = ms / 1000 * 1000;
-                let last = cron.find_previous_occurrence(&zoned(whole, zone)?, true).ok()?;
-                milliseconds(&last)
-            }
+            Times::Cron(clock) => clock.before(ms),
         }
     }
 
-    /// The first firing of a slot after `ms`.
-    pub fn first(&self, name: &str, jitter_ms: u64, ms: u64) -> Option<Firing> {
-        Some(self.firing(name, jitter_ms, self.after(ms)?))
+    /// The first firing of a slot after `ms`, without those that have `fired`.
+    pub fn first(&self, name: &str, jitter_ms: u64, fired: &Fired, ms: u64) -> Option<Firing> {
+        Some(self.firing(name, jitter_ms, fired.next(self, ms)?))
     }
 
     /// The firing of `slot`, late by a part of the jitter that only name and slot decide.
@@ -110,42 +97,52 @@ impl Plan {
         Firing { slot, at: slot + late }
     }
 
-    /// What is to be done at `now` about the firing `due`, whose time has come.
-    pub fn step(&self, name: &str, jitter_ms: u64, missed: Missed, due: Firing, now: u64) -> Step {
-        let then = |slot| self.first(name, jitter_ms, slot);
+    /// What is to be done at `now` about the firing `due`, whose time has come, if these slots have `fired`.
+    pub fn step(
+        &self,
+        name: &str,
+        jitter_ms: u64,
+        missed: Missed,
+        due: Firing,
+        mut fired: Fired,
+        now: u64,
+    ) -> Step {
+        let (fire, passed) = self.pass(missed, due, &fired, now);
+        if let Some(slot) = fire {
+            fired.add(self, slot);
+        }
+        let next = self.first(name, jitter_ms, &fired, passed);
+        Step { fire, next, fired }
+    }
+
+    /// The slot that fires at `now`, and the last one that has passed with it.
+    fn pass(&self, missed: Missed, due: Firing, fired: &Fired, now: u64) -> (Option<u64>, u64) {
         if now.saturating_sub(due.at) <= GRACE_MS {
-            return Step { fire: Some(due.slot), next: then(due.slot) };
+            return (Some(due.slot), due.slot);
         }
         // Those whose time was within the grace are only late, however many were missed before them.
-        let passed = now - GRACE_MS;
-        let last_missed = self.before(passed).map_or(due.slot, |slot| slot.max(due.slot));
-        let fire = match missed {
-            Missed::Skip => None,
-            Missed::RunOnce => Some(last_missed),
-        };
-        Step { fire, next: then(last_missed) }
+        let last_missed = self.before(now - GRACE_MS).map_or(due.slot, |slot| slot.max(due.slot));
+        match missed {
+            Missed::Skip => (None, last_missed),
+            Missed::RunOnce if fired.has(last_missed) => (Some(due.slot), last_missed),
+            Missed::RunOnce => (Some(last_missed), last_missed),
+        }
     }
 
     /// A slot as its own clocks show it.
     pub fn show(&self, ms: u64) -> String {
         let zone = match &self.0 {
             Times::Every(_) => &TimeZone::UTC,
-            Times::Cron(_, zone) => zone,
+            Times::Cron(clock) => clock.zone(),
         };
-        zoned(ms, zone).map_or_else(|| ms.to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%S %:z").to_string())
+        let at = ms.try_into().ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let at = at.map(|at| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string());
+        at.unwrap_or_else(|| ms.to_string())
     }
 }
 
 fn parser() -> CronParser {
     CronParser::builder().year(Year::Disallowed).build()
-}
-
-fn zoned(ms: u64, zone: &TimeZone) -> Option<Zoned> {
-    Some(Timestamp::from_millisecond(ms.try_into().ok()?).ok()?.to_zoned(zone.clone()))
-}
-
-fn milliseconds(at: &Zoned) -> Option<u64> {
-    at.timestamp().as_millisecond().try_into().ok()
 }
 
 /// Which field is at fault, in words.

@@ -1,7 +1,7 @@
 -- Bury: a job will not run again unless an operator says so.
 --
--- KEYS   1 inflight of the host  2 stats  3 dead  4 its unique key, if it has one
--- ARGV   1 field  2 header to store, with its line feed  3 job id  4 most dead jobs  5 longest age in ms
+-- KEYS   1 inflight of the host  2 stats  3 dead
+-- ARGV   1 field  2 header to store, with its line feed  3 prefix of unique keys  4 most dead jobs  5 longest age in ms
 --        6 most bytes
 -- Reply  1 done, 0 late: the record was gone and nothing changed, or the key that is of a wrong type
 --
@@ -10,7 +10,7 @@ local wrong = wrong_type(KEYS[1], 'hash', KEYS[2], 'hash', KEYS[3], 'zset')
 if wrong then return wrong end
 local record = take_record(KEYS[1], KEYS[2], ARGV[1])
 if not record then return 0 end
-if KEYS[4] and redis.pcall('GET', KEYS[4]) == ARGV[3] then redis.call('DEL', KEYS[4]) end
+if string.byte(ARGV[1]) == 101 then free_unique(ARGV[3], record) end -- 101 is "e".
 add_dead(KEYS[3], KEYS[2], now, ARGV[2] .. payload_of(ARGV[1], record))
 tell_result(KEYS[2], ARGV[2], 'dead', reason_of(ARGV[2]))
 count(KEYS[2], 'buried', 1)

@@ -3,18 +3,19 @@
 --
 -- KEYS   1 inflight of the host  2 stats  3 word for the host
 -- ARGV   1 prefix of unique keys  2 how long a word is kept in ms  3… fields
--- Reply  {0, cancelled}; {1, key} of a wrong type
+-- Reply  {0, cancelled, {their fields}}; {1, key} of a wrong type
 --
 -- inflight -> gone; the unique key is let go, and the place among those with its key
 local inflight, stats, word = KEYS[1], KEYS[2], KEYS[3]
 local wrong = wrong_type(inflight, 'hash', stats, 'hash', word, 'string')
 if wrong then return {1, wrong} end
-local gone = 0
+local gone, fields = 0, {}
 for i = 3, #ARGV do
   local record = redis.call('HGET', inflight, ARGV[i])
   if record then
     redis.call('HDEL', inflight, ARGV[i])
     gone = gone + 1
+    fields[gone] = ARGV[i]
     if string.byte(ARGV[i]) == 101 then -- 101 is "e".
       free_unique(ARGV[1], record)
       leave_key(stats, record)
@@ -25,4 +26,4 @@ end
 -- No two words are alike, so that the host knows a new one.
 if gone > 0 then redis.call('SET', word, time[1] .. '.' .. time[2], 'PX', ARGV[2]) end
 count(stats, 'cancelled', gone)
-return {0, gone}
+return {0, gone, fields}

@@ -23,7 +23,7 @@ end
 local forbidden
 local function ask(command, key, ...)
   if not redis.acl_check_cmd(command, key, ...) then forbidden = forbidden or key end
-  return 0
+  return 1
 end
 
 -- What speaks against the job whose arguments these are, and about which key; or nil, where its popped entries
@@ -49,10 +49,12 @@ local function against(at, last, own)
   return nil, entries, writes
 end
 
--- Notes which unique key the job of this record has.
+-- Notes which unique key the job of this record has: unique key -> its owners among the jobs that end here.
 local function note_unique(own, record)
-  local id, unique = unique_of(argv[1], record)
-  if id then own[unique] = id end
+  local owner, unique = unique_of(argv[1], record)
+  if not owner then return end
+  own[unique] = own[unique] or {}
+  own[unique][owner] = true
 end
 
 -- Several fields: each, the unique keys of their jobs, the records of those that have a header, whether all are there,
@@ -120,11 +122,12 @@ while at <= finish do
   elseif verdict then
     if verdict == 'conflict' then conflicts = conflicts + 1 end
   else
-    for unique, id in pairs(own or {}) do
-      if try('GET', unique) == id then try('DEL', unique) end
+    for unique, owners in pairs(own or {}) do
+      if owners[try('GET', unique) or ''] then try('DEL', unique) end
     end
     for entry = key, writes - 1, 4 do
       call('HDEL', argv[entry + 1], argv[entry + 2])
+      forget_list(argv[entry + 1], argv[entry + 3])
       effects = effects + 1
     end
     effects = effects + apply(call, writes, last, unrestricted)

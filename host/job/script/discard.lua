@@ -3,7 +3,8 @@
 -- KEYS   1 ready, delayed or dead  2 stats
 -- ARGV   1 ready, delayed or dead  2 jobs to skip  3 jobs to look at  4 most jobs to throw away
 --        5 prefix of unique keys  6… job ids; none for all
--- Reply  {0, thrown away, jobs to skip for the next page or false}; {1, key} of a wrong type
+-- Reply  {0, thrown away, jobs to skip for the next page or false, {their ids, if ids were given}};
+--        {1, key} of a wrong type
 --
 -- ready, delayed, dead -> gone; the unique key is let go
 local source, stats = KEYS[1], KEYS[2]
@@ -14,10 +15,12 @@ for i = 6, #ARGV do wanted[ARGV[i]] = true end
 local skip, look, most = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local read = ARGV[1] == 'ready' and 'LRANGE' or 'ZRANGE'
 local records = redis.call(read, source, skip, skip + look - 1)
-local gone, bytes = 0, 0
+local looked, gone, bytes, found = 0, 0, 0, {}
 for _, record in ipairs(records) do
   if gone == most then break end
-  if #ARGV < 6 or wanted[string.match(record, HEADER) or ''] then
+  looked = looked + 1
+  local id = string.match(record, HEADER)
+  if #ARGV < 6 or wanted[id or ''] then
     if ARGV[1] == 'ready' then
       redis.call('LREM', source, 1, record)
     else
@@ -27,8 +30,10 @@ for _, record in ipairs(records) do
     leave_key(stats, record)
     if ARGV[1] ~= 'dead' then tell_result(stats, record, 'discarded', '') end
     gone, bytes = gone + 1, bytes + #record
+    if #ARGV > 5 then found[#found + 1] = id end
   end
 end
 count(stats, 'discarded', gone)
-if gone > 0 and ARGV[1] == 'dead' then drop_dead_bytes(source, stats, bytes) end
-return {0, gone, #records == look and skip + #records - gone}
+if gone > 0 and ARGV[1] == 'ready' then void_round(stats) end
+if ARGV[1] == 'dead' then change_dead(source, stats, -gone, -bytes) end
+return {0, gone, (looked < #records or #records == look) and skip + looked - gone, found}

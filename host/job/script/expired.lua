@@ -1,6 +1,7 @@
--- Expired: tells which hosts let their lease end, the longest dead first. Changes nothing.
+-- Expired: tells which hosts let their lease end, the longest dead first.
 --
--- KEYS   1 hosts
--- ARGV   1 most hosts
+-- KEYS   1 hosts  2 the last contact
+-- ARGV   1 most hosts  2 prefix of the key about a host  3 lease in ms of the host that asks
 -- Reply  {host, …}
+contact(KEYS[1], KEYS[2], ARGV[2], tonumber(ARGV[3]))
 return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])

@@ -1,7 +1,7 @@
 -- Forget: ends the registration of a host whose jobs were all reaped.
 --
 -- KEYS   1 hosts  2 the key about the host  3… where it could have records
--- ARGV   1 host  2 "1": by force, its lease does not matter
+-- ARGV   1 host  2 "1": by force, its lease does not matter  3… keys that go with the last host
 -- Reply  1 forgotten (or was not registered), 0 the host lives, or has records
 --
 -- hosts -> gone
@@ -12,4 +12,7 @@ for i = 3, #KEYS do
 end
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[2])
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  for i = 3, #ARGV do redis.call('DEL', ARGV[i]) end
+end
 return 1

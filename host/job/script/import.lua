@@ -1,22 +1,28 @@
--- Import: jobs that were exported come back to their place. Refused while Redis has reached its memory limit.
+-- Import: jobs that were exported and are not in the queue come back to their place. Refused while Redis has reached its
+-- memory limit.
 --
 -- KEYS   1 ready, delayed or dead  2 stats
--- ARGV   1 ready, delayed or dead  2… for each: its time in ms, its record
--- Reply  {0, added}: the others were there, to the byte; {1, key} of a wrong type
+-- ARGV   1 ready, delayed or dead  2 prefix of unique keys  3… for each: its time in ms, its record
+-- Reply  {0, added, duplicates: they are left out, for a living job has their unique key}; {1, key} of a wrong type
 --
--- nothing -> ready, delayed, dead
+-- nothing -> ready, delayed, dead; those that are to live take their unique key
 local place, stats = KEYS[1], KEYS[2]
 local wrong = wrong_type(place, ARGV[1] == 'ready' and 'list' or 'zset', stats, 'hash')
 if wrong then return {1, wrong} end
-local added, bytes = 0, 0
-for i = 2, #ARGV, 2 do
+local added, duplicates, bytes = 0, 0, 0
+for i = 3, #ARGV, 2 do
   local record = ARGV[i + 1]
-  if ARGV[1] == 'ready' then
-    redis.call('RPUSH', place, record)
+  if ARGV[1] ~= 'dead' then record = take_unique(ARGV[2], record) end
+  if not record then
+    duplicates = duplicates + 1
+  else
     added = added + 1
-  elseif redis.call('ZADD', place, 'NX', ARGV[i], record) == 1 then
-    added, bytes = added + 1, bytes + #record
+    if ARGV[1] == 'ready' then
+      redis.call('RPUSH', place, record)
+    else
+      bytes = bytes + #add_record(place, ARGV[i], record)
+    end
   end
 end
-if ARGV[1] == 'dead' then count(stats, 'dead_bytes', bytes) end
-return {0, added}
+if ARGV[1] == 'dead' then change_dead(place, stats, added, bytes) end
+return {0, added, duplicates}

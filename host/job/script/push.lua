@@ -5,7 +5,7 @@
 --        4 delay in ms; empty for none  5 LPUSH or RPUSH  6 how long the unique key is kept in ms
 -- Reply  {0, length of ready}; {1} delayed; {2} a living job has the unique key; {3, key} of a wrong type
 --
--- nothing -> ready, or delayed until Redis time plus the delay; the unique key holds the job's id
+-- nothing -> ready, or delayed until Redis time plus the delay; the unique key holds its owner (`unique`)
 local wrong = wrong_type(KEYS[1], 'list', KEYS[2], 'zset')
 if wrong then return {3, wrong} end
 local outcome, length = put_job(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], KEYS[3], ARGV[6])

@@ -12,4 +12,5 @@ local back = 0
 for _, field in ipairs(ARGV) do
   if put_back(KEYS[1], field, KEYS[2]) then back = back + 1 end
 end
+forget_list(KEYS[1], KEYS[2])
 return back

@@ -1,19 +1,20 @@
 -- Reap: takes back what a dead host had in flight in one queue, a page at a time.
 --
 -- KEYS   1 inflight of that host  2 stats  3 ready  4 dead  5 hosts  6 list
--- ARGV   1 that host  2 its epoch in ms  3 "1": by force, its lease does not matter  4 crashes at which a job
---        is poison  5 most records  6 most bytes  7 most dead jobs  8 longest age in ms  9 most dead bytes
---        10 prefix of unique keys
+-- ARGV   1 that host  2 its epoch in ms  3 "1": by force, its lease does not matter; "2": so, and without a crash
+--        4 crashes at which a job is poison  5 most records  6 most bytes  7 most dead jobs  8 longest age in ms
+--        9 most dead bytes  10 prefix of unique keys
 -- Reply  {0, moved, buried, left}; {1} the host lives; {2, key} `key` is of a wrong type
 --
--- inflight -> ready, in the order of sequence numbers, with one crash more
+-- inflight -> ready, in the order of sequence numbers, with one crash more unless told otherwise
 -- inflight -> dead at the poison limit; its unique key is let go
 -- inflight -> the list, entries that runs had popped, before anything else: the last one taken first
 local inflight, stats, ready, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local wrong = wrong_type(inflight, 'hash', stats, 'hash', ready, 'list', dead, 'zset', KEYS[5], 'zset')
 if wrong then return {2, wrong} end
 local lease = redis.call('ZSCORE', KEYS[5], ARGV[1])
-if ARGV[3] ~= '1' and lease and tonumber(lease) > now then return {1} end
+if ARGV[3] == '0' and lease and tonumber(lease) > now then return {1} end
+local crash = ARGV[3] == '2' and 0 or 1
 
 local fields, popped = fields_of(inflight)
 if #popped > 0 and wrong_type(KEYS[6], 'list') then return {2, KEYS[6]} end
@@ -40,8 +41,9 @@ for i = 1, math.min(#fields, records_max - back) do
     id, attempts, crashes, first_seen, notes, begins = string.match(record, HEADER)
     payload = string.sub(record, begins)
   end
-  crashes = math.min(crashes + 1, 4294967295)
-  if crashes >= poison then
+  crashes = math.min(crashes + crash, 4294967295)
+  local is_poison = crash == 1 and crashes >= poison
+  if is_poison then
     if string.byte(field) == 101 then
       free_unique(ARGV[10], record)
       leave_key(stats, record)
@@ -52,19 +54,21 @@ for i = 1, math.min(#fields, records_max - back) do
       .. string.format(' !reason=its%%20host%%20died%%20%d%%20times%%20while%%20it%%20ran', crashes)
   end
   local envelope = string.format('1 %s %s %d %s%s\n', id, attempts, crashes, first_seen, notes) .. payload
-  if crashes >= poison then
+  if is_poison then
     add_dead(dead, stats, now, envelope)
     tell_result(stats, envelope, 'dead', reason_of(envelope))
     buried = buried + 1
   else
+    keep_key(stats, envelope)
     redis.call('RPUSH', ready, envelope)
     moved = moved + 1
   end
   bytes = bytes + #record
 end
-count(stats, 'reaped', moved + buried)
+count(stats, crash == 1 and 'reaped' or 'released', moved + buried)
 count(stats, 'buried', buried)
 if buried > 0 then
   trim_dead(dead, stats, now, tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]))
 end
+forget_list(inflight, KEYS[6])
 return {0, back + moved, buried, #popped + #fields - back - moved - buried}

@@ -3,7 +3,7 @@
 -- KEYS   1 the list, ready, delayed or dead, or the list of a key with parked jobs  2 stats
 -- ARGV   1 list, ready, delayed, dead or parked  2 counter: discarded or cancelled  3 prefix of unique keys
 --        4 where the first of them stood in a list  5 how many stood from there to the last  6… their records
--- Reply  {0, removed}; {1, key} of a wrong type
+-- Reply  {0, removed, {their ids}}; {1, key} of a wrong type
 --
 -- list, ready, delayed, dead, parked -> gone; the unique key is let go, and the place among those with its key
 local LOOK_BACK_MAX = 512
@@ -13,11 +13,12 @@ local kind, from, span = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
 local is_list = kind == 'list' or kind == 'ready' or kind == 'parked'
 local wrong = wrong_type(source, is_list and 'list' or 'zset', stats, 'hash')
 if wrong then return {1, wrong} end
-local gone, bytes = 0, 0
+local gone, bytes, found = 0, 0, {}
 
 local function removed(record)
   gone, bytes = gone + 1, bytes + #record
   if kind == 'list' then return end
+  found[#found + 1] = string.match(record, HEADER)
   free_unique(ARGV[3], record)
   if kind == 'parked' then unpark(stats, record) else leave_key(stats, record) end
   if kind ~= 'dead' then tell_result(stats, record, ARGV[2], '') end
@@ -59,5 +60,6 @@ else
   end
 end
 count(stats, ARGV[2], gone)
-if gone > 0 and kind == 'dead' then drop_dead_bytes(source, stats, bytes) end
-return {0, gone}
+if gone > 0 and kind == 'ready' then void_round(stats) end
+if kind == 'dead' then change_dead(source, stats, -gone, -bytes) end
+return {0, gone, found}

@@ -1,10 +1,22 @@
--- Renew: a living host keeps its lease. One that expired, and that nobody forgot yet, lives again.
+-- Renew: a living host keeps its lease, and those of its former ids. A lease that ended and that nobody forgot yet lives
+-- again, and so does one that is missing among the hosts while the key about it is there: who takes back a host's jobs
+-- deletes both.
 --
--- KEYS   1 hosts
--- ARGV   1 host  2 lease in ms
--- Reply  1 renewed, 0 the host is not registered: its jobs are others' now
+-- KEYS   1 hosts  2 the last contact
+-- ARGV   1 prefix of the key about a host  2 lease in ms  3… host ids
+-- Reply  for each: 1 kept, 2 it had ended and lives again, 0 it is not registered: its jobs are others' now
 --
 -- hosts -> hosts, with a lease from now
-if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
-redis.call('ZADD', KEYS[1], 'XX', now + ARGV[2], ARGV[1])
-return 1
+local lease = tonumber(ARGV[2])
+contact(KEYS[1], KEYS[2], ARGV[1], lease)
+local answers = {}
+for i = 3, #ARGV do
+  local ends, about = redis.call('ZSCORE', KEYS[1], ARGV[i]), ARGV[1] .. ARGV[i]
+  answers[#answers + 1] = 0
+  if ends or redis.call('EXISTS', about) == 1 then
+    redis.call('ZADD', KEYS[1], now + lease, ARGV[i])
+    redis.pcall('HDEL', about, 'spared')
+    answers[#answers] = ends and tonumber(ends) > now and 1 or 2
+  end
+end
+return answers

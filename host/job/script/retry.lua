@@ -9,6 +9,6 @@ local wrong = wrong_type(KEYS[1], 'hash', KEYS[2], 'hash', KEYS[3], 'zset')
 if wrong then return wrong end
 local record = take_record(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
 if not record then return 0 end
-redis.call('ZADD', KEYS[3], now + ARGV[3], ARGV[2] .. payload_of(ARGV[1], record))
+add_record(KEYS[3], now + ARGV[3], ARGV[2] .. payload_of(ARGV[1], record))
 count(KEYS[2], 'retried', 1)
 return 1

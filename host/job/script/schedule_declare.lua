@@ -1,5 +1,5 @@
 -- A host tells which schedules its file holds. One that is in nobody's file any more goes; a host that has not told
--- anything for long is nobody.
+-- anything for long is nobody. One that told something later than now told it while Redis' clock was ahead.
 --
 -- KEYS   1 schedules  2 what hosts' files hold: by seat, Redis time and names, one a line
 -- ARGV   1 seat  2 'all', or 'missing' to leave those alone that are there  3 what the keys of schedules begin with
@@ -22,7 +22,7 @@ for i = 6, #ARGV, 5 do
 end
 if more > 0 and redis.call('ZCARD', schedules) + more > tonumber(ARGV[5]) then return {3} end
 
-local gone = {}
+local gone, ahead = {}, {}
 local known = redis.call('HGETALL', files)
 for i = 1, #known, 2 do
   local told = tonumber(string.match(known[i + 1], '^%d+')) or 0
@@ -30,6 +30,7 @@ for i = 1, #known, 2 do
     gone[#gone + 1] = known[i]
   elseif known[i] ~= ARGV[1] then
     for name in string.gmatch(known[i + 1], '\n([^\n]+)') do named[name] = true end
+    if told > now then ahead[known[i]] = string.format('%d', now) .. string.match(known[i + 1], '^%d+(.*)$') end
   end
 end
 local removed = {}
@@ -41,6 +42,7 @@ for _, name in ipairs(redis.call('ZRANGE', schedules, 0, -1)) do
 end
 
 for _, seat in ipairs(gone) do redis.call('HDEL', files, seat) end
+for seat, told in pairs(ahead) do redis.call('HSET', files, seat, told) end
 if #ARGV > 5 then redis.call('HSET', files, ARGV[1], own) else redis.call('HDEL', files, ARGV[1]) end
 local reply = {0}
 local function tell(what, name)

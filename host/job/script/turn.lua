@@ -6,8 +6,8 @@
 --        7 inflight of the host  8 stats  9 hosts  10 prefix of unique keys
 --        11 most bytes of the claim; one job is claimed in any case  12 most bytes of a payload
 --        13 dead  14 most dead jobs  15 their longest age in ms  16 their most bytes
---        17, 18 of the part `limits`
---        19 how many of the fields below are enveloped; they come first  20… fields to acknowledge
+--        17, 18 of the part `limits`  19 which of the feeder's claims this is
+--        20 how many of the fields below are enveloped; they come first  21… fields to acknowledge
 -- Reply  {0, settled, now, next due or false, more, paused, first seq, {envelopes}, {payloads}, too large, least next
 --        seq, limited}; the next due is not looked for when there may be more to claim. `limited` is 1 if a limit
 --        is all that ended the claim; then the next due is when it lets through more, if that is known
@@ -15,12 +15,14 @@
 --        {2, settled, key} `key` is of a wrong type, nothing claimed
 --
 -- acknowledged  inflight -> gone; its unique key is let go
--- claimed       ready, due of delayed, list -> inflight (or gone, at most once). Half of the claim at most
---               comes from ready and delayed while the list has jobs. Sequence numbers: envelopes, payloads,
---               those too large.
--- held back     ready, due of delayed, list -> parked or delayed, where the limits say so
--- too large     ready, due of delayed, list -> dead, unseen by any host; a payload that would not fit among the
---               dead jobs is dropped, and said so. Its unique key is let go
+-- claimed       due of delayed, ready, list -> inflight (or gone, at most once). While the list has jobs, half of the
+--               claim is for it; due of delayed and ready share the other half. They alternate in who comes first,
+--               and claims of one are for one of them after the other. Sequence numbers: envelopes, payloads, those
+--               too large.
+-- held back     due of delayed, ready, list -> parked or delayed, where the limits say so
+-- too large     due of delayed, ready, list -> dead, unseen by any host; a payload that would not fit among the
+--               dead jobs is dropped, and said so. Its unique key is let go. The same for one whose headers leave no
+--               room for what the limits have to note
 --
 -- A read makes Redis report the next change to this client: of the key (Redis 7.2), or of all KEYS (7.0).
 -- So KEYS has only what is to be watched, what is read of others is read by commands that could write but do
@@ -35,16 +37,16 @@ local function failed(answer) return type(answer) == 'table' and answer.err end
 if failed(try('HDEL', inflight, '')) then return {2, 0, inflight} end
 
 local settled = 0
-local sent = #ARGV - 19
+local sent = #ARGV - 20
 if sent > 0 then
-  for i = 20, 19 + ARGV[19] do
+  for i = 21, 20 + ARGV[20] do
     local record = call('HGET', inflight, ARGV[i])
     if record then
       free_unique(unique, record)
       leave_key(stats, record)
     end
   end
-  for from = 20, #ARGV, 1000 do
+  for from = 21, #ARGV, 1000 do
     settled = settled + call('HDEL', inflight, unpack(ARGV, from, math.min(from + 999, #ARGV)))
   end
   count(stats, 'completed', settled)
@@ -62,8 +64,10 @@ if failed(try('HDEL', stats, '')) then return {2, settled, stats} end
 if not lease or tonumber(lease) <= now then return {1, settled} end
 local due = try('ZCOUNT', delayed, '-inf', now)
 if failed(due) then return {2, settled, delayed} end
-if failed(try('LPOP', list, 0)) then return {2, settled, list} end
-if failed(try('LPOP', ready, 0)) then return {2, settled, ready} end
+-- Of a list that is not there this is false.
+local has_list, has_ready = try('LPOP', list, 0), try('LPOP', ready, 0)
+if failed(has_list) then return {2, settled, list} end
+if failed(has_ready) then return {2, settled, ready} end
 local held = call('EXISTS', paused)
 local allowed, wrong = 0, nil
 if held == 0 then allowed, wrong = allow(wanted) end
@@ -72,6 +76,7 @@ if wrong then return {2, settled, wrong} end
 local envelopes, payloads, large = {}, {}, {}
 local enveloped, bare, oversized = 0, 0, 0 -- How many are in these.
 local bytes, bytes_max, size_max = 0, tonumber(ARGV[11]), tonumber(ARGV[12])
+local work, seen = 0, 0 -- Bytes of all that was looked at, and how many these were.
 local first = math.max(tonumber(ARGV[4]), (now - ARGV[2]) * 512)
 local looks = math.max(allowed, looks_max)
 local full = false
@@ -93,71 +98,84 @@ local function accept(taken, is_envelope, most, home, push)
   for i = 1, #taken do
     local record = taken[i]
     local size = #record
-    if bytes + size > bytes_max and bytes > 0 then
+    if work > 0 and (bytes + size > bytes_max or work + size > work_max or weary()) then
       full = true
       return i - 1, held_back
     end
-    if size > most then
-      bytes = bytes + size
-      oversized = oversized + 1
-      large[oversized] = {record, home, push}
-    else
+    work, seen = work + size, seen + 1
+    local why
+    if size <= most then
       local as_envelope = is_envelope
       if looks_max > 0 then record, as_envelope = admit(record, is_envelope, first) end
-      if not record then
-        held_back = held_back + 1
-      else
+      if record then
         bytes = bytes + size
         lay(record, as_envelope)
+      else
+        why = as_envelope
+        if not why then held_back = held_back + 1 end
       end
+    end
+    if size > most or why then
+      bytes = bytes + size
+      oversized = oversized + 1
+      large[oversized] = {taken[i], home, push, why}
     end
   end
   full = bytes >= bytes_max
   return #taken, held_back
 end
 
--- How many to take: one at first, then a few, or as many as there is room for if they are like the others. What is
--- taken in vain costs Redis: hundreds of giants behind small ones would hold it up for seconds.
-local function portion(room, seen)
-  if seen == 0 then return 1 end
-  local most = math.min(room, looks, 32)
-  if bytes == 0 then return most end
-  return math.min(most, math.max(1, math.floor((bytes_max - bytes) / bytes * seen)))
+-- How many to take at once: one at first, then a few, or as many as there is room for if they are like the others. What
+-- is taken in vain costs Redis: more than a few giants behind small ones would hold it up.
+local PORTION_MAX = 4
+local function portion(room, asked)
+  if asked == 0 then return 1 end
+  local most = math.min(room, looks, PORTION_MAX)
+  if work == 0 then return most end
+  return math.min(most, math.floor((math.min(bytes_max, work_max) - work) / work * seen))
 end
 
+-- Each of these takes as many from where they wait, and answers whether there are more.
 local function take(home, pop, push, room, is_envelope, most)
-  local seen = 0
+  local asked = 0
   while room > 0 and looks > 0 and not full do
-    local ask = portion(room, seen)
+    local ask = portion(room, asked)
+    full = ask < 1
+    if full then return true end
     local taken = call(pop, home, ask)
-    if not taken then return end
+    if not taken then return false end
     local accepted, held_back = accept(taken, is_envelope, most, home, push)
     for i = #taken, accepted + 1, -1 do
       -- Whoever may not put a job back keeps it.
       if failed(try(push, home, taken[i])) then lay(taken[i], is_envelope) end
     end
-    if #taken < ask then return end
-    room, seen, looks = room - accepted + held_back, seen + ask, looks - ask
+    if #taken < ask then return accepted < #taken end
+    room, asked, looks = room - accepted + held_back, asked + ask, looks - ask
   end
+  return true
 end
 
-local envelope_max = size_max + 16384 -- The longest header.
-local function take_ready(room) take(ready, 'LPOP', 'LPUSH', room, true, envelope_max) end
+local envelope_max = size_max + 16896 -- The longest header.
 local function take_due(room)
-  local seen = 0
-  while due > 0 and room > 0 and looks > 0 and not full do
-    local ask = portion(room, seen)
+  local asked = 0
+  while room > 0 and looks > 0 and not full do
+    local ask = portion(room, asked)
+    full = ask < 1
+    if full then return true end
     local taken = call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, ask)
     local accepted, held_back = accept(taken, true, envelope_max, ready, 'LPUSH')
     if accepted > 0 then call('ZREM', delayed, unpack(taken, 1, accepted)) end
-    if #taken < ask then return end
-    room, seen, looks = room - accepted + held_back, seen + ask, looks - ask
+    if #taken < ask then return accepted < #taken end
+    room, asked, looks = room - accepted + held_back, asked + ask, looks - ask
   end
+  return true
 end
+local function take_ready(room) return take(ready, 'LPOP', 'LPUSH', room, true, envelope_max) end
+local function take_list(room) return take(list, ARGV[5], ARGV[5] == 'LPOP' and 'LPUSH' or 'RPUSH', room, false, size_max) end
 
 -- A job that no run can be given.
 local dead_bytes_max = tonumber(ARGV[16])
-local function bury(record, home, seq)
+local function bury(record, home, seq, why)
   local id, attempts, crashes = string.format('%s-%d', ARGV[1], seq), '0', '0'
   local first_seen, notes, payload = string.format('%d', now), '', record
   if home == ready and string.find(record, HEADER) then
@@ -165,7 +183,7 @@ local function bury(record, home, seq)
     id, attempts, crashes, first_seen, notes, begins = string.match(record, HEADER)
     payload = string.sub(record, begins)
   end
-  local why = string.format('its payload has %d bytes, and `limits.value` of the plugin is %d', #payload, size_max)
+  why = why or string.format('its payload has %d bytes, and `limits.value` of the plugin is %d', #payload, size_max)
   if #payload > dead_bytes_max then
     why = why .. '; it was dropped, for dead jobs may have no more than ' .. ARGV[16]
     payload = ''
@@ -184,22 +202,31 @@ local function bury(record, home, seq)
 end
 
 if allowed > 0 then
-  local half = math.ceil(allowed / 2)
-  take_ready(half)
-  take_due(half - enveloped)
-  local before = enveloped
-  local room = allowed - before
-  take(list, ARGV[5], ARGV[5] == 'LPOP' and 'LPUSH' or 'RPUSH', room, false, size_max)
-  if enveloped + bare - before < room and before == half then
-    take_ready(allowed - enveloped - bare)
-    take_due(allowed - enveloped - bare)
+  local nth = tonumber(ARGV[19])
+  local takes, has = {take_due, take_ready, take_list}, {due > 0, has_ready, has_list}
+  -- Each has its part, however many there are of the others; for what one leaves there is a second round.
+  local of_list = has_list and ((due > 0 or has_ready) and math.floor(allowed / 2) or allowed) or 0
+  local of_due = allowed - of_list
+  if has_ready then of_due = due > 0 and math.floor((of_due + 1 - nth % 2) / 2) or 0 end
+  local parts = {of_due, allowed - of_list - of_due, of_list}
+  for nth = nth, nth + 2 do
+    local which = nth % 3 + 1
+    local room = math.min(allowed == 1 and 1 or parts[which], allowed - enveloped - bare)
+    if has[which] and room > 0 then has[which] = takes[which](room) end
+  end
+  for which = 1, 3 do
+    local room = allowed - enveloped - bare
+    if has[which] and room > 0 then takes[which](room) end
   end
 end
 
 local claimed = enveloped + bare
 if claimed > 0 then
   if ARGV[6] == '1' then
-    for _, envelope in ipairs(envelopes) do free_unique(unique, envelope) end
+    for _, envelope in ipairs(envelopes) do
+      free_unique(unique, envelope)
+      leave_key(stats, envelope)
+    end
   else
     local records = {}
     local seq, at = first, 0
@@ -231,11 +258,12 @@ if oversized > 0 then
     for i = oversized, 1, -1 do call(large[i][3], large[i][2], large[i][1]) end
     if claimed == 0 then return {2, settled, dead} end
     oversized = 0
+  else
+    for i = 1, oversized do bury(large[i][1], large[i][2], first + claimed + i - 1, large[i][4]) end
+    count(stats, 'claimed', oversized)
+    count(stats, 'buried', oversized)
+    trim_dead(dead, stats, now, tonumber(ARGV[14]), tonumber(ARGV[15]), dead_bytes_max)
   end
-  for i = 1, oversized do bury(large[i][1], large[i][2], first + claimed + i - 1) end
-  count(stats, 'claimed', oversized)
-  count(stats, 'buried', oversized)
-  trim_dead(dead, stats, now, tonumber(ARGV[14]), tonumber(ARGV[15]), dead_bytes_max)
 end
 
 local cut, opens

@@ -1,6 +1,6 @@
 //! The compiler's side: it gives up what it will not need before it looks at the component.
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use wasmtime::{Engine, OutOfMemory};
 
 use crate::sandbox::engine;
@@ -24,21 +24,52 @@ impl ExitCode {
     pub const OUT_OF_MEMORY: Self = Self(4);
 }
 
+/// Seconds between the bound of processor time whose signal names it, and the one whose signal names nothing.
+const GRACE_S: u64 = 1;
+
+/// What a compiler may have of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bound {
+    /// Most that it may have.
+    pub(super) most: u64,
+    /// It is less than was asked for: this process was started with less (`ulimit`).
+    pub(super) is_inherited: bool,
+    maximum: u64,
+}
+
+impl Bound {
+    /// So much, or less if this process, and so its children, may have less. A bound is never raised: only root may.
+    pub(super) fn of(resource: Resource, wanted: u64) -> Self {
+        Self::below(getrlimit(resource).maximum, resource, wanted)
+    }
+
+    fn below(inherited: Option<u64>, resource: Resource, wanted: u64) -> Self {
+        let grace = if resource == Resource::Cpu { GRACE_S } else { 0 };
+        let maximum = wanted.saturating_add(grace).min(inherited.unwrap_or(u64::MAX));
+        let most = wanted.min(maximum.saturating_sub(grace));
+        Self { most, is_inherited: most < wanted, maximum }
+    }
+}
+
+/// The bound of address space that goes with so much memory.
+pub(super) fn address_space(memory_bytes: u64) -> u64 {
+    memory_bytes.saturating_add(RESERVED_BYTES)
+}
+
 /// Bounds this process for the rest of its life.
 pub fn confine(memory_bytes: u64, processor_s: u64) -> std::io::Result<()> {
-    for (resource, most, grace) in [
-        (Resource::Core, 0, 0),
-        (Resource::Nofile, FILES_MAX, 0),
+    for (resource, wanted) in [
+        (Resource::Core, 0),
+        (Resource::Nofile, FILES_MAX),
         // The answer is not larger than the memory it was made in.
-        (Resource::Fsize, memory_bytes, 0),
+        (Resource::Fsize, memory_bytes),
         // What is written to counts here, reserved addresses do not.
-        (Resource::Data, memory_bytes, 0),
-        (Resource::As, memory_bytes.saturating_add(RESERVED_BYTES), 0),
-        // At the first bound comes the signal that names it, at the second one that names nothing.
-        (Resource::Cpu, processor_s, 1),
+        (Resource::Data, memory_bytes),
+        (Resource::As, address_space(memory_bytes)),
+        (Resource::Cpu, processor_s),
     ] {
-        let (current, maximum) = (Some(most), Some(most.saturating_add(grace)));
-        setrlimit(resource, Rlimit { current, maximum })?;
+        let bound = Bound::of(resource, wanted);
+        setrlimit(resource, Rlimit { current: Some(bound.most), maximum: Some(bound.maximum) })?;
     }
     Ok(())
 }
@@ -57,4 +88,28 @@ pub fn compile(component: &[u8], profile: Profile) -> Result<Vec<u8>, (ExitCode,
         let memory = error.is::<OutOfMemory>();
         (if memory { ExitCode::OUT_OF_MEMORY } else { ExitCode::REFUSED }, format!("{error:#}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_lowered_and_never_raised() {
+        for (resource, inherited, wanted, most, maximum) in [
+            (Resource::Fsize, None, 100, 100, 100),
+            (Resource::Fsize, Some(100), 100, 100, 100),
+            (Resource::Fsize, Some(30), 100, 30, 30),
+            // The signal that names the bound comes first.
+            (Resource::Cpu, None, 60, 60, 61),
+            (Resource::Cpu, Some(61), 60, 60, 61),
+            (Resource::Cpu, Some(50), 60, 49, 50),
+            (Resource::Cpu, Some(0), 60, 0, 0),
+            (Resource::As, None, u64::MAX, u64::MAX, u64::MAX),
+        ] {
+            let bound = Bound::below(inherited, resource, wanted);
+            assert_eq!((bound.most, bound.maximum), (most, maximum), "{resource:?} {inherited:?} {wanted}");
+            assert_eq!(bound.is_inherited, most < wanted);
+        }
+    }
 }

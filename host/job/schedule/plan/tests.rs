@@ -1,5 +1,7 @@
 //! Times of schedules: clocks that jump, jitter, what was missed.
 
+mod changes;
+
 use super::*;
 
 fn at(text: &str) -> u64 {
@@ -163,36 +165,94 @@ fn what_is_no_expression_is_told_with_its_field() {
 #[test]
 fn jitter_is_the_same_for_everybody_and_stays_before_the_next_slot() {
     let plan = Plan::every(10_000);
-    let firings: Vec<Firing> = (0..500).map(|n| plan.first("a", 60_000, n * 10_000).unwrap()).collect();
+    let first = |name, n: u64| plan.first(name, 60_000, &Fired::default(), n * 10_000);
+    let firings: Vec<Firing> = (0..500).map(|n| first("a", n).unwrap()).collect();
     assert!(firings.iter().all(|f| f.at >= f.slot && f.at < f.slot + 10_000));
-    assert_eq!(firings[7], plan.first("a", 60_000, 70_001).unwrap());
+    assert_eq!(firings[7], plan.first("a", 60_000, &Fired::default(), 70_001).unwrap());
     let distinct: std::collections::BTreeSet<u64> = firings.iter().map(|f| f.at - f.slot).collect();
     assert!(distinct.len() > 400, "{}", distinct.len());
-    let other: Vec<Firing> = (0..500).map(|n| plan.first("b", 60_000, n * 10_000).unwrap()).collect();
+    let other: Vec<Firing> = (0..500).map(|n| first("b", n).unwrap()).collect();
     assert_ne!(firings, other);
-    assert!((0..100).all(|n| plan.first("a", 0, n * 10_000).is_some_and(|f| f.at == f.slot)));
+    assert!(
+        (0..100).all(|n| plan.first("a", 0, &Fired::default(), n * 10_000).is_some_and(|f| f.at == f.slot))
+    );
 }
 
 #[test]
 fn late_is_not_missed_and_missed_is_made_up_for_as_asked() {
     let plan = Plan::every(10_000);
     let due = Firing { slot: 1_000_000, at: 1_000_003 };
-    let step = |missed, now| plan.step("a", 0, missed, due, now);
-    let next = |slot| Some(Firing { slot, at: slot });
+    let step = |missed, now| {
+        let Step { fire, next, .. } = plan.step("a", 0, missed, due, Fired::default(), now);
+        (fire, next.map(|next| next.at))
+    };
     for missed in [Missed::Skip, Missed::RunOnce] {
         for late in [0, GRACE_MS] {
-            let expected = Step { fire: Some(1_000_000), next: next(1_010_000) };
-            assert_eq!(step(missed, due.at + late), expected);
+            assert_eq!(step(missed, due.at + late), (Some(1_000_000), Some(1_010_000)));
         }
     }
     // An hour late: those of the last minute are still fired, one by one.
     let now = 4_600_005;
-    assert_eq!(step(Missed::Skip, now), Step { fire: None, next: next(4_550_000) });
-    assert_eq!(step(Missed::RunOnce, now), Step { fire: Some(4_540_000), next: next(4_550_000) });
+    assert_eq!(step(Missed::Skip, now), (None, Some(4_550_000)));
+    assert_eq!(step(Missed::RunOnce, now), (Some(4_540_000), Some(4_550_000)));
     // A slow one that was missed is not fired twice by making up for it.
     let daily = cron("0 3 * * *", "UTC");
     let due = Firing { slot: at("2026-05-01T03:00Z"), at: at("2026-05-01T03:00Z") };
-    let step = daily.step("a", 0, Missed::RunOnce, due, at("2026-05-04T12:00Z"));
+    let step = daily.step("a", 0, Missed::RunOnce, due, Fired::default(), at("2026-05-04T12:00Z"));
     let slot = at("2026-05-05T03:00Z");
-    assert_eq!(step, Step { fire: Some(at("2026-05-04T03:00Z")), next: Some(Firing { slot, at: slot }) });
+    assert_eq!((step.fire, step.next), (Some(at("2026-05-04T03:00Z")), Some(Firing { slot, at: slot })));
+}
+
+#[test]
+fn what_a_clock_that_was_ahead_has_fired_does_not_fire_again() {
+    let plan = Plan::every(10_000);
+    // An hour ahead, the clock came to a schedule that waits for 1,000,000, and to the slots after it.
+    let mut due = Firing { slot: 1_000_000, at: 1_000_000 };
+    let mut fired = Fired::read("900000-990000");
+    let mut all = Vec::new();
+    let mut run = |now: u64, due: &mut Firing, fired: &mut Fired| {
+        while due.at <= now {
+            let step = plan.step("a", 0, Missed::Skip, *due, fired.clone(), now);
+            all.extend(step.fire);
+            (*due, *fired) = (step.next.unwrap(), step.fired);
+        }
+    };
+    run(4_600_000, &mut due, &mut fired);
+    run(4_630_000, &mut due, &mut fired);
+    // It is right again: the schedule goes on from the present time, and leaves out what has fired when it comes to it.
+    due = plan.first("a", 0, &fired, 1_030_000).unwrap();
+    assert_eq!(due.slot, 1_040_000);
+    (1_040..4_700).for_each(|second| run(second * 1000, &mut due, &mut fired));
+    let mut once = all.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), all.len(), "a slot fired twice");
+    let missed: Vec<u64> = (100..470).map(|n| n * 10_000).filter(|slot| !all.contains(slot)).collect();
+    assert_eq!(missed, [1_000_000, 1_010_000, 1_020_000, 1_030_000], "what passed while the clock was ahead");
+    // Made up for once, by a slot that has not fired.
+    let fired = Fired::read("2000000-2100000");
+    let due = Firing { slot: 1_000_000, at: 1_000_000 };
+    let step = plan.step("a", 0, Missed::RunOnce, due, fired, 2_150_000);
+    assert_eq!((step.fire, step.next.map(|next| next.slot)), (Some(1_000_000), Some(2_110_000)));
+}
+
+#[test]
+fn zones_are_names_that_mean_the_same_everywhere() {
+    for (name, expected) in [
+        ("localtime", "is `localtime`, which is another zone on each machine; write the zone itself"),
+        ("posixrules", "another zone on each machine"),
+        ("LocalTime", "another zone on each machine"),
+        ("Factory", "stands for an unknown zone"),
+        ("Etc/Unknown", "stands for an unknown zone"),
+        ("right/Europe/Berlin", "which not every host has; leave `right/` out: `Europe/Berlin`"),
+        ("posix/UTC", "leave `posix/` out: `UTC`"),
+        ("Berlin", "is `Berlin`, which is not a time zone; write for example `Europe/Berlin` or `UTC`"),
+        ("", "is ``, which is not a time zone"),
+    ] {
+        let error = Plan::cron("* * * * *", name).unwrap_err();
+        assert!(error.field == "timezone" && error.text.contains(expected), "{name}: {error}");
+    }
+    for good in ["UTC", "US/Eastern", "Etc/GMT+3", "EST5EDT", "Europe/Kyiv", "asia/tokyo"] {
+        assert!(Plan::cron("* * * * *", good).is_ok(), "{good}");
+    }
 }

@@ -1,27 +1,75 @@
--- Part, needs `count`: the dead set and `dead_bytes` of `stats`, which move together.
--- add_dead(dead, stats, now, envelope) puts one in.
--- trim_dead(dead, stats, now, count, age_ms, bytes) drops the oldest until the caps hold, a bounded number at
--- a time: each burial adds one, so the set shrinks to its caps.
+-- Part, needs `count`, `record`: the dead set, and in `stats` what it holds: `dead_jobs` and `dead_bytes`.
+-- add_dead(dead, stats, now, envelope) puts one in that died now.
+-- change_dead(dead, stats, jobs, bytes): an operator has put in so many, or taken them away if it is negative.
+-- trim_dead(dead, stats, now, count, age_ms, bytes) drops the oldest until the caps hold, a bounded number and bounded
+-- bytes at a time, but more than was put in: so the set shrinks to its caps.
+-- If somebody else has changed the set, `dead_jobs` is not its length. Then its bytes are counted anew, a bounded number
+-- at a time (`dead_recount`: jobs, bytes so far), and no job is dropped for their sake until all are counted.
 local TRIM_MAX = 100
+local RECOUNT_JOBS_MAX, RECOUNT_BYTES_MAX = 1000, 4194304
+local trim_bytes_max = 4194304
 
 local function add_dead(dead, stats, now, envelope)
-  if redis.call('ZADD', dead, now, envelope) == 1 then count(stats, 'dead_bytes', #envelope) end
+  local stored = add_record(dead, now, envelope)
+  trim_bytes_max = trim_bytes_max + #stored
+  count(stats, 'dead_jobs', 1)
+  count(stats, 'dead_bytes', #stored)
 end
 
-local function drop_dead_bytes(dead, stats, bytes)
+local function take_off(dead, stats, jobs, bytes)
   if redis.call('EXISTS', dead) == 0 then
-    redis.call('HSET', stats, 'dead_bytes', 0)
+    redis.call('HSET', stats, 'dead_jobs', 0, 'dead_bytes', 0)
   else
+    count(stats, 'dead_jobs', -jobs)
     count(stats, 'dead_bytes', -bytes)
   end
 end
 
+local function change_dead(dead, stats, jobs, bytes)
+  if jobs == 0 then return end
+  take_off(dead, stats, -jobs, -bytes)
+  -- It was anywhere in the set: those that were counted anew may be others now.
+  redis.call('HDEL', stats, 'dead_recount')
+end
+
+-- Counts on; the bytes of all, if these are all.
+local function recount(dead, stats, left, so_far)
+  local at, sum = string.match(so_far or '', '^(%d+) (%d+)$')
+  at, sum = tonumber(at) or 0, tonumber(sum) or 0
+  if at > left then at, sum = 0, 0 end
+  local looked, bytes = 0, 0
+  while at + looked < left and looked < RECOUNT_JOBS_MAX and bytes < RECOUNT_BYTES_MAX do
+    -- A few at first, then as many as there is room for if they are like these.
+    local ask = looked == 0 and 4 or math.floor((RECOUNT_BYTES_MAX - bytes) / math.max(bytes, 1) * looked)
+    ask = math.max(1, math.min(ask, 128))
+    for _, record in ipairs(redis.call('ZRANGE', dead, at + looked, at + looked + ask - 1)) do
+      looked, bytes = looked + 1, bytes + #record
+    end
+  end
+  at, sum = at + looked, sum + bytes
+  if at < left then
+    redis.call('HSET', stats, 'dead_recount', string.format('%d %.0f', at, sum))
+    return
+  end
+  redis.call('HDEL', stats, 'dead_recount')
+  redis.call('HSET', stats, 'dead_jobs', left, 'dead_bytes', string.format('%.0f', sum))
+  return sum
+end
+
+-- The bytes of all, if they are known.
+local function dead_bytes(dead, stats, left)
+  local known = redis.call('HMGET', stats, 'dead_jobs', 'dead_bytes', 'dead_recount')
+  local bytes = tonumber(known[2])
+  if bytes and tonumber(known[1]) == left and not known[3] then return bytes end
+  return recount(dead, stats, left, known[3])
+end
+
 local function trim_dead(dead, stats, now, count_max, age_ms_max, bytes_max)
   local left = redis.call('ZCARD', dead)
-  local bytes = tonumber(redis.call('HGET', stats, 'dead_bytes')) or 0
+  local bytes = left > 0 and dead_bytes(dead, stats, left)
   local dropped, freed = 0, 0
-  while left > 0 and dropped < TRIM_MAX do
-    local over = left > count_max or bytes - freed > bytes_max
+  while left > 0 and dropped < TRIM_MAX and freed < trim_bytes_max do
+    local over = left > count_max or bytes and bytes - freed > bytes_max
     if not over and redis.call('ZCOUNT', dead, '-inf', now - age_ms_max) == 0 then break end
     freed = freed + #redis.call('ZPOPMIN', dead)[1]
     dropped = dropped + 1
@@ -29,7 +77,13 @@ local function trim_dead(dead, stats, now, count_max, age_ms_max, bytes_max)
   end
   if dropped > 0 then
     count(stats, 'dead_dropped', dropped)
-    drop_dead_bytes(dead, stats, freed)
+    take_off(dead, stats, dropped, freed)
+    if not bytes then
+      -- The oldest are the first that were counted anew.
+      local at, sum = string.match(redis.call('HGET', stats, 'dead_recount') or '', '^(%d+) (%d+)$')
+      at, sum = (tonumber(at) or 0) - dropped, (tonumber(sum) or 0) - freed
+      redis.call('HSET', stats, 'dead_recount', at > 0 and string.format('%d %.0f', at, math.max(0, sum)) or '0 0')
+    end
   end
   return dropped
 end

@@ -5,8 +5,8 @@ local function take_record(inflight, stats, field, header)
   local record = redis.call('HGET', inflight, field)
   if not record then return count(stats, 'late', 1) end
   redis.call('HDEL', inflight, field)
-  if string.byte(field) == 101 and not (header and string.find(header, ' !key=', 1, true)) then -- 101 is "e".
-    leave_key(stats, record)
+  if string.byte(field) == 101 then -- 101 is "e".
+    if header and string.find(header, ' !key=', 1, true) then keep_key(stats, record) else leave_key(stats, record) end
   end
   return record
 end

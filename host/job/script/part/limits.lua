@@ -1,19 +1,29 @@
--- Part, needs `now`, `count`, `envelope`, `place`: what the limits of a queue let through.
+-- Part, needs `now`, `count`, `record`, `envelope`, `place`, `utf8`, `pointer`: what the limits of a queue let through.
 -- KEYS   5 vacant, which is changed when the fleet has room again
 -- ARGV   17 most runs in the fleet; microseconds between two starts, how many may be saved up; most runs of one key;
 --        the same two for jobs of one key. 0: no limit
 --        18 where a key is: `header:<name>`, or a JSON pointer into the payload; empty: nowhere
 -- looks_max                            jobs that a claim looks at, whatever it claims
+-- work_max                             bytes of them, whatever becomes of them; one job is looked at in any case
+-- weary()                              whether a claim has read so much of payloads that it must end
 -- allow(wanted)                        how many may be claimed now; nil and a key that is of a wrong type
 -- admit(record, enveloped, first)      the record of a job that may run, and whether it is an envelope; nothing if the
---                                      job was put where it waits: among the parked, or the delayed
+--                                      job was put where it waits: among the parked, or the delayed; nil and a text if
+--                                      it can neither run nor wait: why
 -- spare(first)                         0, or the least sequence number after those that were used for names of jobs:
 --                                      they begin where a claim's own, from `first` on, must have ended
 -- conclude(claimed, wanted)            after the claim of as many as were allowed, or fewer: 1 if only a limit ended it,
 --                                      and when it lets through more, in ms, if that is known
--- A rate is a bucket that fills with time: `rate` holds the moment at which it will be full again, in microseconds.
+-- A rate is a bucket that fills with time: `rate` holds the moment at which it will be full again, in microseconds. One
+-- further away than a bucket can be was written before Redis' clock was put back: then the bucket is empty, no more.
+-- A job gets its place among those with its key first, or waits for it; then it pays for its start: so one that is
+-- delayed keeps those behind it in the line.
 local looks_max = 256
+local work_max = 1048576
+local STEPS_MAX = 16384
 local LONG_KEY = 64
+local UNREADABLE_KEY = '(unreadable)'
+local HEADER_BYTES_MAX = 16896 -- What a host reads.
 local CLAIM_MAX = 512
 local fleet, gap, burst, places_max, key_gap, key_burst =
   string.match(ARGV[17], '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
@@ -38,9 +48,15 @@ local function bucket(key, moment)
 end
 
 -- Jobs in flight in the fleet. Entries that runs have popped are beside them, and left out where it matters.
+-- Nil and the key, if one is of a wrong type: ends were acknowledged before.
 local function in_flight(room)
-  local all, hosts = 0, redis.call('ZRANGE', ARGV[9], 0, -1)
-  for _, host in ipairs(hosts) do all = all + redis.call('HLEN', prefix .. 'inflight:' .. host) end
+  local all, hosts = 0, redis.pcall('ZRANGE', ARGV[9], 0, -1)
+  if hosts.err then return nil, ARGV[9] end
+  for _, host in ipairs(hosts) do
+    local length = redis.pcall('HLEN', prefix .. 'inflight:' .. host)
+    if type(length) == 'table' then return nil, prefix .. 'inflight:' .. host end
+    all = all + length
+  end
   if all + room <= fleet then return all end
   all = 0
   for _, host in ipairs(hosts) do all = all + #fields_of(prefix .. 'inflight:' .. host) end
@@ -51,13 +67,16 @@ local function allow(wanted)
   if fleet > 0 then
     local held = redis.pcall('GETEX', vacant)
     if type(held) == 'table' and held.err then return nil, vacant end
-    busy = in_flight(wanted)
+    local running, spoiled = in_flight(wanted)
+    if spoiled then return nil, spoiled end
+    busy = running
     cut_by_fleet = fleet - busy < wanted
     wanted = math.max(0, math.min(wanted, fleet - busy))
   end
   if gap > 0 and wanted > 0 then
     full_at = bucket(rate)
     if not full_at then return nil, rate end
+    full_at = math.min(full_at, now_us + burst * gap)
     local tokens = math.floor(burst - (full_at - now_us) / gap + 1e-6)
     cut_by_rate = tokens < wanted
     wanted = math.max(0, math.min(wanted, tokens))
@@ -66,7 +85,8 @@ local function allow(wanted)
     local places = prefix .. 'places'
     local held = redis.pcall('HINCRBY', places, ' ', 0)
     if type(held) == 'table' then return nil, places end
-    if redis.pcall('HDEL', prefix .. 'parked', '') ~= 0 then return nil, prefix .. 'parked' end
+    -- Two blanks are no key; the empty text is one.
+    if redis.pcall('HDEL', prefix .. 'parked', '  ') ~= 0 then return nil, prefix .. 'parked' end
     if held ~= places_max then redis.call('HSET', places, ' ', places_max) end
   end
   return wanted
@@ -76,31 +96,21 @@ local function escape(text)
   return (string.gsub(text, '[^!-$&-<>-~]', function(byte) return string.format('%%%02x', string.byte(byte)) end))
 end
 
--- What the payload holds there; a payload that is no JSON holds nothing. It is looked at, and never written again.
-local function pointed_at(payload)
-  local read, value = pcall(cjson.decode, payload)
-  if not read then return end
-  for word in string.gmatch(source, '/([^/]*)') do
-    if type(value) ~= 'table' then return end
-    word = string.gsub(string.gsub(word, '~1', '/'), '~0', '~')
-    local at = string.match(word, '^%d+$')
-    local found = value[word]
-    if found == nil and at then found = value[tonumber(at) + 1] end
-    value = found
-  end
-  if type(value) == 'number' then return string.format('%.17g', value) end
-  if type(value) == 'string' or type(value) == 'boolean' then return tostring(value) end
-end
-
 local header = string.match(source, '^header:(.*)$')
 local header_pattern = header and ' ' .. string.gsub(header, '%W', '%%%0') .. '=([^ ]*)'
-local function key_of(notes, payload)
+local words = pointer(source)
+local function key_of(notes, record, begins)
   local key
   if header then
     key = string.match(notes, header_pattern)
   else
-    key = pointed_at(payload)
-    key = key and escape(key)
+    key = value_at(record, begins, words)
+    if key == UNREADABLE then
+      count(ARGV[8], 'unreadable', 1)
+      return UNREADABLE_KEY
+    end
+    -- Hosts read headers as UTF-8.
+    key = key and (is_utf8(key) and escape(key) or redis.sha1hex(key))
   end
   if key and #key > LONG_KEY then return redis.sha1hex(key) end
   return key
@@ -111,6 +121,10 @@ local function reserve(key)
   local bucket_key = rate .. ':' .. key
   local full = bucket(bucket_key)
   if not full then return now_us end
+  if full > now_us + key_burst * key_gap then
+    -- No more starts lie ahead than jobs are delayed.
+    full = math.min(full, now_us + (key_burst + redis.call('ZCARD', KEYS[3])) * key_gap)
+  end
   bucket(bucket_key, full + key_gap)
   return full + key_gap - key_burst * key_gap
 end
@@ -118,8 +132,8 @@ end
 local function park(key, envelope)
   local parked = redis.pcall('RPUSH', prefix .. 'parked:' .. key, envelope)
   if type(parked) == 'table' then return false end
-  redis.call('HINCRBY', prefix .. 'parked', key, 1)
-  redis.call('HINCRBY', prefix .. 'parked', ' ', 1)
+  redis.pcall('HINCRBY', prefix .. 'parked', key, 1)
+  redis.pcall('HINCRBY', prefix .. 'parked', ' ', 1)
   count(ARGV[8], 'parked', 1)
   return true
 end
@@ -127,46 +141,55 @@ end
 -- Whether a job with this key may have a place: not before those that wait for one.
 local function take_place(key)
   if redis.pcall('LPOP', prefix .. 'parked:' .. key, 0) then return false end
-  if redis.call('HINCRBY', prefix .. 'places', key, 1) <= places_max then return true end
+  local taken = redis.pcall('HINCRBY', prefix .. 'places', key, 1)
+  -- A number spoiled by hand limits nothing.
+  if type(taken) ~= 'number' or taken <= places_max then return true end
   redis.call('HINCRBY', prefix .. 'places', key, -1)
   return false
 end
 
 local function spare(first) return named > 0 and first + CLAIM_MAX + named or 0 end
 
+local function weary() return read_steps() >= STEPS_MAX end
+
 local function admit(record, enveloped, first)
   if source == '' then return record, enveloped end
-  local id, attempts, crashes, first_seen, notes, payload = nil, '0', '0', string.format('%d', now), '', record
+  local id, attempts, crashes, first_seen, notes, begins = nil, '0', '0', string.format('%d', now), '', 1
+  local key
   if enveloped then
-    local begins
+    -- No envelope, as hosts see it: it has no key.
+    if (string.find(record, '\n', 1, true) or HEADER_BYTES_MAX + 1) > HEADER_BYTES_MAX then return record, true end
     id, attempts, crashes, first_seen, notes, begins = string.match(record, HEADER)
-    -- No envelope, or one that has its place.
-    if not id or string.find(notes, ' !key=', 1, true) then return record, true end
-    payload = string.sub(record, begins)
+    if not id then return record, true end
+    key = string.match(notes, ' !key=([^ ]*)')
   end
-  local key = key_of(notes, payload)
+  local has_place = key
+  if has_place and key_gap == 0 then return record, true end
+  key = key or key_of(notes, record, begins)
   if not key then return record, enveloped end
   if not id then
     id = ARGV[1] .. string.format('-%d', first + CLAIM_MAX + named)
     named = named + 1
   end
-  local function envelope(notes)
-    return string.format('1 %s %s %s %s%s\n', id, attempts, crashes, first_seen, notes) .. payload
+  local function line(notes) return string.format('1 %s %s %s %s%s\n', id, attempts, crashes, first_seen, notes) end
+  local function envelope(notes) return line(notes) .. string.sub(record, begins) end
+  local unpaid, paid = string.gsub(notes, ' !rated=1', '')
+  local note = places_max > 0 and not has_place and ' !key=' .. key or ''
+  if #line(unpaid .. note .. ' !rated=1') > HEADER_BYTES_MAX then
+    return nil, 'its headers leave no room for the notes that the limits of the queue need'
   end
-  if key_gap > 0 then
-    local paid
-    notes, paid = string.gsub(notes, ' !rated=1', '')
-    local start = paid > 0 and 0 or reserve(key)
-    if start > now_us then
-      redis.call('ZADD', KEYS[3], math.ceil(start / 1000), envelope(notes .. ' !rated=1'))
-      return count(ARGV[8], 'throttled', 1)
-    end
-    if paid > 0 then record = envelope(notes) end
+  if note ~= '' and not take_place(key) then
+    if park(key, envelope(notes .. note)) then return end
+    return record, enveloped
   end
-  if places_max == 0 then return record, enveloped end
-  local keyed = envelope(notes .. ' !key=' .. key)
-  if take_place(key) then return keyed, true end
-  if not park(key, keyed) then return record, enveloped end
+  local start = key_gap > 0 and paid == 0 and reserve(key) or now_us
+  if start > now_us then
+    -- Not rounded: those that start in the same millisecond stay in their order.
+    add_record(KEYS[3], start / 1000, envelope(unpaid .. note .. ' !rated=1'))
+    return count(ARGV[8], 'throttled', 1)
+  end
+  if note == '' and paid == 0 then return record, enveloped end
+  return envelope(unpaid .. note), true
 end
 
 local function conclude(claimed, wanted)

@@ -1,10 +1,13 @@
 -- Part: places of keys. A job whose header has the note `!key` has one of the places that jobs with its key may have
 -- at once in the fleet, wherever it is; only a parked one waits for it.
 -- leave_key(stats, record) gives the place of a job that ends to the one of its key that waits longest, which becomes
--- ready; nobody waits: the place is free. unpark(stats, record) counts a parked one that was taken away. Beside `stats` are
+-- ready; if none waits, the place is free. keep_key(stats, record) comes before a job with a place goes back to ready
+-- or delayed. unpark(stats, record) counts a parked job that was taken away. void_round(stats) comes with jobs that were
+-- taken out of the middle of ready. Beside `stats` are
 --   places      hash: key -> places taken; ' ' -> how many a key has, by the latest claim
 --   parked      hash: key -> jobs that wait, ' ' -> all of them; and parked:<key>, the list of these
--- None of this can fail: a key of a wrong type, put there by hand, limits nothing.
+--   audit       hash: the round of `heal` that is under way. A key that is taken out of it is not judged in this round
+-- No function here can fail: a key of a wrong type, or a number spoiled by hand, limits nothing.
 local HANDED_ON_MAX = 16
 
 local function less(hash, field)
@@ -19,17 +22,25 @@ local function key_of_envelope(record)
   return at and string.match(line, '^[^ \n]*', at + 6)
 end
 
+local function keep_key(stats, record)
+  local key = key_of_envelope(record)
+  if key then redis.pcall('HDEL', string.sub(stats, 1, -6) .. 'audit', key) end -- Without "stats".
+end
+
+local function void_round(stats) redis.call('UNLINK', string.sub(stats, 1, -6) .. 'audit') end
+
 local function unpark(stats, record)
-  local parked = string.sub(stats, 1, -6) .. 'parked' -- Without "stats".
+  local parked = string.sub(stats, 1, -6) .. 'parked'
   local key = key_of_envelope(record)
   if key then less(parked, key) end
   less(parked, ' ')
+  keep_key(stats, record)
 end
 
 local function leave_key(stats, record)
   local key = key_of_envelope(record)
   if not key then return end
-  local prefix = string.sub(stats, 1, -6) -- Without "stats".
+  local prefix = string.sub(stats, 1, -6)
   local places = prefix .. 'places'
   local taken = less(places, key)
   -- Commands that could write but do not: a read would make Redis report the next change.
@@ -38,7 +49,7 @@ local function leave_key(stats, record)
     if most > 0 and taken >= most then return end
     local moved = redis.pcall('LMOVE', prefix .. 'parked:' .. key, prefix .. 'ready', 'LEFT', 'RIGHT')
     if type(moved) ~= 'string' then return end
-    taken = redis.call('HINCRBY', places, key, 1)
+    taken = tonumber(redis.pcall('HINCRBY', places, key, 1)) or 0
     unpark(stats, moved)
   end
 end

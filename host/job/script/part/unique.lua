@@ -1,17 +1,25 @@
--- Part: what holds a job's unique key.
--- unique_of(prefix, envelope) -> the job's id and its unique key; nil if it has none.
+-- Part: what holds a job's unique key. The key holds the owner: the job's id, a blank and the note `!own`, which is one of
+-- a kind, so that no other job with the same id can let go of it. Scripts of former versions wrote neither note nor
+-- blank: then the id alone is the owner.
+-- unique_of(prefix, envelope) -> the owner that the job would be, and its unique key; nil if it has none.
 -- free_unique(prefix, envelope) lets go of the job's unique key, if it has one and it is still its own.
-local function unique_of(prefix, envelope)
+local function note_of(line, name)
   -- Looked for as it stands: a pattern over the whole line goes back and forth in it for microseconds.
+  local _, at = string.find(line, ' ' .. name .. '=', 1, true)
+  return at and string.match(line, '^[^ \n]*', at + 1)
+end
+
+local function unique_of(prefix, envelope)
   local line = string.sub(envelope, 1, string.find(envelope, '\n', 1, true) or 0)
-  local at = string.find(line, ' !unique=', 1, true)
-  local id = at and string.match(line, '^1 ([!-~]+)')
+  local key = note_of(line, '!unique')
+  local id = key and string.match(line, '^1 ([!-~]+)')
   if not id then return end
-  local key = string.match(line, '^[^ \n]*', at + 9)
-  return id, prefix .. string.gsub(key, '%%(%x%x)', function(hex) return string.char(tonumber(hex, 16)) end)
+  local own = note_of(line, '!own')
+  key = string.gsub(key, '%%(%x%x)', function(hex) return string.char(tonumber(hex, 16)) end)
+  return own and id .. ' ' .. own or id, prefix .. key
 end
 
 local function free_unique(prefix, envelope)
-  local id, key = unique_of(prefix, envelope)
-  if id and redis.pcall('GET', key) == id then redis.call('DEL', key) end
+  local owner, key = unique_of(prefix, envelope)
+  if owner and redis.pcall('GET', key) == owner then redis.call('DEL', key) end
 end

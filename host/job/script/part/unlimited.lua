@@ -1,5 +1,7 @@
 -- Part: what `limits` has, for a queue without any.
 local looks_max = 0
+local work_max = math.huge
+local function weary() return false end
 local function allow(wanted) return wanted end
 local function admit(record, enveloped) return record, enveloped end
 local function conclude() end

@@ -1,4 +1,4 @@
--- Part, needs `stream`, `now`, `sum_fits`, `denied`, `gather`: the changes a run left.
+-- Part, needs `stream`, `now`, `sum_fits`, `denied`, `gather`, `put_job`: the changes a run left.
 -- ARGV   of a write: what it does, the key, and
 --        set, set_keep, set_for   value; the last one also ms from now. The others stay for ever, or as long as
 --                                 what was there
@@ -23,7 +23,7 @@ local function check_unique(unique, own)
   settle(unique)
   local holder = try('GET', unique)
   if denied(holder) then return 'permission', unique end
-  if holder and not (own and holder == own[unique]) then return 'conflict', unique end
+  if holder and not (own and own[unique] and own[unique][holder]) then return 'conflict', unique end
 end
 
 local function check(at, last, own)
@@ -75,12 +75,10 @@ local function push(call, command, key, from, count)
 end
 
 local function push_job(call, at)
-  local key, delay, id, unique = argv[at + 1], argv[at + 2], argv[at + 3], argv[at + 6]
+  local key, unique = argv[at + 1], argv[at + 6]
   fresh[unique] = nil
   -- `check` found it free. Should the same run have pushed two jobs with one key, the second is a duplicate.
-  if unique ~= '' and not call('SET', unique, id, 'NX', 'PX', argv[at + 7]) then return end
-  local envelope = string.format('1 %s 0 0 %d', id, now) .. argv[at + 4] .. '\n' .. argv[at + 5]
-  if delay == '' then call('RPUSH', key, envelope) else call('ZADD', key, now + delay, envelope) end
+  put_job(key, key, argv[at + 3], argv[at + 4], argv[at + 5], argv[at + 2], 'RPUSH', unique ~= '' and unique, argv[at + 7], call)
 end
 
 local function add(call, key, delta, gathers)

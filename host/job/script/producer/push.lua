@@ -4,7 +4,8 @@
 -- ARGV   1 payload, and any of these after it, in any order:
 --        delay MS             not to be run before this has passed
 --        unique KEY MS        refused while a job with the same key lives, but no longer than this
---        header NAME VALUE    for the handler, UTF-8; may be repeated; together up to 16 KiB
+--        header NAME VALUE    for the handler, UTF-8; may be repeated; together with the rest up to 16,384 bytes as they
+--                             are stored: a byte that is not visible ASCII, `%` and `=` take three
 --        id ID                the job's name, 1 to 128 visible ASCII characters; others may have the same
 --        result MS            its result is wanted, and kept for so long: the list `{queue}:sandhog:result:ID` gets one
 --                             entry when the job has ended, `done`, `dead`, `discarded` or `cancelled`, a line feed,
@@ -17,30 +18,6 @@ local HEADER_BYTES_MAX, WAIT_MS_MAX, RESULT_MS_MAX = 16384, 3155760000000, 25920
 
 local refusal
 local function refuse(text) refusal = refusal or 'SANDHOG ' .. text end
-
--- Whether these bytes are text that every host can read.
-local function is_utf8(text)
-  local at = 1
-  while at <= #text do
-    local first, second = string.byte(text, at, at + 1)
-    local more
-    if first < 0x80 then more = 0
-    elseif first < 0xc2 then return false
-    elseif first < 0xe0 then more = 1
-    elseif first < 0xf0 then more = 2
-    elseif first < 0xf5 then more = 3
-    else return false end
-    if more > 0 then
-      second = second or 0
-      -- Overlong forms, surrogates, and what lies behind the last plane.
-      if first == 0xe0 and second < 0xa0 or first == 0xed and second > 0x9f then return false end
-      if first == 0xf0 and second < 0x90 or first == 0xf4 and second > 0x8f then return false end
-      if not string.find(text, '^' .. string.rep('[\128-\191]', more), at + 1) then return false end
-    end
-    at = at + more + 1
-  end
-  return true
-end
 
 local function escape(text)
   return (string.gsub(text, '[^!-$&-<>-~]', function(c) return string.format('%%%02x', string.byte(c)) end))
@@ -118,7 +95,7 @@ local holder = unique and prefix .. 'unique:' .. unique
 local outcome, number = put_job(ready, delayed, id, notes, payload, delay, does, holder, kept)
 if outcome == 2 then
   local living = redis.pcall('GET', holder)
-  return {'duplicate', type(living) == 'string' and living or ''}
+  return {'duplicate', type(living) == 'string' and string.match(living, '^[^ ]*') or ''}
 end
 -- What a former job of the same name has left is not this one's.
 if wants_result then redis.call('UNLINK', prefix .. 'result:' .. id) end

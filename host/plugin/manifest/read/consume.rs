@@ -33,7 +33,7 @@ const BATCH_WAIT_MAX: Duration = Duration::from_secs(60);
 const SOURCE_BYTES_MAX: usize = 256;
 
 pub(super) fn queues(root: &mut Table<'_>, kind: Option<Kind>, ceilings: &Ceilings) -> Vec<Consume> {
-    for name in ["queue", "order", "delivery", "concurrency", "max_attempts", "backoff"] {
+    for name in ["queue", "order", "delivery", "concurrency", "serial", "max_attempts", "backoff"] {
         root.misplaced(name, "belongs in a `[[consume]]` table");
     }
     if kind == Some(Kind::Worker) {
@@ -100,14 +100,7 @@ fn queue(table: &mut Table<'_>, ceilings: &Ceilings) -> Option<Consume> {
     });
     let order = table.choice("order", &ORDERS).unwrap_or(Order::Fifo);
     let delivery = table.choice("delivery", &DELIVERIES).unwrap_or(Delivery::AtLeastOnce);
-    let concurrency = table.integer("concurrency", 1..=u32::MAX, 64).unwrap_or(64.min(ceilings.instances));
-    if concurrency > ceilings.instances {
-        let most = ceilings.instances;
-        let text = format!(
-            "is {concurrency}; this host runs {most} jobs at once at the most (its `limits.instances`)"
-        );
-        table.refuse("concurrency", &text);
-    }
+    let concurrency = concurrency(table, ceilings);
     let mut max_attempts = table.integer("max_attempts", 1..=1000, 5).unwrap_or(5);
     let timeout = table.duration("timeout", MILLISECOND..=DAY, "30s").unwrap_or(Duration::from_secs(30));
     let backoff = backoff(table.table("backoff"));
@@ -118,7 +111,13 @@ fn queue(table: &mut Table<'_>, ceilings: &Ceilings) -> Option<Consume> {
             "is 1; with `batch` there must be 2 at least: a call that fails costs each of its jobs an attempt",
         );
     }
-    let limits = limits(table, delivery, order);
+    let mut limits = limits(table, delivery, order);
+    let is_serial = table.truth("serial").unwrap_or(false);
+    if is_serial {
+        refuse_beside_serial(table, delivery, concurrency, limits.fleet_concurrency);
+        // Jobs in flight are counted, and one is in flight until its commit: no other is claimed before.
+        limits.fleet_concurrency = Some(1);
+    }
     let priority = table.integer("priority", 0..=PRIORITY_MAX, 10).unwrap_or(0);
     let weight = table.integer("weight", 1..=WEIGHT_MAX, 3).unwrap_or(1);
     if delivery == Delivery::AtMostOnce {
@@ -136,7 +135,7 @@ fn queue(table: &mut Table<'_>, ceilings: &Ceilings) -> Option<Consume> {
         queue: queue?,
         order,
         delivery,
-        concurrency,
+        concurrency: if is_serial { 1 } else { concurrency },
         batch,
         max_attempts,
         timeout,
@@ -145,6 +144,38 @@ fn queue(table: &mut Table<'_>, ceilings: &Ceilings) -> Option<Consume> {
         priority,
         weight,
     })
+}
+
+fn concurrency(table: &mut Table<'_>, ceilings: &Ceilings) -> u32 {
+    let concurrency = table.integer("concurrency", 1..=u32::MAX, 64).unwrap_or(64.min(ceilings.instances));
+    if concurrency > ceilings.instances {
+        let most = ceilings.instances;
+        let text = format!(
+            "is {concurrency}; this host runs {most} jobs at once at the most (its `limits.instances`)"
+        );
+        table.refuse("concurrency", &text);
+    }
+    concurrency
+}
+
+/// What cannot be beside `serial`: a run begins only after the last one's effects are visible, on all hosts.
+fn refuse_beside_serial(table: &mut Table<'_>, delivery: Delivery, concurrency: u32, fleet: Option<u32>) {
+    let more = [("concurrency", concurrency), ("fleet_concurrency", fleet.unwrap_or(1))];
+    for (name, most) in more {
+        if table.has(name) && most != 1 {
+            let text =
+                format!("is {most}; with `serial = true` the fleet runs one job at a time: leave it out");
+            table.refuse(name, &text);
+        }
+    }
+    if table.has("batch") {
+        let text = "cannot be beside `batch`: a call has many jobs, and a serial queue runs one at a time";
+        table.refuse("serial", text);
+    }
+    if delivery == Delivery::AtMostOnce {
+        let text = "needs a record of each job that runs, which `delivery = \"at-most-once\"` does not keep";
+        table.refuse("serial", text);
+    }
 }
 
 fn batch(table: &mut Table<'_>) -> Option<Batch> {

@@ -181,6 +181,19 @@ fn limits_of_the_fleet_are_read() {
 }
 
 #[test]
+fn a_serial_queue_runs_one_job_of_the_fleet_at_a_time() {
+    let consume = |fields: &str| {
+        let text = format!("kind = \"worker\"\n[[consume]]\nqueue = \"q\"\n{fields}");
+        let consume = parse(&text).unwrap().consume.remove(0);
+        (consume.concurrency, consume.limits.fleet_concurrency)
+    };
+    assert_eq!(consume("serial = true"), (1, Some(1)));
+    assert_eq!(consume("serial = true\nconcurrency = 1\nfleet_concurrency = 1"), (1, Some(1)));
+    assert_eq!(consume("serial = false\nconcurrency = 5"), (5, None));
+    assert_eq!(consume("concurrency = 1"), (1, None));
+}
+
+#[test]
 fn all_problems_come_together_in_the_order_of_the_lines() {
     let text = "kind = \"worker\"\n[limits]\nmemory = \"0B\"\n[[consume]]\nqueue = \"\"\nordr = \"fifo\"\n[canaries]\n[grants]\nkv.read = [\"\"]\n";
     let lines: Vec<String> = problems(text).iter().map(|p| p.split(':').next().unwrap().to_owned()).collect();

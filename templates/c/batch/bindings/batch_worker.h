@@ -187,7 +187,7 @@ typedef struct {
 } sandhog_worker_queue_option_uniqueness_t;
 
 // Where, when and whether to push. An entry with a delay or a unique key is a job with an id of its own;
-// only hosts can read it, and it is claimed before entries of the plain list once it is due.
+// only hosts can read it. Once it is due, it is claimed alternating with entries of the plain list.
 typedef struct sandhog_worker_queue_push_options_t {
   // The end to push to; a delayed or unique entry has no end.
   sandhog_worker_queue_end_t   end;

@@ -1,0 +1,135 @@
+//! The rights of a host's own Redis user: the commands of its scripts and connections, on its own keys, on the queues of
+//! its plugins with their companions, and on what those plugins are granted, for it calls Redis in their place.
+
+use super::super::glob::of_pattern;
+use super::super::grant::Grants;
+use crate::job::key::companions;
+
+/// What every host's user may do whatever it serves. `HELLO` needs no right.
+const CONNECTION: &str = "+client|id +client|kill +client|setname +client|tracking +config|get +evalsha \
+                          +evalsha_ro +info +ping +role +script|load";
+/// The commands of all scripts, and those that are sent without one.
+const COMMANDS: &str = "+blmove +del +exists +get +getex +getrange +hdel +hexists +hget +hgetall +hincrby +hkeys +hlen \
+                        +hmget +hscan +hset +hsetnx +hstrlen +incr +incrby +lindex +llen +lmove +lpop +lpush +lrange +lrem \
+                        +lset +ltrim +mget +mset +persist +pexpire +pexpiretime +pttl +rename +rpop +rpush +sadd +scan +set \
+                        +smembers +strlen +time +type +unlink +zadd +zcard +zcount +zpopmin +zrange +zrangebyscore +zrem \
+                        +zscore";
+/// What it takes to make users for plugins.
+const USERS: &str = "+acl|deluser +acl|dryrun +acl|setuser +acl|users";
+
+/// What a host is to serve, as far as the rights of its user depend on it.
+#[derive(Debug, Default)]
+pub struct Served<'m> {
+    /// Queues it consumes, and those that its schedules push to.
+    pub queues: Vec<&'m str>,
+    /// What its plugins are granted.
+    pub grants: Vec<&'m Grants>,
+    /// Hashes that its config readers publish to.
+    pub published: Vec<&'m str>,
+    /// Whether this is not known, so that the user needs all keys.
+    pub is_unknown: bool,
+}
+
+/// The rules, each one argument of `ACL SETUSER`. `database`: its number; but for 0 the user must be allowed to choose
+/// one. `per_plugin_users`: whether it makes a user for each plugin.
+pub fn host_rules(served: &Served<'_>, database: i64, per_plugin_users: bool) -> Vec<String> {
+    let mut rules: Vec<String> = ["on", "resetkeys", "resetchannels", "-@all"].map(str::to_owned).into();
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    rules.extend(words(CONNECTION));
+    if database != 0 {
+        rules.push("+select".to_owned());
+    }
+    rules.extend(words(COMMANDS));
+    if per_plugin_users {
+        rules.extend(words(USERS));
+    }
+    if served.is_unknown {
+        rules.push("~*".to_owned());
+        return rules;
+    }
+    let mut keys = vec!["sandhog:*".to_owned()];
+    let granted = |grants: &&'_ Grants| [grants.queue_push.clone(), grants.queue_pop.clone()];
+    let granted: Vec<_> = served.grants.iter().flat_map(granted).collect();
+    let queues = served.queues.iter().copied().chain(granted.iter().flat_map(|patterns| patterns.iter()));
+    for queue in queues {
+        keys.push(queue.to_owned());
+        keys.extend(companions(queue, "*"));
+    }
+    for grants in &served.grants {
+        keys.extend(grants.kv_read.iter().chain(grants.kv_write.iter()).map(str::to_owned));
+    }
+    keys.extend(served.published.iter().map(|&key| key.to_owned()));
+    let mut keys: Vec<String> = keys.iter().map(|key| format!("~{}", of_pattern(key))).collect();
+    keys.sort();
+    keys.dedup();
+    rules.extend(keys);
+    rules
+}
+
+/// What an operator should know of these rules, each a sentence.
+pub fn host_notes(served: &Served<'_>, per_plugin_users: bool) -> Vec<String> {
+    let mut notes =
+        vec!["the user has no password: add `>PASSWORD`, and write it into the host's URL".to_owned()];
+    if per_plugin_users {
+        notes.push(
+            "`redis.per_plugin_users` needs `ACL SETUSER`: whoever has it can give every right to any user, this one \
+             included"
+                .to_owned(),
+        );
+    }
+    if served.is_unknown {
+        notes.push("the plugins are not known here, so the line allows all keys".to_owned());
+    } else {
+        notes.push(
+            "the keys are those of the plugins and schedules named here; all hosts of a fleet need those of all its \
+             plugins, and of the schedules that `sandhog schedule add` made"
+                .to_owned(),
+        );
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capability::grant::Patterns;
+
+    #[test]
+    fn keys_are_those_of_the_queues_their_companions_and_the_grants() {
+        let grants = Grants {
+            kv_read: Patterns::new(&["r:*"]),
+            kv_write: Patterns::new(&["w?"]),
+            queue_push: Patterns::new(&["mail*"]),
+            ..Grants::default()
+        };
+        let served = Served {
+            queues: vec!["a b", "eu{7}x"],
+            grants: vec![&grants],
+            published: vec!["h"],
+            is_unknown: false,
+        };
+        let rules = host_rules(&served, 0, false);
+        let keys: Vec<&str> = rules.iter().map(String::as_str).filter(|rule| rule.starts_with('~')).collect();
+        assert_eq!(
+            keys,
+            [
+                "~a?b",
+                "~eu{7}x",
+                "~eu{7}x:sandhog:*",
+                "~h",
+                "~mail*",
+                "~mail*:sandhog:*",
+                "~r:*",
+                "~sandhog:*",
+                "~w\\?",
+                "~{a?b}:sandhog:*",
+                "~{mail*}:sandhog:*",
+            ]
+        );
+        assert!(!rules.iter().any(|rule| rule.starts_with("+acl") || rule == "+select"));
+        let rules = host_rules(&Served { is_unknown: true, ..Served::default() }, 1, true);
+        assert!(
+            ["+acl|setuser", "+select", "~*"].iter().all(|wanted| rules.iter().any(|rule| rule == wanted))
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! The PEM files that `[redis]` names: read, bounded, and refused at start if they do not hold what they should.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config::table::Table;
+
+/// Largest certificate or key file.
+const BYTES_MAX: u64 = 1024 * 1024;
+
+/// The bytes of a file of authorities; its path is taken from the folder of the settings file. Without this look, a file
+/// with no certificate would trust nobody, and the connection would fail for a reason that does not name it.
+pub(super) fn authorities(table: &mut Table<'_>, name: &'static str, folder: &Path) -> Option<Vec<u8>> {
+    file(table, name, folder, |bytes| {
+        let mut store = RootCertStore::empty();
+        for certificate in chain_of(bytes)? {
+            let unusable = |error| format!("holds a certificate that cannot be an authority: {error}");
+            store.add(certificate).map_err(unusable)?;
+        }
+        Ok(())
+    })
+}
+
+/// The bytes of the file of the host's own certificate and those that lead to its authority.
+pub(super) fn chain(table: &mut Table<'_>, name: &'static str, folder: &Path) -> Option<Vec<u8>> {
+    file(table, name, folder, |bytes| chain_of(bytes).map(drop))
+}
+
+fn chain_of(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+    let found = found.map_err(|error| format!("is not a PEM file that can be read: {error}"))?;
+    match found.is_empty() {
+        true => Err("holds no certificate (`-----BEGIN CERTIFICATE-----`)".to_owned()),
+        false => Ok(found),
+    }
+}
+
+/// The bytes of the file of a private key.
+pub(super) fn key(table: &mut Table<'_>, name: &'static str, folder: &Path) -> Option<Vec<u8>> {
+    file(table, name, folder, |bytes| match PrivateKeyDer::from_pem_slice(bytes) {
+        Ok(_) => Ok(()),
+        Err(_) => Err("holds no private key without a passphrase (`-----BEGIN PRIVATE KEY-----`)".to_owned()),
+    })
+}
+
+fn file(
+    table: &mut Table<'_>,
+    name: &'static str,
+    folder: &Path,
+    check: impl Fn(&[u8]) -> Result<(), String>,
+) -> Option<Vec<u8>> {
+    let path = folder.join(table.string(name, "/etc/sandhog/redis.pem")?);
+    let mut bytes = Vec::new();
+    let read = File::open(&path).and_then(|file| file.take(BYTES_MAX).read_to_end(&mut bytes));
+    let read = read.map_err(|error| format!("cannot be read: {error}"));
+    match read.and_then(|_| check(&bytes)) {
+        Ok(()) => Some(bytes),
+        Err(problem) => {
+            table.refuse(name, &format!("names `{}`, which {problem}", path.display()));
+            None
+        }
+    }
+}

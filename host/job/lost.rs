@@ -1,0 +1,108 @@
+//! Records under ids that are not registered: somebody deleted the registry of hosts, or restored a part of it. Nobody
+//! takes back such jobs, and nobody counts them, so a host walks over the whole database now and then to find them.
+
+use std::time::Duration;
+
+use super::key::{HOSTS, QueueKeys, SEARCHED, host_info};
+use super::name::{HostId, QueueName};
+use super::pace::Pace;
+use super::script;
+use crate::storage::fault::Fault;
+use crate::storage::link::Link;
+
+/// How often one of all hosts searches.
+pub const SEARCH_EVERY: Duration = Duration::from_secs(3600);
+/// A host that starts searches unless another one began to so recently.
+const SEARCHED_RECENTLY: Duration = Duration::from_secs(60);
+/// Keys that one step of the walk looks at: some hundreds of microseconds of Redis' time.
+const STEP_KEYS: u32 = 1000;
+/// Every hash of records: what is beside a queue's name, and the host.
+const PATTERN: &str = "*:sandhog:inflight:*";
+/// What stands before the host in the name of such a key.
+const MARK: &str = ":sandhog:inflight:";
+
+/// Whether it is this host's turn to search. If so, no other host does for `SEARCH_EVERY`. A host that is `starting` does
+/// not wait for that time, so that what was lost with its former life is found soon.
+pub async fn is_our_turn(link: &Link, starting: bool) -> Result<bool, Fault> {
+    let every = u64::try_from(SEARCH_EVERY.as_millis()).unwrap_or(u64::MAX);
+    let mut begin = redis::cmd("SET");
+    begin.arg(SEARCHED).arg("1").arg("PX").arg(every);
+    if starting {
+        let left: i64 = link.query(redis::cmd("PTTL").arg(SEARCHED)).await?;
+        let recent = (SEARCH_EVERY - SEARCHED_RECENTLY).as_millis();
+        if u128::try_from(left).is_ok_and(|left| left > recent) {
+            return Ok(false);
+        }
+    } else {
+        begin.arg("NX");
+    }
+    Ok(link.query::<Option<String>>(&begin).await?.is_some())
+}
+
+/// Walks over the database and registers ids that have records and are not registered, each with a `lease` from now: a
+/// host that lives renews it, and the jobs of one that does not are taken back when it ends. Answers the ids.
+pub async fn search(link: &Link, lease: Duration) -> Result<Vec<HostId>, Fault> {
+    let mut found = Vec::new();
+    let mut pace = Pace::default();
+    let mut cursor = "0".to_owned();
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(&cursor).arg("MATCH").arg(PATTERN).arg("COUNT").arg(STEP_KEYS).arg("TYPE").arg("hash");
+        let (next, keys): (String, Vec<Vec<u8>>) = pace.page(link.query(&scan)).await?;
+        for (queue, host) in keys.iter().filter_map(|key| read_key(key)) {
+            if readmit(link, &queue, &host, lease).await? {
+                tracing::warn!(
+                    host = host.as_str(),
+                    queue = queue.as_str(),
+                    "found jobs in flight under an id that is not registered; they are taken back when its lease ends"
+                );
+                found.push(host);
+            }
+        }
+        if next == "0" {
+            return Ok(found);
+        }
+        cursor = next;
+    }
+}
+
+/// Registers an id that has records in `queue`, unless it is registered.
+async fn readmit(link: &Link, queue: &QueueName, host: &HostId, lease: Duration) -> Result<bool, Fault> {
+    let about = host_info(host.as_str());
+    let inflight = QueueKeys::new(queue).inflight(host);
+    let mut call = script::READMIT.call(&[HOSTS, &about, &inflight]);
+    call.arg(host.as_str()).arg(u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)).arg(queue.as_str());
+    script::READMIT.run(link, &call).await
+}
+
+/// The queue and the host of a hash of records; none if the key is not named like one.
+fn read_key(key: &[u8]) -> Option<(QueueName, HostId)> {
+    let key = std::str::from_utf8(key).ok()?;
+    let (queue, host) = key.rsplit_once(MARK)?;
+    let host = HostId::parse(host)?;
+    let bare = queue.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+    let names = [bare, Some(queue)].into_iter().flatten();
+    let mut queues = names.filter_map(|name| QueueName::new(name).ok());
+    let queue = queues.find(|queue| QueueKeys::new(queue).inflight(&host) == key)?;
+    Some((queue, host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_hash_of_records_tells_its_queue_and_its_host() {
+        let host = HostId::new("web.1", 7, 1_700_000_000_000).unwrap();
+        for name in ["orders", "eu{7}orders", "{7}", "a{}b", "open{only", "a:b", "ключ"] {
+            let queue = QueueName::new(name).unwrap();
+            let key = QueueKeys::new(&queue).inflight(&host);
+            assert_eq!(read_key(key.as_bytes()), Some((queue, host.clone())), "{key}");
+        }
+        for other in
+            ["{q}:sandhog:inflight:nobody", "q:sandhog:inflight:web.1.00000007.018bcfe56800", "\u{1}"]
+        {
+            assert_eq!(read_key(other.as_bytes()), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Firing of schedules: which are due, the step that fires one, and what is put back when Redis' clock was ahead. Each
+//! function is one script.
+
+use redis::Value;
+
+use super::Schedule;
+use super::book::{BookError, PAUSED_MS, read};
+use super::fired::Fired;
+use super::plan::{Firing, Step};
+use crate::job::envelope::Header;
+use crate::job::key::{QueueKeys, SCHEDULE_FILES, SCHEDULES, schedule};
+use crate::job::name::JobId;
+use crate::job::push::notes;
+use crate::job::reply::{Fields, text};
+use crate::job::script;
+use crate::job::store::StoreError;
+use crate::storage::link::Link;
+
+/// Schedules told at once.
+const PAGE: usize = 100;
+
+/// A schedule and what it waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Its name.
+    pub name: String,
+    /// What is to be fired.
+    pub firing: Firing,
+    /// As Redis holds it.
+    pub definition: String,
+    /// Which slots have fired, as Redis holds it.
+    pub fired: String,
+}
+
+/// What a host has to know to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Redis time.
+    pub now: u64,
+    /// Whether Redis knows what this host's file holds.
+    pub declared: bool,
+    /// When the next one is due that is not due now.
+    pub next: Option<u64>,
+    /// Those that are due, some of them.
+    pub due: Vec<Due>,
+}
+
+/// What is due, without the first `skip`.
+pub async fn due(link: &Link, seat: &str, skip: usize) -> Result<Look, StoreError> {
+    look(link, seat, skip, "due").await
+}
+
+/// What waits for its time, without the first `skip`; nothing if these are all.
+pub async fn ahead(link: &Link, seat: &str, skip: usize) -> Result<Look, StoreError> {
+    look(link, seat, skip, "ahead").await
+}
+
+async fn look(link: &Link, seat: &str, skip: usize, which: &str) -> Result<Look, StoreError> {
+    let mut call = script::SCHEDULE_DUE.call(&[SCHEDULES, SCHEDULE_FILES]);
+    call.arg(seat).arg(schedule("")).arg(skip).arg(PAGE).arg(which);
+    let mut fields = Fields::new(script::SCHEDULE_DUE.run::<Value>(link, &call).await?)?;
+    if fields.number()? != 0 {
+        return Err(StoreError::WrongType(fields.text()?));
+    }
+    let (now, declared) = (fields.number()?, fields.number()? == 1);
+    // Less than nothing stands for none, and is read as zero.
+    let next = Some(fields.number()?).filter(|next| *next > 0 && *next < PAUSED_MS);
+    let mut due = Vec::new();
+    while let name @ Value::BulkString(_) = fields.next() {
+        let (name, at) = (text(name)?, fields.number()?);
+        // Where somebody has spoiled it by hand, the fence of the firing says so.
+        let slot = fields.text()?.parse().unwrap_or(0);
+        let (definition, fired) = (fields.text()?, fields.text()?);
+        due.push(Due { name, firing: Firing { slot, at }, definition, fired });
+    }
+    Ok(Look { now, declared, next, due })
+}
+
+/// Does what is to be done about a schedule that is due; false: it is another one by now, or somebody was faster.
+pub async fn fire(link: &Link, due: &Due, schedule: &Schedule, step: &Step) -> Result<bool, BookError> {
+    let keys = QueueKeys::new(&schedule.queue_name()?);
+    let mut call = script::SCHEDULE_FIRE.call(&[SCHEDULES, &self::schedule(&due.name), &keys.ready]);
+    call.arg(&due.name).arg(due.firing.slot).arg(&due.definition).arg(&due.fired);
+    match step.next {
+        Some(next) => call.arg(next.slot).arg(next.at),
+        None => call.arg("").arg(""),
+    };
+    call.arg(step.fired.write());
+    match step.fire {
+        Some(slot) => {
+            let id = job_id(&due.name, slot);
+            let header =
+                Header { id, attempts: 0, crashes: 0, first_seen_ms: 0, notes: schedule.headers.clone() };
+            call.arg(header.id.as_str()).arg(notes(&header)).arg(&schedule.payload)
+        }
+        None => call.arg("").arg("").arg(""),
+    };
+    let mut fields = Fields::new(script::SCHEDULE_FIRE.run::<Value>(link, &call).await?)?;
+    match fields.number()? {
+        0 => Ok(true),
+        1 => Err(StoreError::WrongType(fields.text()?).into()),
+        _ => Ok(false),
+    }
+}
+
+/// Puts a schedule back to the first slot after `now` that has not fired, if it waits for a later one: that was computed
+/// while Redis' clock was ahead. Answers whether it did.
+pub async fn reset(link: &Link, ahead: &Due, now: u64) -> Result<bool, BookError> {
+    let (given, plan) = read(&ahead.definition)?;
+    let next = plan.first(&ahead.name, given.jitter_ms, &Fired::read(&ahead.fired), now);
+    let Some(next) = next.filter(|next| next.slot < ahead.firing.slot || next.at < ahead.firing.at) else {
+        return Ok(false);
+    };
+    let mut call = script::SCHEDULE_RESET.call(&[SCHEDULES, &schedule(&ahead.name)]);
+    call.arg(&ahead.name).arg(ahead.firing.slot).arg(&ahead.definition).arg(&ahead.fired);
+    call.arg(next.slot).arg(next.at);
+    let mut fields = Fields::new(script::SCHEDULE_RESET.run::<Value>(link, &call).await?)?;
+    match fields.number()? {
+        0 => Ok(true),
+        1 => Err(StoreError::WrongType(fields.text()?).into()),
+        _ => Ok(false),
+    }
+}
+
+/// The id of the job of a firing: the same, whoever fires it.
+pub fn job_id(name: &str, slot: u64) -> JobId {
+    JobId::new(format!("schedule-{name}-{slot}")).expect("a name is visible ASCII and short")
+}

@@ -1,0 +1,14 @@
+-- Seat: tells which lives of a seat are registered. Changes nothing.
+--
+-- KEYS   1 hosts
+-- ARGV   1 prefix of the key about a host  2 name and seat of the host
+-- Reply  {{id, ms until its lease ends, machine and file}, …}
+local rows, prefix = {}, ARGV[2] .. '.'
+local hosts = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+for i = 1, #hosts, 2 do
+  if string.sub(hosts[i], 1, #prefix) == prefix then
+    local origin = redis.pcall('HGET', ARGV[1] .. hosts[i], 'origin')
+    rows[#rows + 1] = {hosts[i], hosts[i + 1] - now, type(origin) == 'string' and origin or ''}
+  end
+end
+return rows

@@ -1,0 +1,90 @@
+//! Reading a Redis URL. The library drops what it does not understand; here every part is read or refused, because a
+//! host on another database than its producers waits for ever. No error repeats what may belong to a password.
+
+use std::borrow::Cow;
+
+use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+
+use super::AddressError;
+
+/// Schemes of TCP addresses, with and without TLS.
+const TCP: [&str; 4] = ["redis", "rediss", "valkey", "valkeys"];
+/// Schemes of unix sockets.
+const UNIX: [&str; 3] = ["unix", "redis+unix", "valkey+unix"];
+/// Parameters that a TCP address may have.
+const TCP_PARAMETERS: [&str; 1] = ["db"];
+/// Parameters that a unix socket may have: there is no other place for user and password.
+const UNIX_PARAMETERS: [&str; 3] = ["db", "user", "pass"];
+/// Longest name of a parameter that an error repeats.
+const NAME_BYTES_MAX: usize = 32;
+
+/// What a URL says: server, user, password, database.
+pub(super) fn connection_info(text: &str) -> Result<ConnectionInfo, AddressError> {
+    let (scheme, rest) = text.split_once(':').ok_or(AddressError::Form)?;
+    let scheme = scheme.to_ascii_lowercase();
+    let is_tcp = TCP.contains(&scheme.as_str());
+    if !is_tcp && !UNIX.contains(&scheme.as_str()) {
+        return Err(AddressError::Form);
+    }
+    if let Some(reserved) = reserved(rest, is_tcp) {
+        return Err(AddressError::Reserved(reserved));
+    }
+    let url = redis::parse_redis_url(text).ok_or(AddressError::Form)?;
+    let known: &[&str] = if is_tcp { &TCP_PARAMETERS } else { &UNIX_PARAMETERS };
+    let in_query = database_of(url.query_pairs(), known)?;
+    let in_path = match url.path().trim_matches('/') {
+        path if is_tcp && !path.is_empty() => Some(number(path)?),
+        _ => None,
+    };
+    let database = match (in_path, in_query) {
+        (Some(path), Some(query)) if path != query => return Err(AddressError::TwoDatabases(path, query)),
+        (path, query) => path.or(query).unwrap_or(0),
+    };
+    let is_any = matches!(url.host_str(), Some("0.0.0.0" | "[::]"));
+    let form = |_| if is_any { AddressError::AnyAddress } else { AddressError::Form };
+    let info = url.into_connection_info().map_err(form)?;
+    let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3).set_db(database);
+    Ok(info.set_redis_settings(redis))
+}
+
+/// The character that ended a user, a password or a path although it was meant to be part of it.
+fn reserved(rest: &str, is_tcp: bool) -> Option<char> {
+    let rest = rest.trim_start_matches('/');
+    // The address of a server has no `@` after its first `/` or `?`.
+    let is_cut = |at: &usize| is_tcp && rest[*at..].contains('@');
+    let cut = rest.find(['/', '?', '#']).filter(is_cut);
+    // No form has a part that begins with `#`.
+    cut.or_else(|| rest.find('#')).and_then(|at| rest[at..].chars().next())
+}
+
+/// The database that the parameters name, if all of them are known.
+fn database_of<'u>(
+    pairs: impl Iterator<Item = (Cow<'u, str>, Cow<'u, str>)>,
+    known: &'static [&'static str],
+) -> Result<Option<i64>, AddressError> {
+    let mut database = None;
+    let mut after_password = false;
+    for (name, value) in pairs {
+        if !known.contains(&name.as_ref()) {
+            // What follows a password, or has no value, may be the end of one.
+            let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+            let is_shown = !after_password && !value.is_empty() && name.len() <= NAME_BYTES_MAX;
+            let shown = (is_shown && name.bytes().all(is_name)).then(|| name.into_owned());
+            return Err(AddressError::Parameter { name: shown, known });
+        }
+        after_password |= name == "pass";
+        if name == "db" {
+            let number = number(&value)?;
+            match database.replace(number) {
+                Some(before) if before != number => return Err(AddressError::TwoDatabases(before, number)),
+                _ => {}
+            }
+        }
+    }
+    Ok(database)
+}
+
+fn number(text: &str) -> Result<i64, AddressError> {
+    let is_plain = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse::<u32>().ok().filter(|_| is_plain).map(i64::from).ok_or(AddressError::Database)
+}

@@ -1,0 +1,163 @@
+//! What keeps somebody from Redis, told apart as far as the remedies differ. Most of it is in the words of the error;
+//! what a server speaks, that gives no usable answer, is found out by asking it.
+
+use super::address::Address;
+use super::fault::Fault;
+use super::probe::{self, Speaks};
+
+/// Codes of a server that is there and does not serve yet: it loads its data, runs a long script, lacks replicas, is a
+/// replica of one that is away or about to be the primary, cannot save.
+const NOT_READY: [&str; 6] = ["LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "READONLY", "MISCONF"];
+
+/// What servers, the system and the TLS library say, in small letters; the first that fits counts.
+const WORDS: [(&str, Obstacle); 20] = [
+    ("acl failure in script", Obstacle::Permission),
+    ("has no permissions to run", Obstacle::Permission),
+    ("user or password were refused", Obstacle::WrongPassword),
+    ("db index is out of range", Obstacle::Database),
+    ("select is not allowed in cluster mode", Obstacle::Cluster),
+    ("unknown command 'select'", Obstacle::Sentinel),
+    ("resp3", Obstacle::OldProtocol),
+    ("unknown command 'hello'", Obstacle::OldProtocol),
+    ("unknown command `hello`", Obstacle::OldProtocol),
+    ("noproto", Obstacle::OldProtocol),
+    ("max number of clients", Obstacle::NotReady),
+    ("certificaterequired", Obstacle::ClientCertificate),
+    ("peer certificate", Obstacle::Certificate),
+    ("received fatal alert", Obstacle::Certificate),
+    ("tls parameters", Obstacle::Certificate),
+    ("lookup address", Obstacle::UnknownName),
+    ("connection refused", Obstacle::Absent),
+    ("no such file", Obstacle::Absent),
+    ("unreachable", Obstacle::Absent),
+    ("timed out", Obstacle::Absent),
+];
+
+/// Why Redis cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Nobody listens there, or nobody answers.
+    Absent,
+    /// The host's name is not known.
+    UnknownName,
+    /// It is there, and will serve later.
+    NotReady,
+    /// It wants a password, and none was given.
+    NoPassword,
+    /// User or password are wrong.
+    WrongPassword,
+    /// It has no such database.
+    Database,
+    /// The user may not do this.
+    Permission,
+    /// Its certificate is not accepted.
+    Certificate,
+    /// It wants a certificate of ours.
+    ClientCertificate,
+    /// It speaks TLS, and we did not.
+    SpeaksTls,
+    /// It does not speak TLS, and we did.
+    SpeaksPlain,
+    /// It speaks an older protocol.
+    OldProtocol,
+    /// It is a Redis Cluster.
+    Cluster,
+    /// It is a Sentinel.
+    Sentinel,
+    /// The connection broke, and nothing tells why.
+    Cut,
+    /// Something else.
+    Other,
+}
+
+impl Obstacle {
+    /// What the words of the error tell.
+    pub fn of(fault: &Fault) -> Self {
+        let (code, text) = match fault {
+            Fault::TimedOut { .. } => return Self::Absent,
+            Fault::Lost { cause, .. } => (cause.split(' ').next().unwrap_or_default(), cause.as_str()),
+            Fault::Refused { code, detail } => (code.as_str(), detail.as_str()),
+            _ => return Self::Other,
+        };
+        match code {
+            "NOAUTH" => return Self::NoPassword,
+            "WRONGPASS" => return Self::WrongPassword,
+            "NOPERM" => return Self::Permission,
+            "CROSSSLOT" | "MOVED" | "CLUSTERDOWN" => return Self::Cluster,
+            code if NOT_READY.contains(&code) => return Self::NotReady,
+            _ => {}
+        }
+        let text = text.to_ascii_lowercase();
+        match WORDS.iter().find(|(words, _)| text.contains(words)) {
+            Some((_, obstacle)) => *obstacle,
+            // The words of a server begin with a code.
+            None if code.len() > 1 && code.bytes().all(|b| b.is_ascii_uppercase()) => Self::Other,
+            None => Self::Cut,
+        }
+    }
+
+    /// The same, and what the server speaks if the words leave that open.
+    pub async fn find(address: &Address, fault: &Fault) -> Self {
+        let said = Self::of(fault);
+        let is_open = match fault {
+            // A plain server reads the beginning of TLS as a command without an end, and waits for the rest.
+            Fault::TimedOut { .. } => address.server().is_some_and(|(.., tls)| tls),
+            Fault::Lost { .. } => said == Self::Cut,
+            _ => false,
+        };
+        let Some((host, port, tls)) = address.server().filter(|_| is_open) else { return said };
+        match (tls, probe::what_speaks(host, port).await) {
+            (true, Some(Speaks::Redis)) => Self::SpeaksPlain,
+            (false, Some(Speaks::Tls)) => Self::SpeaksTls,
+            // It closed the connection when it was greeted in the newer protocol.
+            (false, Some(Speaks::Redis)) => Self::OldProtocol,
+            _ => said,
+        }
+    }
+
+    /// Whether it may pass without anybody changing a setting.
+    pub fn may_pass(self) -> bool {
+        matches!(self, Self::Absent | Self::UnknownName | Self::NotReady | Self::Cut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_servers_and_systems_say_is_told_apart() {
+        let lost = |cause: &str| Fault::Lost { address: "redis://h".to_owned(), cause: cause.to_owned() };
+        for (cause, expected) in [
+            ("Connection refused (os error 111)", Obstacle::Absent),
+            ("No such file or directory (os error 2)", Obstacle::Absent),
+            ("failed to lookup address information: Name or service not known", Obstacle::UnknownName),
+            ("NOAUTH HELLO must be called with the client already authenticated", Obstacle::NoPassword),
+            ("WRONGPASS invalid username-password pair or user is disabled.", Obstacle::WrongPassword),
+            ("ERR DB index is out of range", Obstacle::Database),
+            ("ERR User app has no permissions to run the 'select' command", Obstacle::Permission),
+            ("ERR max number of clients reached", Obstacle::NotReady),
+            ("ERR unknown command 'HELLO', with args beginning with: '3' ", Obstacle::OldProtocol),
+            ("ERR unknown command 'SELECT', with args beginning with: '1' ", Obstacle::Sentinel),
+            ("ERR SELECT is not allowed in cluster mode", Obstacle::Cluster),
+            ("LOADING Redis is loading the dataset in memory", Obstacle::NotReady),
+            ("invalid peer certificate: UnknownIssuer", Obstacle::Certificate),
+            ("received fatal alert: CertificateRequired", Obstacle::ClientCertificate),
+            ("received fatal alert: HandshakeFailure", Obstacle::Certificate),
+            ("Connection reset by peer (os error 104)", Obstacle::Cut),
+            ("DENIED Redis is running in protected mode", Obstacle::Other),
+        ] {
+            assert_eq!(Obstacle::of(&lost(cause)), expected, "{cause}");
+        }
+        let refused = |code: &str| Fault::Refused { code: code.to_owned(), detail: String::new() };
+        for (code, expected) in [
+            ("NOPERM", Obstacle::Permission),
+            ("CROSSSLOT", Obstacle::Cluster),
+            ("NOREPLICAS", Obstacle::NotReady),
+            ("BUSY", Obstacle::NotReady),
+            ("WRONGTYPE", Obstacle::Other),
+        ] {
+            assert_eq!(Obstacle::of(&refused(code)), expected, "{code}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What lies on the desk while no run ends goes back to the queue, so that another host can have it. This host claims
+//! no more then until a run has ended, or for a time that doubles: alone, it must not claim and give back all the time.
+
+use std::time::{Duration, Instant};
+
+use super::desk::{Ended, Load};
+use super::feeder::Feeder;
+use crate::job::settle::Fate;
+use crate::job::store::Delivery;
+
+/// How long claimed jobs lie here while no run ends.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How long no more is claimed after the first time, if no run ends; doubled each time, up to the longest.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Whether runs end, and how much may be held if they do not.
+#[derive(Debug)]
+pub(super) struct Stuck {
+    /// Since when no run has ended and nothing new has come, or when that was last looked at.
+    since: Instant,
+    /// Most jobs to hold, those that run included.
+    most: usize,
+    /// When that does not count any more.
+    retry_at: Option<Instant>,
+    retry_after: Duration,
+}
+
+impl Stuck {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { since: now, most: usize::MAX, retry_at: None, retry_after: RETRY_FIRST }
+    }
+
+    /// Takes note of `count` runs that ended by `now`: each makes room for another one, and for one to follow.
+    pub(super) fn ended(&mut self, count: usize, now: Instant) {
+        self.since = now;
+        self.most = self.most.saturating_add(count.saturating_mul(2));
+        self.retry_after = RETRY_FIRST;
+    }
+
+    /// Takes note of claimed jobs.
+    pub(super) fn laid_out(&mut self, now: Instant) {
+        self.since = now;
+    }
+
+    /// Most jobs to hold.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Holds as many as it likes again, once enough time has passed.
+    fn retry(&mut self, now: Instant) {
+        if self.retry_at.is_some_and(|at| at <= now) {
+            (self.most, self.retry_at) = (usize::MAX, None);
+        }
+    }
+
+    /// When to look again, with so much to do.
+    pub(super) fn look_at(&self, load: Load) -> Option<Instant> {
+        // Some of these have perhaps begun meanwhile.
+        let patience = (load.waiting > 0).then(|| self.since + PATIENCE);
+        patience.into_iter().chain(self.retry_at).min()
+    }
+
+    /// Takes note that jobs went back while so many ran.
+    fn gave_back(&mut self, running: usize, now: Instant) {
+        (self.since, self.most) = (now, running);
+        self.retry_at = Some(now + self.retry_after);
+        self.retry_after = (self.retry_after * 2).min(RETRY_MAX);
+    }
+}
+
+impl Feeder {
+    /// Gives back what lies here while no run ends. What has no record cannot go back.
+    pub(super) fn relieve(&mut self, mut load: Load) -> Load {
+        let now = Instant::now();
+        self.stuck.retry(now);
+        if load.waiting == 0 || now < self.stuck.since + PATIENCE {
+            return load;
+        }
+        self.stuck.since = now;
+        if load.running == 0 || self.lane.delivery == Delivery::AtMostOnce {
+            return load;
+        }
+        let jobs = self.lane.desk.take_unbegun();
+        load.waiting = load.waiting.saturating_sub(jobs.len());
+        if !jobs.is_empty() {
+            self.stuck.gave_back(load.running, now);
+            let order = self.lane.current().policy.order;
+            self.batch.extend(jobs.into_iter().map(|job| Ended::settled(job, Fate::GiveBack(order))));
+            self.begin_batch(now);
+            self.hungry = true;
+            self.note_idle(false);
+        }
+        load
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_gave_back_claims_no_more_until_a_run_ends_or_ever_more_time_has_passed() {
+        let start = Instant::now();
+        let after = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut stuck = Stuck::new(start);
+        let most = |stuck: &mut Stuck, now| {
+            stuck.retry(now);
+            stuck.most()
+        };
+        assert_eq!(most(&mut stuck, start), usize::MAX);
+        stuck.gave_back(8, start);
+        stuck.ended(1, start);
+        assert_eq!(most(&mut stuck, start), 10, "one for the place, one to follow");
+        for (given_back, still, no_more) in [(0, 0, 1), (1, 2, 3), (3, 6, 7)] {
+            stuck.gave_back(8, after(given_back));
+            assert_eq!(most(&mut stuck, after(still)), 8);
+            assert_eq!(most(&mut stuck, after(no_more)), usize::MAX);
+        }
+        for _ in 0..99 {
+            stuck.gave_back(8, after(9));
+        }
+        assert_eq!(most(&mut stuck, after(68)), 8);
+        assert_eq!(most(&mut stuck, after(69)), usize::MAX, "a minute at the longest");
+    }
+}

@@ -1,0 +1,167 @@
+//! A Redis that cannot be used: the line says what is wrong, the hint what to do about just that.
+
+use redis::cmd;
+
+use crate::support::program::Program;
+use crate::support::redis::TestRedis;
+use crate::support::server::{PortServer, authority, old_proxy};
+
+/// The error and the hint of a command that only reads, and that a host says the same.
+#[track_caller]
+fn said(program: &Program, url: &str) -> (String, String) {
+    let mut seen = Vec::new();
+    for arguments in [&["queues"][..], &["push", "jobs", "x"], &["run", "--start-wait", "0s"]] {
+        let output = program.output(&[arguments, &["--redis", url]].concat());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        let line =
+            |head: &str| text.lines().find_map(|line| line.strip_prefix(head)).unwrap_or_default().to_owned();
+        seen.push((line("sandhog: "), line("hint: ")));
+    }
+    // How a connection ends that the server does not want is a matter of chance.
+    assert!(seen.iter().all(|(_, hint)| *hint == seen[0].1), "{seen:#?}");
+    seen.swap_remove(0)
+}
+
+#[track_caller]
+fn check(url: &str, error: &str, hint: &str) {
+    let (line, remedy) = said(&Program::alone(), url);
+    assert!(line.contains(error), "{url}: {line}");
+    assert_eq!(remedy, hint, "{url}: {line}");
+}
+
+#[tokio::test]
+async fn users_passwords_and_databases_have_hints_of_their_own() {
+    let server = PortServer::start(&["--requirepass", "s3cret"]);
+    let mut admin = redis::Client::open(format!("redis://:s3cret@127.0.0.1:{}", server.port)).unwrap();
+    let _: () = cmd("ACL")
+        .arg("SETUSER")
+        .arg("anna")
+        .arg(&["on", ">pw", "~*", "+@all", "-select"])
+        .query(&mut admin)
+        .unwrap();
+    let url = |login: &str, rest: &str| format!("redis://{login}127.0.0.1:{}{rest}", server.port);
+    check(
+        &url("", ""),
+        "NOAUTH",
+        "this Redis wants a password: write `redis://user:password@host`, or `redis://:password@host` without a user",
+    );
+    check(
+        &url(":wrong@", ""),
+        "WRONGPASS",
+        "check user and password in the URL; write `#` as `%23`, `/` as `%2F`, `?` as `%3F`, `@` as `%40`, `%` as `%25`",
+    );
+    check(
+        &url(":s3cret@", "/99"),
+        "DB index is out of range",
+        "choose a database that this Redis has (`CONFIG GET databases`): `redis://host/0` names the first",
+    );
+    check(
+        &url("anna:pw@", "/1"),
+        "no permissions",
+        "`sandhog acl --host` prints the line that gives a user the rights of a host: its commands, and the keys \
+         `sandhog:*`, `QUEUE` and `{QUEUE}:sandhog:*` for each queue",
+    );
+}
+
+#[test]
+fn a_name_that_is_not_known_has_a_hint_of_its_own() {
+    check(
+        "redis://no-such-host.invalid",
+        "cannot reach Redis at `redis://no-such-host.invalid:6379/0`",
+        "check the host in the URL: this machine finds no address for its name; another Redis is named with `--redis URL` \
+         or `SANDHOG_REDIS_URL`",
+    );
+}
+
+#[test]
+fn tls_and_plain_are_told_apart_at_both_ends() {
+    let plain = PortServer::start(&[]);
+    let url = format!("rediss://127.0.0.1:{}", plain.port);
+    check(&url, &url, "the server does not speak TLS at this port: write `redis://`");
+    let tls = PortServer::tls();
+    check(&tls.url(), &tls.url(), "the server speaks TLS at this port: write `rediss://`");
+}
+
+#[test]
+fn certificates_that_are_not_accepted_lead_to_the_page_about_them() {
+    let server = PortServer::tls();
+    let page = "docs/tls.md tells which certificates are accepted, and how to make them";
+    check(&server.tls_url(), "UnknownIssuer", page);
+    let program = Program::alone();
+    program.file("ca.crt", server.files().ca.unwrap());
+    program.file("sandhog.toml", "[redis]\nurl = \"rediss://h\"\nca = \"ca.crt\"\n");
+    let (_, hint) = said(&program, &server.tls_url());
+    let wanted = "this Redis wants a certificate of the client: set `redis.cert` and `redis.key`; docs/tls.md tells how to \
+                  make it";
+    assert_eq!(hint, wanted);
+    program.file("ca.crt", authority("another").pem());
+    let (line, hint) = said(&program, &server.tls_url());
+    assert!(line.contains("UnknownIssuer"), "{line}");
+    assert_eq!(hint, page);
+}
+
+#[test]
+fn a_cluster_a_sentinel_and_a_proxy_of_the_older_protocol_are_named_as_such() {
+    let cluster = PortServer::cluster();
+    let is = "is a Redis Cluster, and Redis Cluster is not supported; use a server with `cluster-enabled no`";
+    check(&cluster.url(), is, "");
+    let remedy = "Redis Cluster is not supported: use a server with `cluster-enabled no`";
+    check(&format!("{}/1", cluster.url()), "SELECT is not allowed in cluster mode", remedy);
+    let sentinel = PortServer::sentinel();
+    let is = "is a Redis Sentinel, which holds no data; use the address of the primary that it watches";
+    check(&sentinel.url(), is, "");
+    let remedy = "a Sentinel has no databases and no data: use the address of the primary that it watches";
+    check(&format!("{}/1", sentinel.url()), "unknown command", remedy);
+    check(
+        &old_proxy(),
+        "cannot reach Redis",
+        "the server does not speak RESP3, which Sandhog needs: it is a proxy, or older than Redis 6; use the address of a \
+         Redis 7 or newer",
+    );
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_in_the_middle_of_the_work_has_the_hint_too() {
+    let redis = TestRedis::start();
+    let mut acl = cmd("ACL");
+    acl.arg("SETUSER").arg("anna").arg(&["on", ">pw", "~other", "+@all"]);
+    let _: () = acl.query_async(&mut redis.plain().await).await.unwrap();
+    let program = Program::with_url(&format!("{}?user=anna&pass=pw", redis.url()));
+    let output = program.output(&["push", "jobs", "x"]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("NOPERM") && text.contains("hint: `sandhog acl --host` prints the line"), "{text}");
+}
+
+#[test]
+fn a_url_with_parts_that_mean_nothing_is_refused_without_its_password() {
+    let program = Program::alone();
+    for (url, line) in [
+        ("redis://127.0.0.1:1/3?db=4", "--redis: names two databases, 3 and 4; leave one out"),
+        ("redis://127.0.0.1:1?foo=bar", "--redis: has the unknown parameter `foo`; known: db"),
+        (
+            "redis://a:1234?s3cret@127.0.0.1:1",
+            "--redis: has a `?` that ends the user, password or path it stands in",
+        ),
+        (
+            "redis://a:s3cret#1@127.0.0.1:1",
+            "--redis: has a `#` that ends the user, password or path it stands in",
+        ),
+    ] {
+        let (said, _) = said(&program, url);
+        assert!(said.starts_with(line) && !said.contains("s3cret"), "{url}: {said}");
+    }
+    program.file("sandhog.toml", "[redis]\nurl = redis://u:s3cret@h\n");
+    let said = program.transcript(&["queues"]);
+    let line = "sandhog.toml:2: not valid TOML; a URL stands between quotes: `url = \"redis://…\"`";
+    assert!(said.contains(line) && !said.contains("s3cret"), "{said}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_named_as_a_parameter_is_the_one_that_is_used() {
+    let server = PortServer::start(&[]);
+    let program = Program::with_url(&format!("{}/?db=4", server.url()));
+    assert!(program.output(&["push", "jobs", "x"]).status.success());
+    let mut connection = redis::Client::open(format!("{}/4", server.url())).unwrap();
+    assert_eq!(cmd("LLEN").arg("jobs").query::<u64>(&mut connection).unwrap(), 1);
+}

@@ -1,0 +1,85 @@
+//! Who may take back jobs without waiting for a lease: a host that holds the very seat of the dead one, not one whose seat
+//! is a copy.
+
+use rustix::process::Signal;
+
+use super::{id_of, plugins, push, reaped, started, with_lease};
+use crate::support::host::until;
+use crate::support::process::{HostProcess, hosts};
+use crate::support::redis::TestRedis;
+
+/// A lease no test waits for.
+const LEASE: &str = "5m";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copied_state_dir_takes_no_jobs_from_the_living_host() {
+    let (redis, original, copy) = (TestRedis::start(), plugins(2), plugins(2));
+    let mut plain = redis.plain().await;
+    let settings = with_lease(LEASE);
+    let living = HostProcess::start_with(&original, &redis.url(), "h", &mut plain, &settings).await;
+    push(&mut plain, &["Long"]).await;
+    started(&mut plain, 1).await;
+    let id = id_of(&mut plain, "h").await;
+    let seat = |plugins: &crate::support::host::Plugins| plugins.path().join(".state/h.1.seat");
+    std::fs::create_dir(copy.path().join(".state")).unwrap();
+    std::fs::copy(seat(&original), seat(&copy)).unwrap();
+    for _ in 0..3 {
+        let mut clone = HostProcess::start_with(&copy, &redis.url(), "h", &mut plain, &settings).await;
+        until("the clone serves", async || clone.log().contains("joined")).await;
+        clone.signal(Signal::TERM);
+        assert!(clone.ended().await.success());
+        if clone.log().matches("joined").count() == 1 {
+            assert!(clone.log().contains("the folder is a copy"), "{}", clone.log());
+        }
+    }
+    assert_eq!(reaped(&mut plain).await, 0);
+    assert_eq!(hosts(&mut plain, "h").await, [id.as_str()]);
+    assert_ne!(std::fs::read(seat(&original)).unwrap(), std::fs::read(seat(&copy)).unwrap());
+    drop(living);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_ends_its_hosts_is_buried_though_they_start_again_at_once() {
+    let (redis, plugins) = (TestRedis::start(), plugins(2));
+    let mut plain = redis.plain().await;
+    let settings = with_lease(LEASE);
+    push(&mut plain, &["Long"]).await;
+    for life in 1..=3 {
+        let mut host = HostProcess::start_with(&plugins, &redis.url(), "h", &mut plain, &settings).await;
+        started(&mut plain, life).await;
+        host.signal(Signal::KILL);
+        host.ended().await;
+    }
+    let _last = HostProcess::start_with(&plugins, &redis.url(), "h", &mut plain, &settings).await;
+    let mut dead = redis::cmd("ZCARD");
+    dead.arg("{jobs}:sandhog:dead");
+    until("the job is dead", async || dead.query_async::<u64>(&mut plain).await.unwrap() == 1).await;
+    assert_eq!(reaped(&mut plain).await, 3);
+}
+
+/// Before the machine was started again, or elsewhere: only the lease tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_a_life_whose_origin_is_unknown_wait_for_its_lease() {
+    let (redis, plugins) = (TestRedis::start(), plugins(2));
+    let mut plain = redis.plain().await;
+    let settings = with_lease("1s");
+    let mut first = HostProcess::start_with(&plugins, &redis.url(), "h", &mut plain, &settings).await;
+    push(&mut plain, &["Long"]).await;
+    started(&mut plain, 1).await;
+    let id = id_of(&mut plain, "h").await;
+    first.signal(Signal::KILL);
+    first.ended().await;
+    let mut steps = redis::pipe();
+    steps.hset(format!("sandhog:host:{id}"), "origin", "another:1:2").ignore();
+    let now = super::now_ms(&mut plain).await;
+    // Nobody is to find it dead before the test has seen that it was left alone.
+    steps.hset(format!("sandhog:host:{id}"), "lease_ms", 600_000).ignore();
+    steps.zadd("sandhog:hosts", id.as_str(), now + 300_000).ignore();
+    let () = steps.query_async(&mut plain).await.unwrap();
+    let _second = HostProcess::start_with(&plugins, &redis.url(), "h", &mut plain, &settings).await;
+    until("the second serves", async || hosts(&mut plain, "h").await.len() == 2).await;
+    assert_eq!(reaped(&mut plain).await, 0, "its lease lives");
+    super::age(&mut plain, 0, &[(&id, -1)]).await;
+    started(&mut plain, 2).await;
+    assert_eq!(reaped(&mut plain).await, 1);
+}

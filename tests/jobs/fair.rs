@@ -1,0 +1,106 @@
+//! What is due, ready and in the list: each gets its part of every claim, also of claims of one and of claims that end
+//! with their bytes.
+
+use std::collections::BTreeMap;
+
+use redis::AsyncCommands;
+use sandhog::job::store::{Slot, Turn};
+
+use super::{Scene, payloads, turn};
+
+const EACH: u64 = 40;
+
+/// Lays so many jobs into each of these places; their payloads say which.
+async fn begin(scene: &mut Scene, places: &[&str]) {
+    scene.begin(&[]).await;
+    for nth in 0..EACH {
+        for place in places {
+            let envelope = format!("1 {place}-{nth} 0 0 5\n{place}");
+            let _: u64 = match *place {
+                "due" => scene.plain.zadd("{q}:sandhog:delayed", envelope, nth + 1).await.unwrap(),
+                "ready" => scene.plain.rpush("{q}:sandhog:ready", envelope).await.unwrap(),
+                _ => scene.plain.rpush("q", *place).await.unwrap(),
+            };
+        }
+    }
+}
+
+/// So many claims of a feeder: how many came from where.
+async fn claims(scene: &mut Scene, claims: u64, of: u32, bytes_max: u64) -> BTreeMap<String, u32> {
+    let host = scene.host.clone();
+    let mut from: BTreeMap<String, u32> = BTreeMap::new();
+    let mut acks: Vec<Slot> = Vec::new();
+    for nth in 0..claims {
+        let next_seq = scene.next_seq;
+        let turn = Turn { claim: of, next_seq, nth, bytes_max, ..turn(&host, &acks) };
+        let reply = scene.store.turn(&turn).await.unwrap();
+        scene.next_seq = reply.next_seq;
+        acks = reply.jobs.iter().map(|job| job.slot).collect();
+        for place in payloads(&reply.jobs) {
+            *from.entry(place).or_default() += 1;
+        }
+    }
+    from
+}
+
+fn counts(expected: &[(&str, u32)]) -> BTreeMap<String, u32> {
+    expected.iter().map(|(place, count)| ((*place).to_owned(), *count)).collect()
+}
+
+#[tokio::test]
+async fn nothing_starves_whatever_comes_faster_than_it_is_done() {
+    let mut scene = Scene::new().await;
+    let all: &[&str] = &["due", "ready", "list"];
+    for (places, of, expected) in [
+        (all, 1, counts(&[("due", 4), ("ready", 4), ("list", 4)])),
+        (all, 2, counts(&[("due", 6), ("ready", 6), ("list", 12)])),
+        (all, 3, counts(&[("due", 12), ("ready", 12), ("list", 12)])),
+        (&["due", "ready"], 1, counts(&[("due", 8), ("ready", 4)])),
+        (&["due", "ready"], 2, counts(&[("due", 12), ("ready", 12)])),
+        (&["due", "list"], 2, counts(&[("due", 12), ("list", 12)])),
+        (&["ready", "list"], 1, counts(&[("ready", 8), ("list", 4)])),
+        (&["ready", "list"], 2, counts(&[("ready", 12), ("list", 12)])),
+        (&["list"], 2, counts(&[("list", 24)])),
+        (&["due"], 3, counts(&[("due", 36)])),
+    ] {
+        begin(&mut scene, places).await;
+        assert_eq!(claims(&mut scene, 12, of, 1 << 20).await, expected, "{places:?}, {of} at a time");
+    }
+}
+
+#[tokio::test]
+async fn nothing_starves_where_bytes_end_every_claim() {
+    let mut scene = Scene::new().await;
+    begin(&mut scene, &["due", "ready", "list"]).await;
+    let from = claims(&mut scene, 12, 8, 1).await;
+    assert_eq!(from, counts(&[("due", 4), ("ready", 4), ("list", 4)]));
+}
+
+#[tokio::test]
+async fn what_one_place_leaves_others_take() {
+    let mut scene = Scene::new().await;
+    for (places, only) in [(&["due", "ready", "list"], "ready"), (&["list", "ready", "due"], "due")] {
+        begin(&mut scene, places).await;
+        for key in ["q", ":ready", ":delayed"] {
+            let is_kept = (key == ":ready" && only == "ready") || (key == ":delayed" && only == "due");
+            if !is_kept {
+                // One is left.
+                match key {
+                    ":delayed" => scene.send(&["ZREMRANGEBYRANK", key, "1", "-1"]).await,
+                    _ => scene.send(&["LTRIM", key, "0", "0"]).await,
+                };
+            }
+        }
+        let from = claims(&mut scene, 1, 12, 1 << 20).await;
+        assert_eq!(from.values().sum::<u32>(), 12, "{from:?}");
+        assert_eq!(from[only], 10, "{from:?}");
+    }
+}
+
+#[tokio::test]
+async fn due_ones_come_first() {
+    let mut scene = Scene::new().await;
+    begin(&mut scene, &["due", "ready", "list"]).await;
+    let reply = scene.claim(6).await.unwrap();
+    assert_eq!(payloads(&reply.jobs), ["due", "due", "ready", "list", "list", "list"]);
+}

@@ -1,0 +1,218 @@
+//! How long one command holds up Redis, with the worst payloads that are allowed by default. What is measured is the
+//! processor time of Redis' thread, in units of a script that moves eight payloads of a mebibyte into a list and out of it:
+//! 15 to 25 ms where nothing else runs. Other work on the machine makes both slower.
+
+use redis::{AsyncCommands, cmd};
+use sandhog::job::change::Changes;
+use sandhog::job::commit::Commit;
+use sandhog::job::lease::Death;
+use sandhog::job::limit::QueueLimits;
+use sandhog::job::settle::Fate;
+use sandhog::job::store::{DeadLimits, Slot, Turn, TurnReply};
+use sandhog::worker::feeder::CLAIM_BYTES_MAX;
+
+use super::limits::key;
+use super::{NO_LIMITS, ROOMY, Scene, turn};
+use crate::support::redis::TestRedis;
+
+/// The default of `limits.value`.
+const VALUE_MAX: usize = 1 << 20;
+/// The work of one unit.
+const UNIT: &str = "
+local payload = string.rep('x', 1048576)
+for nth = 1, 8 do
+  redis.call('RPUSH', KEYS[1], payload .. nth)
+  redis.call('LPOP', KEYS[1], 1)
+end";
+/// Most units that a command may take. The longest take less than one.
+const UNITS_MAX: f64 = 1.5;
+
+/// What Redis' thread has used of its processor, in milliseconds.
+async fn used_ms(scene: &mut Scene) -> f64 {
+    let info: String = cmd("INFO").arg("cpu").query_async(&mut scene.plain).await.unwrap();
+    let of = |name: &str| -> f64 {
+        let line = info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{info}"));
+        line.trim_start_matches(':').trim().parse().unwrap()
+    };
+    (of("used_cpu_user_main_thread") + of("used_cpu_sys_main_thread")) * 1000.0
+}
+
+/// A scene and the longest command so far, in units.
+struct Watch {
+    scene: Scene,
+    unit_ms: f64,
+    longest: (f64, String),
+}
+
+impl Watch {
+    async fn new(dead: DeadLimits) -> Self {
+        let mut watch = Self {
+            scene: Scene::on(TestRedis::start(), dead).await,
+            unit_ms: 1.0,
+            longest: (0.0, String::new()),
+        };
+        let mut units = Vec::new();
+        for _ in 0..5 {
+            let before = used_ms(&mut watch.scene).await;
+            watch.scene.send(&["EVAL", UNIT, "1", "unit"]).await;
+            units.push(used_ms(&mut watch.scene).await - before);
+        }
+        units.sort_by(f64::total_cmp);
+        watch.unit_ms = units[2];
+        watch
+    }
+
+    /// Notes how long a command took that began at `before`.
+    async fn note(&mut self, before: f64, what: &str) {
+        let units = (used_ms(&mut self.scene).await - before) / self.unit_ms;
+        if units > self.longest.0 {
+            self.longest = (units, what.to_owned());
+        }
+    }
+
+    async fn turn(&mut self, what: &str, limits: &QueueLimits, acks: &[Slot], nth: u64) -> TurnReply {
+        let (host, next_seq) = (self.scene.host.clone(), self.scene.next_seq);
+        let (bytes_max, payload_bytes_max) = (CLAIM_BYTES_MAX, VALUE_MAX as u64);
+        let turn =
+            Turn { claim: 64, next_seq, bytes_max, payload_bytes_max, limits, nth, ..turn(&host, acks) };
+        let before = used_ms(&mut self.scene).await;
+        let reply = self.scene.store.turn(&turn).await.unwrap();
+        self.note(before, what).await;
+        self.scene.next_seq = reply.next_seq;
+        reply
+    }
+
+    /// Claims and acknowledges all there is.
+    async fn drain(&mut self, what: &str, limits: &QueueLimits) -> usize {
+        let (mut acks, mut jobs) = (Vec::new(), 0);
+        for nth in 0..10_000 {
+            let reply = self.turn(what, limits, &acks, nth).await;
+            jobs += reply.jobs.len();
+            acks = reply.jobs.iter().map(|job| job.slot).collect();
+            if acks.is_empty() && !reply.more {
+                return jobs;
+            }
+        }
+        panic!("{what}: there is no end to it");
+    }
+
+    #[track_caller]
+    fn expect_short(&self) {
+        let (units, what) = &self.longest;
+        assert!(*units < UNITS_MAX, "{what}: {units:.1} units of {:.1} ms", self.unit_ms);
+    }
+}
+
+/// A JSON text of about a mebibyte, or with so many of `part` in it.
+fn payload(tenant: &str, part: &str, count: usize) -> String {
+    format!(r#"{{"tenant":"{tenant}","text":"","rows":[{}0]}}"#, part.repeat(count))
+}
+
+/// A payload of a tenant.
+type Payload = Box<dyn Fn(&str) -> String>;
+
+/// Payloads that are allowed, by what is worst about them.
+fn worst() -> Vec<(&'static str, Payload)> {
+    let whole = |part: &'static str| move |tenant: &str| payload(tenant, part, (VALUE_MAX - 60) / part.len());
+    vec![
+        (
+            "a long text",
+            Box::new(|tenant| {
+                payload(tenant, "", 0).replace("\"\"", &format!("\"{}\"", "x".repeat(VALUE_MAX - 60)))
+            }),
+        ),
+        ("small objects", Box::new(whole("{\"a\":1},"))),
+        ("small arrays", Box::new(whole("[1,2],"))),
+        ("texts", Box::new(whole("\"\","))),
+        ("as many objects as are read", Box::new(|tenant| payload(tenant, "{\"a\":1},", 3_500))),
+        ("names", Box::new(|tenant| format!("{{{}\"tenant\":\"{tenant}\"}}", "\"\":1,".repeat(4_500)))),
+    ]
+}
+
+#[tokio::test]
+async fn no_claim_holds_up_redis_whatever_payloads_it_finds() {
+    let mut watch = Watch::new(ROOMY).await;
+    for (what, payload) in worst() {
+        for (how, tenants, limits) in [
+            ("of one key", 1, key("/tenant", Some(1), None)),
+            ("of many keys", 64, key("/tenant", Some(1), None)),
+            ("with a rate", 1, key("/tenant", None, Some(100_000))),
+            ("without limits", 1, NO_LIMITS.clone()),
+        ] {
+            watch.scene.begin(&[]).await;
+            for nth in 0..24 {
+                let _: u64 =
+                    watch.scene.plain.rpush("q", payload(&format!("t{}", nth % tenants))).await.unwrap();
+            }
+            assert_eq!(watch.drain(&format!("{what}, {how}"), &limits).await, 24, "{what}, {how}");
+        }
+    }
+    watch.expect_short();
+}
+
+#[tokio::test]
+async fn no_claim_holds_up_redis_where_large_jobs_stand_behind_small_ones() {
+    let mut watch = Watch::new(ROOMY).await;
+    let giant = "x".repeat(VALUE_MAX - 60);
+    for limits in [NO_LIMITS.clone(), key("header:t", Some(1), None)] {
+        watch.scene.begin(&[]).await;
+        for nth in 0..96 {
+            let text = if nth % 48 < 24 { "" } else { giant.as_str() };
+            let envelope = format!("1 job-{nth} 0 0 5 t={nth}\n{text}");
+            let plain = &mut watch.scene.plain;
+            let _: u64 = plain.rpush("q", text).await.unwrap();
+            let _: u64 = plain.rpush("{q}:sandhog:ready", &envelope).await.unwrap();
+            let _: u64 = plain.zadd("{q}:sandhog:delayed", &envelope, nth).await.unwrap();
+        }
+        assert_eq!(watch.drain("small and large", &limits).await, 288);
+    }
+    watch.expect_short();
+}
+
+#[tokio::test]
+async fn no_end_of_a_run_holds_up_redis_however_large_its_payload_is() {
+    // More is dead than is kept: each burial drops some.
+    let mut watch = Watch::new(DeadLimits { bytes: 4 << 20, ..ROOMY }).await;
+    let envelope = |nth: u64| format!("1 job-{nth} 0 0 5\n{}", "x".repeat(VALUE_MAX));
+    watch.scene.begin(&[]).await;
+    for nth in 0..48 {
+        let _: u64 = watch.scene.plain.zadd("{q}:sandhog:dead", envelope(nth), nth).await.unwrap();
+    }
+    let _: u64 = watch.scene.plain.hset("{q}:sandhog:stats", "dead_bytes", 48 * VALUE_MAX).await.unwrap();
+    let fates = [Fate::Complete, Fate::Discard, Fate::Retry { delay_ms: 60_000 }, Fate::Bury, Fate::Release];
+    for (nth, fate) in (100..).zip(fates) {
+        let _: u64 = watch.scene.plain.rpush("{q}:sandhog:ready", envelope(nth)).await.unwrap();
+        let job = watch.turn("a claim", &NO_LIMITS, &[], 1).await.jobs.remove(0);
+        let before = used_ms(&mut watch.scene).await;
+        assert!(watch.scene.settle(job.slot, &job.header, fate).await.unwrap());
+        watch.note(before, &format!("{fate:?}")).await;
+    }
+    let before = used_ms(&mut watch.scene).await;
+    watch.scene.store.trim().await.unwrap();
+    watch.note(before, "trimming").await;
+    watch.scene.begin(&[]).await;
+    for nth in 200..204 {
+        let _: u64 = watch.scene.plain.rpush("{q}:sandhog:ready", envelope(nth)).await.unwrap();
+    }
+    let jobs = [
+        watch.turn("a claim", &NO_LIMITS, &[], 1).await.jobs,
+        watch.turn("a claim", &NO_LIMITS, &[], 1).await.jobs,
+    ];
+    let (slots, changes): (Vec<Slot>, _) =
+        (jobs.concat().iter().map(|job| job.slot).collect(), Changes::default());
+    let commits: Vec<Commit<'_>> =
+        slots[..2].iter().map(|slot| Commit { slot: *slot, others: &[], changes: &changes }).collect();
+    let (before, link) = (used_ms(&mut watch.scene).await, watch.scene.link.clone());
+    watch.scene.store.commit(&link, &watch.scene.host, &commits).await.unwrap();
+    watch.note(before, "a commit of as many bytes as a host has it read").await;
+    for nth in 0..24 {
+        watch.scene.send(&["HSET", ":inflight:HOST", &format!("e{nth}"), &envelope(nth)]).await;
+    }
+    let mut left = 1;
+    while left > 0 {
+        let before = used_ms(&mut watch.scene).await;
+        left = watch.scene.store.reap(&watch.scene.host, Death::Certain, 9).await.unwrap().left;
+        watch.note(before, "taking back from a dead host").await;
+    }
+    watch.expect_short();
+}

@@ -1,0 +1,87 @@
+//! Faults that keep Redis from answering, or from answering in time.
+
+use std::time::Duration;
+
+use redis::{RedisResult, cmd};
+
+use super::Storm;
+use super::fault::End;
+use super::seat::LEASE;
+
+/// Seconds after which Redis closes an idle connection, while it does: the least it can be told.
+const IDLE_S: u64 = 1;
+/// How long nothing is pushed meanwhile: Redis looks at each connection about once a second.
+const QUIET: Duration = Duration::from_millis(2_500);
+/// Milliseconds after which Redis tells others that it is busy with a script.
+const BUSY_AFTER_MS: u64 = 20;
+/// The script of a stranger: it reads, so it can be killed, and ends by itself if nobody does.
+const STRANGER: &str = "for i = 1, 1000000000 do end return redis.call('EXISTS', 'stranger')";
+
+impl Storm {
+    /// The former master is there until the end of the round: nothing but a host itself ends a connection to it.
+    pub(super) async fn fail_over_open(&mut self, lag: Option<Duration>) -> RedisResult<()> {
+        // It would refuse what a failover takes.
+        self.end_script().await;
+        self.book.lossy |= lag.is_some();
+        let seats = &self.seats;
+        let redirect = |socket: &std::path::Path| seats.iter().for_each(|seat| seat.proxy().aim(socket));
+        let demoted = self.server.fail_over_open(lag, redirect).await?;
+        self.demoted.push(demoted);
+        Ok(())
+    }
+
+    pub(super) fn take_away(&mut self) {
+        self.server.take_away();
+        self.tally.redis_kills += 1;
+        let lease_ms = LEASE.as_millis() as u64;
+        let long = self.moment(lease_ms, 3 * lease_ms);
+        self.story.push(format!("  for {long:?}"));
+        self.later(long, End::Return);
+    }
+
+    pub(super) async fn kill_connections(&mut self) -> RedisResult<()> {
+        let mut kill = cmd("CLIENT");
+        kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
+        self.server.ask(&kill).await
+    }
+
+    pub(super) fn silence(&mut self, seat: usize) {
+        let long = self.moment(50, 2_500);
+        self.seats[seat].proxy().silence(true);
+        self.later(long, End::Speak(seat));
+    }
+
+    pub(super) fn slow_down(&mut self, seat: usize) {
+        let delay = self.moment(1, 40);
+        self.seats[seat].proxy().delay(delay);
+        let long = self.moment(200, 2_000);
+        self.later(long, End::Quick(seat));
+    }
+
+    pub(super) async fn close_idle(&mut self) -> RedisResult<()> {
+        self.quiet = QUIET;
+        self.later(QUIET, End::Idle);
+        self.server.ask(cmd("CONFIG").arg("SET").arg("timeout").arg(IDLE_S)).await
+    }
+
+    /// Redis hears nobody, as a server does whose machine or whose disk stands still.
+    pub(super) async fn stall(&mut self) -> RedisResult<()> {
+        let long = self.moment(50, 2 * LEASE.as_millis() as u64);
+        self.story.push(format!("  for {long:?}"));
+        self.server.leave_alone(cmd("DEBUG").arg("SLEEP").arg(long.as_secs_f64())).await
+    }
+
+    pub(super) async fn occupy(&mut self) -> RedisResult<()> {
+        let mut limit = cmd("CONFIG");
+        self.server.ask::<()>(limit.arg("SET").arg("busy-reply-threshold").arg(BUSY_AFTER_MS)).await?;
+        self.server.leave_alone(cmd("EVAL").arg(STRANGER).arg(0)).await?;
+        let long = self.moment(100, 1_500);
+        self.later(long, End::Script);
+        Ok(())
+    }
+
+    /// Fails if the script has ended by itself, or with its server: then there is nothing to end.
+    pub(super) async fn end_script(&mut self) {
+        let _ = self.server.ask::<()>(cmd("SCRIPT").arg("KILL")).await;
+    }
+}

@@ -1,0 +1,167 @@
+//! Servers of tests that need a port: TLS, Redis Cluster, a Sentinel, and ones that only look like Redis.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use sandhog::config::env;
+use sandhog::storage::address::TlsFiles;
+use tempfile::TempDir;
+
+/// How long a server may take to start on a busy machine.
+const START: Duration = Duration::from_secs(10);
+
+/// A `redis-server` on a port of its own.
+pub struct PortServer {
+    child: Child,
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+    /// Its folder, with the certificates of a server of TLS.
+    pub folder: TempDir,
+}
+
+/// A port that was free a moment ago. Should somebody take it meanwhile, the test says so.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl PortServer {
+    /// A server without TLS, with more arguments.
+    pub fn start(arguments: &[&str]) -> Self {
+        let port = free_port();
+        Self::launch(
+            port,
+            tempfile::tempdir().unwrap(),
+            &[&["--port", &port.to_string()], arguments].concat(),
+        )
+    }
+
+    /// One node that is a Redis Cluster.
+    pub fn cluster() -> Self {
+        Self::start(&["--cluster-enabled", "yes", "--cluster-port", &free_port().to_string()])
+    }
+
+    /// A Sentinel.
+    pub fn sentinel() -> Self {
+        let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
+        let file = folder.path().join("sentinel.conf");
+        std::fs::write(&file, format!("port {port}\n")).unwrap();
+        Self::launch(port, folder, &[file.to_str().unwrap(), "--sentinel"])
+    }
+
+    /// A server that speaks only TLS, with certificates of an authority of its own, and asks for one of the client's.
+    pub fn tls() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        certificates(&folder);
+        Self::tls_with(folder, &[])
+    }
+
+    /// The same with `server.crt` and `server.key` of this folder, and with `ca.crt` for those of clients.
+    pub fn tls_with(folder: TempDir, arguments: &[&str]) -> Self {
+        let port = free_port();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let own: Vec<String> = [
+            ("--tls-port", port.to_string()),
+            ("--port", "0".to_owned()),
+            ("--tls-cert-file", path("server.crt")),
+            ("--tls-key-file", path("server.key")),
+            ("--tls-ca-cert-file", path("ca.crt")),
+        ]
+        .into_iter()
+        .flat_map(|(name, value)| [name.to_owned(), value])
+        .collect();
+        let own: Vec<&str> = own.iter().map(String::as_str).collect();
+        Self::launch(port, folder, &[&own, arguments].concat())
+    }
+
+    fn launch(port: u16, folder: TempDir, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env::redis_server());
+        command.args(arguments).current_dir(folder.path());
+        if !arguments.contains(&"--sentinel") {
+            command.args(["--save", "", "--bind", "127.0.0.1"]);
+        }
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut server = Self { child, port, folder };
+        assert!(server.listens(), "redis-server did not start on port {port} with {arguments:?}");
+        server
+    }
+
+    fn listens(&mut self) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < START {
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                return true;
+            }
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    /// Its address without TLS.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Its address with TLS, by the name that its certificate has.
+    pub fn tls_url(&self) -> String {
+        format!("rediss://localhost:{}", self.port)
+    }
+
+    /// What a client of its authority has.
+    pub fn files(&self) -> TlsFiles {
+        let read = |name: &str| std::fs::read(self.folder.path().join(name)).unwrap();
+        TlsFiles { ca: Some(read("ca.crt")), client: Some((read("client.crt"), read("client.key"))) }
+    }
+}
+
+impl Drop for PortServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A proxy of the older protocol: it answers a PING, and closes the connection at HELLO. Answers its address.
+pub fn old_proxy() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut bytes = [0; 1024];
+            let length = stream.read(&mut bytes).unwrap_or(0);
+            if bytes[..length].windows(4).any(|word| word == b"PING") {
+                let _ = stream.write_all(b"+PONG\r\n");
+            }
+        }
+    });
+    format!("redis://127.0.0.1:{port}")
+}
+
+/// An authority of this name, which may sign.
+pub fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    // Each its own name: two certificates of one name would be taken for each other's issuer.
+    authority.distinguished_name.push(DnType::CommonName, name);
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// An authority, and certificates of it for a server on localhost and for a client.
+fn certificates(folder: &TempDir) {
+    let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
+    let issuer = authority("authority");
+    write("ca.crt", issuer.pem());
+    for name in ["server", "client"] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        write(&format!("{name}.crt"), params.signed_by(&key, &issuer).unwrap().pem());
+        write(&format!("{name}.key"), key.serialize_pem());
+    }
+}

@@ -1,0 +1,123 @@
+//! A queue that goes from one plugin to another, with former versions about that still name it.
+
+use redis::AsyncCommands;
+use sandhog::config::settings::PluginsFrom;
+use sandhog::plugin::depot::Depot;
+use sandhog::plugin::name::PluginName;
+use sandhog::plugin::release::{Digest, Release};
+
+use crate::support::guest::worker;
+use crate::support::host::{Plugins, lane, serve, stop, until};
+use crate::support::redis::TestRedis;
+
+/// Buries its job.
+fn wrong() -> Vec<u8> {
+    worker(
+        "",
+        "",
+        "(i32.store8 (i32.const 0) (i32.const 1)) (i32.store8 (i32.const 8) (i32.const 1)) i32.const 0",
+    )
+}
+
+/// Completes its job.
+fn right() -> Vec<u8> {
+    worker("", "", "i32.const 0")
+}
+
+fn manifest(queues: &[&str]) -> String {
+    let queues: String = queues.iter().map(|queue| format!("[[consume]]\nqueue = \"{queue}\"\n")).collect();
+    format!("kind = \"worker\"\n{queues}")
+}
+
+/// Pushes jobs to a queue and checks that all of them complete.
+async fn complete(redis: &TestRedis, queue: &str, jobs: u64) {
+    let mut plain = redis.plain().await;
+    let _: u64 = plain.rpush(queue, (0..jobs).collect::<Vec<u64>>()).await.unwrap();
+    let stats = format!("{{{queue}}}:sandhog:stats");
+    until("all jobs have ended", async || {
+        let ended: Vec<Option<u64>> = plain.hmget(&stats, &["completed", "buried"]).await.unwrap();
+        assert_eq!(ended[1], None, "the former version of another plugin has run a job of `{queue}`");
+        ended[0] == Some(jobs)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_the_last_good_version_of_a_plugin_takes_no_queue_that_another_one_names_now() {
+    let (redis, plugins) = (TestRedis::start(), Plugins::new());
+    plugins.put("a", &wrong(), &manifest(&["q", "own"]));
+    stop(plugins.serve(&redis.url(), "h").await).await;
+
+    // The queue goes to `b`, and there is a mistake in what `a` is now.
+    plugins.put("a", &wrong(), "kind = 1\n");
+    plugins.put("b", &right(), &manifest(&["q"]));
+    let host = plugins.serve(&redis.url(), "h").await;
+    assert_eq!(lane(&host, "q").plugin, "b");
+    assert_eq!(lane(&host, "own").plugin, "a", "the rest is served on");
+    assert_eq!(host.lanes().len(), 2);
+    complete(&redis, "q", 20).await;
+
+    // The former files are right again once `b` is gone.
+    plugins.remove("b");
+    plugins.put("a", &right(), &manifest(&["q", "own"]));
+    host.reload().await.unwrap();
+    assert_eq!(lane(&host, "q").plugin, "a");
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_gave_a_queue_up_gets_it_back_with_the_same_files() {
+    let (redis, plugins) = (TestRedis::start(), Plugins::new());
+    plugins.put("a", &right(), &manifest(&["q", "own"]));
+    let host = plugins.serve(&redis.url(), "h").await;
+    // No restart: the version that is served becomes a former one.
+    plugins.put("a", &right(), "kind = 1\n");
+    plugins.put("b", &right(), &manifest(&["q"]));
+    host.reload().await.unwrap_err();
+    assert_eq!(lane(&host, "q").plugin, "b");
+    assert_eq!(lane(&host, "own").plugin, "a");
+    complete(&redis, "q", 20).await;
+
+    plugins.remove("b");
+    plugins.put("a", &right(), &manifest(&["q", "own"]));
+    host.reload().await.unwrap();
+    assert_eq!(lane(&host, "q").plugin, "a");
+    complete(&redis, "own", 20).await;
+    stop(host).await;
+}
+
+async fn deploy(redis: &TestRedis, name: &str, component: &[u8], manifest: &str) {
+    let depot = Depot::new(redis.link());
+    let (digest, name) = (Digest::of(component), PluginName::new(name).unwrap());
+    let release = Release { component: digest, manifest: manifest.to_owned(), signature: None };
+    depot.put(&release, component, |_| {}).await.unwrap();
+    depot.want(&name, &release.id(), &release.component, "a test").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_version_takes_no_queue_of_another_deploy_and_two_deploys_conflict() {
+    let (redis, plugins) = (TestRedis::start(), Plugins::new());
+    let mut settings = plugins.settings(&redis.url(), "h");
+    settings.plugins.source = PluginsFrom::Redis;
+    deploy(&redis, "a", &wrong(), &manifest(&["q", "own"])).await;
+    stop(serve(settings.clone()).await).await;
+
+    deploy(&redis, "a", b"no component", &manifest(&["own"])).await;
+    deploy(&redis, "b", &right(), &manifest(&["q"])).await;
+    let host = serve(settings).await;
+    assert_eq!(lane(&host, "q").plugin, "b");
+    assert_eq!(lane(&host, "own").plugin, "a");
+    complete(&redis, "q", 20).await;
+
+    // `b` is no former version: what it serves stays its own.
+    deploy(&redis, "c", &right(), &manifest(&["q", "other"])).await;
+    until("the deploy is refused", async || {
+        let refused = host.plugins().into_iter().find(|plugin| plugin.name == "c");
+        refused
+            .and_then(|plugin| plugin.refusal)
+            .is_some_and(|text| text.contains("served by plugin `b` already"))
+    })
+    .await;
+    assert_eq!(lane(&host, "q").plugin, "b");
+    stop(host).await;
+}
