@@ -14,8 +14,8 @@ const COMMANDS: &str = "+blmove +del +exists +get +getex +getrange +hdel +hexist
                         +lset +ltrim +mget +mset +persist +pexpire +pexpiretime +pttl +rename +rpop +rpush +sadd +scan +set \
                         +smembers +strlen +time +type +unlink +zadd +zcard +zcount +zpopmin +zrange +zrangebyscore +zrem \
                         +zscore";
-/// What it takes to make users for plugins.
-const USERS: &str = "+acl|deluser +acl|dryrun +acl|setuser +acl|users";
+/// What it takes to make users for plugins, and to see that their connections are at the same server.
+const USERS: &str = "+acl|deluser +acl|dryrun +acl|setuser +acl|users +client|list";
 
 /// What a host is to serve, as far as the rights of its user depend on it.
 #[derive(Debug, Default)]
