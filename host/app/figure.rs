@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(figure.replies, 10 * (2 * 8 + 1) * MIB);
         assert_eq!(figure.effects, (10 * 3 * 8 + 3 * 8) * MIB + 10 * RESULTS);
         // Ten that run, one claim, one job too many; the claim's answer three times; the ends.
-        assert_eq!(figure.jobs, (10 * 8 + 8 + 8 + 3 * (8 + 8) + 16) * MIB);
+        assert_eq!(figure.jobs, (10 * 8 + 2 + 8 + 3 * (2 + 8) + 16) * MIB);
         assert_eq!(figure.rest, BASE_BYTES + idle_bytes(1000));
         let parts = figure.sandboxes + figure.copies + figure.replies + figure.effects + figure.jobs;
         assert_eq!(figure.total(), parts + figure.rest);

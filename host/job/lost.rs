@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn the_name_of_a_hash_of_records_tells_its_queue_and_its_host() {
         let host = HostId::new("web.1", 7, 1_700_000_000_000).unwrap();
-        for name in ["orders", "eu{7}orders", "{7}", "a{}b", "open{only", "a:b", "ключ"] {
+        for name in ["orders", "eu{7}orders", "a{}b", "open{only", "a:b", "ключ"] {
             let queue = QueueName::new(name).unwrap();
             let key = QueueKeys::new(&queue).inflight(&host);
             assert_eq!(read_key(key.as_bytes()), Some((queue, host.clone())), "{key}");

@@ -38,6 +38,7 @@ fn what_is_exported_and_imported_is_the_same_to_the_byte() {
 
     $ sandhog jobs import orders dead.jsonl --json
     {
+      "duplicates": 0,
       "imported": 0,
       "present": 1207,
       "queue": "orders"
@@ -65,9 +66,10 @@ fn a_job_that_lives_elsewhere_is_not_made_twice() {
     let host = "web.00000001.00000000000a";
     let () = connection.zadd("sandhog:hosts", host, 8_000_000_000_000_u64).unwrap();
     let inflight = format!("{{orders}}:sandhog:inflight:{host}");
-    let records: Vec<String> = connection.zrange(DEAD, 0, -1).unwrap();
-    let runs = records.iter().find(|record| record.starts_with("1 job-3 ")).unwrap();
-    let () = connection.zrem(DEAD, runs).unwrap();
+    let records: Vec<Vec<u8>> = connection.zrange(DEAD, 0, -1).unwrap();
+    let runs = records.into_iter().find(|record| record.starts_with(b"1 job-3 ")).unwrap();
+    let () = connection.zrem(DEAD, &runs).unwrap();
+    let runs = String::from_utf8(runs).unwrap();
     let () = connection.hset(&inflight, "e7", runs.replacen(" 5 1 ", " 0 2 ", 1)).unwrap();
     let imported = program.output_of(&["jobs", "import", "orders", "-"], &exported);
     assert_snapshot!(transcript(&["jobs", "import", "orders", "-"], &imported), @r#"
