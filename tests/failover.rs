@@ -11,6 +11,7 @@ use sandhog::app::Host;
 use sandhog::storage::link::Tracking;
 use sandhog::storage::primary::Primary;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use crate::support::example;
 use crate::support::host::{Plugins, count, serve, stop, until};
@@ -253,17 +254,22 @@ async fn a_read_whose_connection_is_lost_is_sent_once_more_and_a_write_is_not() 
     let mut wait = redis::cmd("BLPOP");
     wait.arg("list").arg(60);
     let (reader, read) = (link.clone(), wait.clone());
-    let read = tokio::spawn(async move { reader.ask::<(String, String)>(&read).await });
+    let mut calls = JoinSet::new();
+    calls.spawn(async move { reader.ask::<(String, String)>(&read).await });
     blocked(&mut plain, 1).await;
     close(&mut plain, &["sandhog-test"]).await;
     blocked(&mut plain, 1).await;
     let _: u64 = plain.rpush("list", "entry").await.unwrap();
-    assert_eq!(read.await.unwrap().unwrap().1, "entry");
-    let write = tokio::spawn(async move { link.query::<(String, String)>(&wait).await });
+    assert_eq!(answer(&mut calls).await.unwrap().1, "entry");
+    calls.spawn(async move { link.query::<(String, String)>(&wait).await });
     blocked(&mut plain, 1).await;
     close(&mut plain, &["sandhog-test"]).await;
-    assert!(write.await.unwrap().unwrap_err().is_lost());
+    assert!(answer(&mut calls).await.unwrap_err().is_lost());
     blocked(&mut plain, 0).await;
+}
+
+async fn answer<T: 'static>(calls: &mut JoinSet<T>) -> T {
+    calls.join_next().await.unwrap().unwrap()
 }
 
 /// Waits until so many clients wait for an entry.
