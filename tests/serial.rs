@@ -1,12 +1,11 @@
 //! `serial = true`: each run sees what the run before it has changed, on one host and on several.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
+use tokio::task::JoinSet;
 
 use crate::support::example;
 use crate::support::host::{Plugins, count, stop, until};
@@ -64,14 +63,12 @@ async fn no_update_of_a_serial_queue_is_lost_by_retries_conflicts_and_further_ho
     })
     .await;
     // A stranger, with whom runs come into conflict.
-    let done = Arc::new(AtomicBool::new(false));
-    let stranger = tokio::spawn({
-        let (mut plain, done) = (redis.plain().await, done.clone());
-        async move {
-            while !done.load(Relaxed) {
-                let _: i64 = plain.incr("shared", 1).await.unwrap();
-                tokio::time::sleep(Duration::from_millis(4)).await;
-            }
+    let mut stranger = JoinSet::new();
+    let mut strange = redis.plain().await;
+    stranger.spawn(async move {
+        loop {
+            let _: i64 = strange.incr("shared", 1).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(4)).await;
         }
     });
     let plugins = plugins();
@@ -80,8 +77,7 @@ async fn no_update_of_a_serial_queue_is_lost_by_retries_conflicts_and_further_ho
         hosts.iter().map(|host| count(host, "jobs", of)).sum::<u64>()
     };
     until("all have run", async || sum(|counters| &counters.completed) == JOBS).await;
-    done.store(true, Relaxed);
-    stranger.await.unwrap();
+    drop(stranger);
     let seen = seen(&mut plain).await;
     let distinct: BTreeSet<Option<u64>> = seen.iter().copied().collect();
     assert_eq!(distinct.len(), seen.len(), "two runs began with the same value: {seen:?}");

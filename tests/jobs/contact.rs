@@ -62,7 +62,7 @@ async fn a_lease_that_ended_while_nobody_reached_redis_begins_again() {
     let patient = registry.host("patient", Duration::from_secs(600)).await;
     let ages = [(&lived, -2_000), (&ending, 300), (&dead, -20_500), (&patient, 60_000)];
     registry.age(-20_000, &ages).await;
-    assert_eq!(registry.expired().await, [dead.clone()], "only who was dead before");
+    assert_eq!(registry.expired().await, std::slice::from_ref(&dead), "only who was dead before");
     for host in [&lived, &ending] {
         let row = registry.row(host).await;
         assert!(is_whole(&row, LEASE_MS) && row.is_silent, "{row:?}");
@@ -144,7 +144,7 @@ async fn a_lease_is_not_believed_beyond_its_length() {
     let set = registry.scene.dump_all().await["sandhog:hosts"].clone();
     assert!(set.contains("@T+10") || set.contains("@T+20"), "it is so in Redis, too: {set}");
     registry.age(-1_000, &[(&dead, -500)]).await;
-    assert_eq!(registry.expired().await, [dead.clone()]);
+    assert_eq!(registry.expired().await, std::slice::from_ref(&dead));
 
     // By hand, with contacts as every day.
     registry.age(0, &[(&dead, 1_000 * HOUR)]).await;
