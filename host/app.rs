@@ -64,6 +64,9 @@ pub enum StartError {
     /// A thread or a runtime could not be made.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
+    /// The host was told to leave before it had started.
+    #[error("stopped before it had started")]
+    Stopped,
 }
 
 /// What a host is started with.
@@ -113,6 +116,15 @@ struct Started {
 impl Host {
     /// Starts a host and returns when it serves its queues.
     pub async fn start(options: Options) -> Result<Self, StartError> {
+        let host = Self::start_unless(options, std::future::pending()).await?;
+        Ok(host.expect("nobody stopped the start"))
+    }
+
+    /// The same. If `stop` is first, the host leaves in order, as far as it had come, and there is none.
+    pub async fn start_unless(
+        options: Options,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Option<Self>, StartError> {
         let phase = watch::Sender::new(Phase::Serving);
         let (commands, requests) = mpsc::channel(COMMANDS_MAX);
         let (ready, started) = oneshot::channel();
@@ -124,13 +136,21 @@ impl Host {
             finished.send_replace(true);
         };
         let thread = std::thread::Builder::new().name("sandhog-control".to_owned()).spawn(body)?;
-        let started = match started.await {
-            Ok(started) => started,
-            Err(_) => Err(StartError::Sandbox("the control thread ended".to_owned())),
+        let started = tokio::select! {
+            started = started => started,
+            () = stop => {
+                phase.send_replace(Phase::Leaving);
+                // Fails only when the thread is gone, which is what is waited for.
+                let _ = done.clone().wait_for(|done| *done).await;
+                let _ = thread.join();
+                return Ok(None);
+            }
         };
+        let started =
+            started.unwrap_or_else(|_| Err(StartError::Sandbox("the control thread ended".to_owned())));
         match started {
             Ok(Started { lanes, plugins }) => {
-                Ok(Self { phase, commands, lanes, plugins, done, thread: Some(thread) })
+                Ok(Some(Self { phase, commands, lanes, plugins, done, thread: Some(thread) }))
             }
             Err(error) => {
                 let _ = thread.join();

@@ -75,7 +75,19 @@ pub(super) fn run(options: Options, orders: Orders, ready: oneshot::Sender<Resul
     });
 }
 
-/// A host that has joined the fleet and serves nothing yet.
+/// The step, unless the host is to leave first.
+async fn unless_stopped<T>(
+    phase: &watch::Receiver<Phase>,
+    step: impl Future<Output = Result<T, StartError>>,
+) -> Result<T, StartError> {
+    let mut phase = phase.clone();
+    tokio::select! {
+        done = step => done,
+        _ = phase.wait_for(|phase| *phase != Phase::Serving) => Err(StartError::Stopped),
+    }
+}
+
+/// A host that has joined the fleet, or is about to, and serves nothing yet.
 struct Parts {
     settings: Settings,
     served: Served,
@@ -87,7 +99,8 @@ struct Parts {
     wake: Arc<Wake>,
     held: watch::Sender<Holds>,
     stop: watch::Sender<bool>,
-    lease: LeaseThread,
+    /// Since the host has joined.
+    lease: Option<LeaseThread>,
     lease_stop: watch::Sender<bool>,
     users: Option<Users>,
     _seat: Seat,
@@ -99,6 +112,27 @@ impl Parts {
         guests: ExecutorHandle,
         phase: watch::Receiver<Phase>,
     ) -> Result<Self, StartError> {
+        let preparing = Self::prepare(options, guests, phase.clone());
+        let (mut parts, mut patience) = unless_stopped(&phase, preparing).await?;
+        // Only a host that can serve joins; a tenure must exist before the first feeder.
+        let membership = parts.membership.clone();
+        let joining = patience.until(async || membership.join(None).await);
+        let tenure = unless_stopped(&phase, joining).await?;
+        tracing::info!(host = tenure.host.as_str(), "joined");
+        // From here on a host that is to stop has to end its registration.
+        let joined = async || holds_of_joined(&parts.claims, tenure.host.seat(), &phase).await;
+        let holds = patience.until(joined).await?;
+        parts.held.send_replace(holds);
+        parts.lease = Some(LeaseThread::start(membership, parts.lease_stop.subscribe())?);
+        Ok(parts)
+    }
+
+    /// All that comes before the host joins.
+    async fn prepare(
+        options: Options,
+        guests: ExecutorHandle,
+        phase: watch::Receiver<Phase>,
+    ) -> Result<(Self, Patience), StartError> {
         let settings = options.settings.clone();
         let primary = Primary::at(&settings.redis.address, settings.redis.timeout);
         let wake = Arc::new(Wake::default());
@@ -139,15 +173,8 @@ impl Parts {
         let mut served = Served::load(options, feeders, guests, users.clone()).await?;
         // Whoever takes back the jobs of a host looks where it told: before its first claim, so with its first word.
         membership.will_serve(served.queue_names(), served.view());
-        // Only a host that can serve joins; a tenure must exist before the first feeder.
-        let tenure = patience.until(async || membership.join(None).await).await?;
-        tracing::info!(host = tenure.host.as_str(), "joined");
-        let holds =
-            patience.until(async || holds_of_joined(&claims, tenure.host.seat(), &phase).await).await?;
-        held.send_replace(holds);
-        let lease = LeaseThread::start(membership.clone(), lease_stop.subscribe())?;
         let told = served.view();
-        Ok(Self {
+        let parts = Self {
             settings,
             served,
             folder,
@@ -157,11 +184,12 @@ impl Parts {
             wake,
             held,
             stop,
-            lease,
+            lease: None,
             lease_stop,
             users,
             _seat: seat,
-        })
+        };
+        Ok((parts, patience))
     }
 
     async fn serve(mut self, mut orders: Orders, ready: oneshot::Sender<Result<Started, StartError>>) {
@@ -340,6 +368,8 @@ async fn holds_of_joined(
             Err(StoreError::Fault(fault)) if fault.is_lost() && *phase.borrow() == Phase::Serving => {
                 tokio::time::sleep(TELL_AGAIN).await;
             }
+            // A host that is to leave serves nothing, whatever is held.
+            Err(_) if *phase.borrow() != Phase::Serving => return Ok(Holds::default()),
             read => return read,
         }
     }

@@ -74,15 +74,12 @@ impl Signals {
 pub(crate) async fn start(settings: Settings, signals: &mut Signals) -> Outcome<Option<Host>> {
     let address = settings.redis.address.clone();
     let options = Options { settings, observer: None, program: child::OURSELVES.into() };
-    tokio::select! {
-        started = Host::start(options) => match started {
-            Ok(host) => Ok(Some(host)),
-            Err(StartError::Redis(fault) | StartError::Store(StoreError::Fault(fault))) => {
-                Err(hint::no_redis(&address, fault).await)
-            }
-            Err(error) => Err(refusal(error)),
-        },
-        () = signals.stop() => Ok(None),
+    match Host::start_unless(options, signals.stop()).await {
+        Ok(host) => Ok(host),
+        Err(StartError::Redis(fault) | StartError::Store(StoreError::Fault(fault))) => {
+            Err(hint::no_redis(&address, fault).await)
+        }
+        Err(error) => Err(refusal(error)),
     }
 }
 

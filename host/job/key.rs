@@ -92,8 +92,9 @@ pub struct QueueKeys {
     pub vacant: String,
     /// How many jobs wait for a place among those with their key: key by number, a blank by the number of all. A
     /// hash. The jobs of one key are in a list of the same name with a colon and the key after it, as envelopes.
-    /// Scripts keep two hashes beside it: `places`, how many places of each key are taken, and
-    /// `audit`, how far the comparison of these numbers with the jobs is.
+    /// Scripts keep three keys beside it: the hash `places`, how many places of each key are taken; the hash `audit`,
+    /// how far the comparison of these numbers with the jobs is; the set `owed`, keys whose parked jobs are given
+    /// places by the next claims.
     pub parked: String,
     prefix: String,
 }

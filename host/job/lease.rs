@@ -213,7 +213,9 @@ impl Leases {
         for row in list(script::SEAT.run::<Value>(&self.link, &call).await?)? {
             let mut fields = Fields::new(row)?;
             let (id, left, origin) = (fields.text()?, fields.next(), fields.text()?);
-            if let Some(id) = HostId::parse(&id) {
+            if let Some(id) = HostId::parse(&id)
+                && id.seat() == seat
+            {
                 lives.push(Life { id, is_leased: matches!(left, Value::Int(1..)), origin });
             }
         }

@@ -139,7 +139,7 @@ async fn a_full_redis_still_drains() {
     let dead = sandhog::job::edit::Which::All(sandhog::job::inspect::Place::Dead);
     let requeued = sandhog::job::edit::requeue(&scene.link, &queue(), &dead, 9, |_| ()).await.unwrap();
     assert_eq!(requeued.jobs, 1);
-    assert_eq!(sandhog::job::inspect::counts(&scene.link, &queue()).await.unwrap().ready, 5);
+    assert_eq!(sandhog::job::inspect::counts(&scene.link, &queue()).await.unwrap().ready, 6);
 }
 
 #[tokio::test]
@@ -228,9 +228,9 @@ async fn what_somebody_put_by_hand_into_ready_is_run_as_it_is() {
         .begin(&[&["RPUSH", ":ready", "junk\nmore"], &["ZADD", ":delayed", "1", "1 id 0 0 5 k=%zz\nx"]])
         .await;
     let jobs = scene.claim(4).await.unwrap().jobs;
-    assert_eq!(payloads(&jobs), ["junk\nmore", "1 id 0 0 5 k=%zz\nx"]);
-    assert_eq!(jobs[0].slot, enveloped(0));
-    assert_eq!(scene.settle(jobs[0].slot, &jobs[0].header, Fate::Retry { delay_ms: 0 }).await, Ok(true));
+    assert_eq!(payloads(&jobs), ["1 id 0 0 5 k=%zz\nx", "junk\nmore"]);
+    assert_eq!(jobs[1].slot, enveloped(1));
+    assert_eq!(scene.settle(jobs[1].slot, &jobs[1].header, Fate::Retry { delay_ms: 0 }).await, Ok(true));
     let again = scene.claim(4).await.unwrap().jobs.remove(0);
-    assert_eq!((again.header, again.payload), (jobs[0].header.clone(), b"junk\nmore".to_vec()));
+    assert_eq!((again.header, again.payload), (jobs[1].header.clone(), b"junk\nmore".to_vec()));
 }

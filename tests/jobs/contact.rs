@@ -168,8 +168,7 @@ async fn a_host_that_is_missing_among_hosts_lives_again_and_a_forgotten_one_does
 #[tokio::test]
 async fn former_ids_stay_registered_and_are_told_from_hosts() {
     let mut registry = Registry::new().await;
-    let former = registry.host("h", LEASE).await;
-    registry.scene.send(&["FLUSHALL"]).await;
+    let former = super::host(2);
     let leases = &registry.leases;
     let info = HostInfo { pid: 17, ..HostInfo::default() };
     let present = leases.register("h", 1, LEASE, &info, &[&former]).await.unwrap();

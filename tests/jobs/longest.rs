@@ -216,3 +216,26 @@ async fn no_end_of_a_run_holds_up_redis_however_large_its_payload_is() {
     }
     watch.expect_short();
 }
+
+#[tokio::test]
+async fn no_end_of_runs_holds_up_redis_however_large_the_jobs_are_that_wait_for_their_places() {
+    let mut watch = Watch::new(ROOMY).await;
+    let limits = key("header:t", Some(1), None);
+    watch.scene.begin(&[]).await;
+    let job =
+        |kind: &str, nth: u64, size: usize| format!("1 {kind}-{nth} 0 0 5 t={nth}\n{}", "x".repeat(size));
+    for nth in 0..64 {
+        let _: u64 = watch.scene.plain.rpush("{q}:sandhog:ready", job("small", nth, 0)).await.unwrap();
+    }
+    let running = watch.turn("a claim", &limits, &[], 0).await.jobs;
+    assert_eq!(running.len(), 64);
+    for nth in 0..64 {
+        let _: u64 =
+            watch.scene.plain.rpush("{q}:sandhog:ready", job("large", nth, VALUE_MAX)).await.unwrap();
+    }
+    assert_eq!(watch.drain("parking", &limits).await, 0);
+    let acks: Vec<Slot> = running.iter().map(|job| job.slot).collect();
+    let first = watch.turn("jobs end that others wait for", &limits, &acks, 0).await.jobs.len();
+    assert_eq!(first + watch.drain("those that waited", &limits).await, 64);
+    watch.expect_short();
+}

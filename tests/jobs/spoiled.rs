@@ -14,7 +14,7 @@ use super::{FOREVER, Scene, host};
 use crate::support::redis::TestRedis;
 
 /// What a host keeps: each key, and the type it has.
-const KEYS: [(&str, &str); 30] = [
+const KEYS: [(&str, &str); 31] = [
     ("q", "list"),
     (":ready", "list"),
     (":delayed", "zset"),
@@ -26,6 +26,7 @@ const KEYS: [(&str, &str); 30] = [
     (":parked:a", "list"),
     (":places", "hash"),
     (":audit", "hash"),
+    (":owed", "set"),
     (":rate", "string"),
     (":rate:a", "string"),
     (":inflight:HOST", "hash"),
@@ -58,7 +59,7 @@ const TYPES: [(&str, &[&str]); 6] = [
 ];
 
 /// A queue with a job in every state. Each payload is `job-` and two digits, so that each job can be counted.
-const SEEDS: [&[&str]; 26] = [
+const SEEDS: [&[&str]; 27] = [
     &["ZADD", "sandhog:hosts", FOREVER, "HOST", "1000", "OTHER"],
     &["SADD", "sandhog:queues", "q"],
     &["HSET", "sandhog:host:HOST", "queues", "[\"q\"]", "pop:q", ""],
@@ -67,7 +68,7 @@ const SEEDS: [&[&str]; 26] = [
     &["RPUSH", ":ready", "1 r3 0 0 5 !unique=u3 !result=9000\njob-03", "1 r4 0 0 5 t=a !key=a\njob-04"],
     &["ZADD", ":delayed", "5", "1 d5 1 0 5 t=b !key=b\njob-05", FOREVER, "1 d6 1 0 5\njob-06"],
     &["ZADD", ":dead", FOREVER, "1 x7 3 0 5 !reason=r\njob-07"],
-    &["HSET", ":stats", "claimed", "1", "dead_bytes", "27"],
+    &["HSET", ":stats", "claimed", "1", "dead_jobs", "1", "dead_bytes", "27"],
     &[
         "HSET",
         ":inflight:HOST",
@@ -82,6 +83,7 @@ const SEEDS: [&[&str]; 26] = [
     &["RPUSH", ":parked:a", "1 p15 0 0 5 t=a !key=a\njob-15"],
     &["RPUSH", ":parked:b", "1 p16 0 0 5 t=b !key=b\njob-16"],
     &["HSET", ":places", " ", "1", "a", "1", "b", "1"],
+    &["SADD", ":owed", "b"],
     &["SET", ":unique:u3", "r3"],
     &["SET", ":unique:u8", "i8"],
     &["SET", ":vacant", "1"],

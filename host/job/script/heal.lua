@@ -69,7 +69,7 @@ local function free_all()
   until cursor == '0' or is_full()
   -- Only the number of all is left: nothing is parked.
   if cursor == '0' and redis.call('HLEN', parked) == redis.call('HEXISTS', parked, ' ') then
-    redis.call('DEL', parked)
+    redis.call('DEL', parked, prefix .. 'owed')
     return 0
   end
   return is_full() and 1 or 0
@@ -172,17 +172,6 @@ function stages.inflight(at)
   return left ~= '' and string.format('%d ', last) .. left or nil
 end
 
--- Gives places of a key to parked jobs, as many as it may have.
-local function hand_on(key, taken)
-  while taken < most and moved < records_max do
-    local record = redis.pcall('LMOVE', prefix .. 'parked:' .. key, ready, 'LEFT', 'RIGHT')
-    if type(record) ~= 'string' then return end
-    taken = tonumber(redis.pcall('HINCRBY', places, key, 1)) or most
-    unpark(stats, record)
-    moved = moved + 1
-  end
-end
-
 local function judge(is_exact)
   local healed = 0
   for key, count in pairs(state) do
@@ -195,7 +184,7 @@ local function judge(is_exact)
           taken, healed = count, healed + 1
           if taken == 0 then redis.call('HDEL', places, key) else redis.call('HSET', places, key, taken) end
         end
-        hand_on(key, math.max(taken, count))
+        moved = moved + hand_on(prefix, key, math.max(taken, count), most)
       end
     end
   end

@@ -269,7 +269,7 @@ end
 local cut, opens
 if held == 0 then cut, opens = conclude(claimed, allowed) end
 if cut then return {0, settled, now, opens or false, 0, held, first, envelopes, payloads, oversized, spare(first), 1} end
-if held == 0 and (claimed == allowed or full or oversized > 0 or looks <= 0) then
+if held == 0 and (claimed == allowed or full or oversized > 0 or looks <= 0 or is_owed()) then
   return {0, settled, now, false, 1, held, first, envelopes, payloads, oversized, spare(first), 0}
 end
 local next_due = tonumber(call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])

@@ -5,6 +5,7 @@
 --        18 where a key is: `header:<name>`, or a JSON pointer into the payload; empty: nowhere
 -- looks_max                            jobs that a claim looks at, whatever it claims
 -- work_max                             bytes of them, whatever becomes of them; one job is looked at in any case
+-- is_owed()                            whether parked jobs wait for the next claim to give them their places
 -- weary()                              whether a claim has read so much of payloads that it must end
 -- allow(wanted)                        how many may be claimed now; nil and a key that is of a wrong type
 -- admit(record, enveloped, first)      the record of a job that may run, and whether it is an envelope; nothing if the
@@ -34,7 +35,7 @@ local prefix = string.sub(ARGV[8], 1, -6) -- Without "stats".
 local now_us = time[1] * 1000000 + time[2]
 local vacant, rate = KEYS[5], prefix .. 'rate'
 local full_at, cut_by_fleet, cut_by_rate
-local busy, named = 0, 0
+local busy, named, owed = 0, 0, false
 
 -- When a bucket is full again; with an argument, it is set. GETEX is no read: none is reported.
 local function bucket(key, moment)
@@ -88,6 +89,7 @@ local function allow(wanted)
     -- Two blanks are no key; the empty text is one.
     if redis.pcall('HDEL', prefix .. 'parked', '  ') ~= 0 then return nil, prefix .. 'parked' end
     if held ~= places_max then redis.call('HSET', places, ' ', places_max) end
+    owed = hand_on_owed(ARGV[8])
   end
   return wanted
 end
@@ -147,6 +149,8 @@ local function take_place(key)
   redis.call('HINCRBY', prefix .. 'places', key, -1)
   return false
 end
+
+local function is_owed() return owed end
 
 local function spare(first) return named > 0 and first + CLAIM_MAX + named or 0 end
 

@@ -7,8 +7,12 @@
 --   places      hash: key -> places taken; ' ' -> how many a key has, by the latest claim
 --   parked      hash: key -> jobs that wait, ' ' -> all of them; and parked:<key>, the list of these
 --   audit       hash: the round of `heal` that is under way. A key that is taken out of it is not judged in this round
+--   owed        set: keys with parked jobs that may have places and are given them by the next claims (hand_on_owed)
 -- No function here can fail: a key of a wrong type, or a number spoiled by hand, limits nothing.
 local HANDED_ON_MAX = 16
+-- What a script moves by one command costs Redis some milliseconds for each mebibyte.
+local HANDED_ON_BYTES_MAX = 2097152
+local handed_on = 0 -- Bytes, by this script.
 
 local function less(hash, field)
   local left = redis.pcall('HINCRBY', hash, field, -1)
@@ -37,19 +41,43 @@ local function unpark(stats, record)
   keep_key(stats, record)
 end
 
+-- Gives parked jobs of `key`, of whose places so many are taken, the others; answers how many jobs.
+local function hand_on(prefix, key, taken, most)
+  for jobs = 0, HANDED_ON_MAX do
+    if most > 0 and taken >= most then return jobs end
+    if jobs == HANDED_ON_MAX or handed_on >= HANDED_ON_BYTES_MAX then
+      redis.pcall('SADD', prefix .. 'owed', key)
+      return jobs
+    end
+    local moved = redis.pcall('LMOVE', prefix .. 'parked:' .. key, prefix .. 'ready', 'LEFT', 'RIGHT')
+    if type(moved) ~= 'string' then return jobs end
+    handed_on = handed_on + #moved
+    taken = tonumber(redis.pcall('HINCRBY', prefix .. 'places', key, 1)) or most
+    unpark(prefix .. 'stats', moved)
+  end
+end
+
+-- A command that could write but does not: a read would make Redis report the next change.
+local function most_places(prefix) return tonumber(redis.pcall('HINCRBY', prefix .. 'places', ' ', 0)) or 0 end
+
 local function leave_key(stats, record)
   local key = key_of_envelope(record)
   if not key then return end
   local prefix = string.sub(stats, 1, -6)
-  local places = prefix .. 'places'
-  local taken = less(places, key)
-  -- Commands that could write but do not: a read would make Redis report the next change.
-  local most = tonumber(redis.pcall('HINCRBY', places, ' ', 0)) or 0
+  local taken = less(prefix .. 'places', key)
+  hand_on(prefix, key, taken, most_places(prefix))
+end
+
+-- Whether there may be more.
+local function hand_on_owed(stats)
+  local prefix = string.sub(stats, 1, -6)
+  local places, most = prefix .. 'places', most_places(prefix)
   for _ = 1, HANDED_ON_MAX do
-    if most > 0 and taken >= most then return end
-    local moved = redis.pcall('LMOVE', prefix .. 'parked:' .. key, prefix .. 'ready', 'LEFT', 'RIGHT')
-    if type(moved) ~= 'string' then return end
-    taken = tonumber(redis.pcall('HINCRBY', places, key, 1)) or 0
-    unpark(stats, moved)
+    if handed_on >= HANDED_ON_BYTES_MAX then return true end
+    local key = redis.pcall('SPOP', prefix .. 'owed')
+    if type(key) ~= 'string' then return false end
+    redis.pcall('HINCRBY', places, key, 1)
+    hand_on(prefix, key, less(places, key), most)
   end
+  return true
 end
