@@ -14,8 +14,8 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::patience::Patience;
 use super::served::Served;
+use super::start_wait::StartWait;
 use super::users::Users;
 use super::{Command, Options, StartError, Started, seat};
 use crate::config::problem::Problems;
@@ -103,8 +103,8 @@ impl Parts {
         let primary = Primary::at(&settings.redis.address, settings.redis.timeout);
         let wake = Arc::new(Wake::default());
         let claims = primary.link("claims", Tracking::Keys(wake.clone()))?;
-        let mut patience = Patience::new(&settings.redis.address, settings.host.start_wait);
-        let info = patience.until(async || server::examine(&claims).await).await?;
+        let mut start_wait = StartWait::new(&settings.redis.address, settings.host.start_wait);
+        let info = start_wait.retry(async || server::examine(&claims).await).await?;
         let info = info.map_err(StartError::Server)?;
         let about = format!("{} {}", info.kind, info.version);
         tracing::info!(redis = claims.address(), server = about, "connected");
@@ -140,10 +140,10 @@ impl Parts {
         // Whoever takes back the jobs of a host looks where it told: before its first claim, so with its first word.
         membership.will_serve(served.queue_names(), served.view());
         // Only a host that can serve joins; a tenure must exist before the first feeder.
-        let tenure = patience.until(async || membership.join(None).await).await?;
+        let tenure = start_wait.retry(async || membership.join(None).await).await?;
         tracing::info!(host = tenure.host.as_str(), "joined");
         let holds =
-            patience.until(async || holds_of_joined(&claims, tenure.host.seat(), &phase).await).await?;
+            start_wait.retry(async || holds_of_joined(&claims, tenure.host.seat(), &phase).await).await?;
         held.send_replace(holds);
         let lease = LeaseThread::start(membership.clone(), lease_stop.subscribe())?;
         let told = served.view();
