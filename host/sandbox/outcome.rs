@@ -50,7 +50,8 @@ pub enum Outcome {
     OutOfMemory,
     /// The host could not run the guest; never counted as an attempt.
     HostFault(String),
-    /// Redis did not serve the run, and it did not complete; holds how it ended. Counts no attempt, up to a bound.
+    /// Redis was unavailable during the run, and the run did not complete; holds how it ended. Costs no attempt, up
+    /// to a limit.
     Outage(String),
 }
 
@@ -83,7 +84,7 @@ impl Outcome {
         }
     }
 
-    /// The same for a run that Redis did not serve: only a completion counts.
+    /// This outcome for a run during which Redis was unavailable: everything but a completion becomes an outage.
     pub(super) fn excused(self) -> Self {
         match self {
             Self::Done | Self::HostFault(_) | Self::Outage(_) => self,

@@ -115,7 +115,7 @@ fn queue(table: &mut Table<'_>, ceilings: &Ceilings) -> Option<Consume> {
     let is_serial = table.truth("serial").unwrap_or(false);
     if is_serial {
         refuse_beside_serial(table, delivery, concurrency, limits.fleet_concurrency);
-        // Jobs in flight are counted, and one is in flight until its commit: no other is claimed before.
+        // Jobs in flight are counted, and a job is in flight until its commit, so no other is claimed before.
         limits.fleet_concurrency = Some(1);
     }
     let priority = table.integer("priority", 0..=PRIORITY_MAX, 10).unwrap_or(0);
@@ -158,7 +158,8 @@ fn concurrency(table: &mut Table<'_>, ceilings: &Ceilings) -> u32 {
     concurrency
 }
 
-/// What cannot be beside `serial`: a run begins only after the last one's effects are visible, on all hosts.
+/// Refuses what contradicts `serial`: on all hosts together, a run begins only after the effects of the last one are
+/// visible.
 fn refuse_beside_serial(table: &mut Table<'_>, delivery: Delivery, concurrency: u32, fleet: Option<u32>) {
     let more = [("concurrency", concurrency), ("fleet_concurrency", fleet.unwrap_or(1))];
     for (name, most) in more {
