@@ -100,11 +100,11 @@ pub struct Feeder {
     pub(super) due: Option<Instant>,
     pub(super) window: Window,
     pub(super) stuck: Stuck,
-    /// Claims so far.
+    /// Number of claims so far.
     pub(super) claims: u64,
     runners: Vec<Task<()>>,
     pub(super) generations: watch::Receiver<u64>,
-    /// Changed when the lease had ended.
+    /// Changes each time the lease is found to have ended.
     pub(super) lapses: watch::Receiver<u64>,
     pub(super) estranged: bool,
     pub(super) audit_at: Instant,
@@ -272,7 +272,7 @@ impl Feeder {
         load
     }
 
-    /// The batch has something.
+    /// Notes since when the batch has not been empty.
     pub(super) fn begin_batch(&mut self, now: Instant) {
         self.batch_since.get_or_insert(now);
     }
