@@ -80,7 +80,7 @@ impl Outcome {
             Self::TimedOut => "timed out".into(),
             Self::OutOfMemory => "out of memory".into(),
             Self::HostFault(cause) => format!("host fault: {cause}").into(),
-            Self::Outage(ended) => format!("Redis did not serve it: {ended}").into(),
+            Self::Outage(ended) => format!("Redis was unavailable: {ended}").into(),
         }
     }
 

@@ -44,7 +44,7 @@ pub enum AddressError {
     Form,
     /// A character that ends a part of a URL is in a user, a password or a path.
     #[error(
-        "has a `{0}` that ends the user, password or path it stands in; write it percent-encoded: `#` as `%23`, `/` as `%2F`, `?` as `%3F`, `@` as `%40`, `%` as `%25`"
+        "has a `{0}` that ends the user, password or path it is part of; write it percent-encoded: `#` as `%23`, `/` as `%2F`, `?` as `%3F`, `@` as `%40`, `%` as `%25`"
     )]
     Reserved(char),
     /// The database is not a number.

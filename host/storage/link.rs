@@ -154,7 +154,7 @@ impl Link {
     pub async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, Fault> {
         let current = self.current().await?;
         let answer = cmd.query_async::<T>(&mut current.connection.clone()).await;
-        self.believe(&current)?;
+        self.check_epoch(&current)?;
         answer.map_err(|error| self.broken(&current, &error))
     }
 
@@ -170,7 +170,7 @@ impl Link {
     pub async fn pipeline(&self, pipe: &Pipeline) -> Result<Vec<Result<Value, Fault>>, Fault> {
         let current = self.current().await?;
         let sent = current.connection.clone().send_packed_commands(pipe, 0, pipe.len()).await;
-        self.believe(&current)?;
+        self.check_epoch(&current)?;
         let values = sent.map_err(|error| self.broken(&current, &error))?;
         let each = |value: Value| match value.extract_error() {
             Ok(value) => Ok(value),
@@ -266,7 +266,7 @@ impl Link {
         let Opened { mut connection, process, tracks, closed } = self.open().await?;
         let run_id = process.as_ref().map(|process| process.run_id.as_str());
         let Some(epoch) = inner.primary.reached(begun, run_id) else {
-            return Err(self.moved());
+            return Err(self.server_changed());
         };
         let generation = *inner.generation.borrow() + 1;
         if generation > 1 || slot.failed.is_some() {
@@ -285,11 +285,11 @@ impl Link {
     }
 
     /// Accepts a reply only if it came from the server that all links use now.
-    fn believe(&self, current: &Current) -> Result<(), Fault> {
-        if current.epoch == self.inner.primary.epoch() { Ok(()) } else { Err(self.moved()) }
+    fn check_epoch(&self, current: &Current) -> Result<(), Fault> {
+        if current.epoch == self.inner.primary.epoch() { Ok(()) } else { Err(self.server_changed()) }
     }
 
-    fn moved(&self) -> Fault {
+    fn server_changed(&self) -> Fault {
         let cause = "the server at this address has changed".to_owned();
         Fault::Lost { address: self.inner.address.clone(), cause }
     }

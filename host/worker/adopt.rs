@@ -25,26 +25,26 @@ impl Feeder {
     /// Whether Redis and the feeder may disagree about the jobs that the feeder holds: after a reconnect,
     /// notifications may have been missed and replies lost; after the end of the lease, other hosts may have taken
     /// jobs.
-    pub(super) fn is_estranged(&mut self) -> bool {
+    pub(super) fn wants_audit(&mut self) -> bool {
         let reconnected = self.generations.has_changed().unwrap_or(false);
         let lapsed = self.lapses.has_changed().unwrap_or(false);
         if reconnected || lapsed {
             self.generations.mark_unchanged();
             self.lapses.mark_unchanged();
-            self.estrange();
+            self.request_audit();
         }
-        self.estranged
+        self.audit_wanted
     }
 
-    pub(super) fn estrange(&mut self) {
-        (self.estranged, self.hungry, self.due) = (true, true, None);
+    pub(super) fn request_audit(&mut self) {
+        (self.audit_wanted, self.hungry, self.due) = (true, true, None);
         self.audit_gap = AUDIT_FIRST;
     }
 
     /// Compares records with what runs; less and less often while nothing happens.
     pub(super) async fn audit(&mut self) {
         if self.adopt().await {
-            self.estranged = false;
+            self.audit_wanted = false;
             self.audit_gap = (self.audit_gap * 4).min(AUDIT_MAX);
             // Nobody else reads a queue that is paused.
             self.hungry |= self.lane.paused.load(Relaxed);
@@ -57,7 +57,7 @@ impl Feeder {
         let lost = self.tenure.clone();
         match self.parts.membership.join(Some(&lost)).await {
             // Other hosts may have taken jobs meanwhile.
-            Ok(_) => self.estrange(),
+            Ok(_) => self.request_audit(),
             Err(_) => self.pause(BACKOFF_FIRST).await,
         }
     }

@@ -43,7 +43,9 @@ pub fn decide(outcome: &Outcome, header: &mut Header, rules: &Rules, ran: Ran<'_
         Outcome::Done => return Fate::Complete,
         Outcome::Discarded(_) => return Fate::Discard,
         Outcome::HostFault(_) => return Fate::Retry { delay_ms: millis(BLAMELESS_DELAY) },
-        Outcome::Outage(_) if excuse(header) => return Fate::Retry { delay_ms: millis(BLAMELESS_DELAY) },
+        Outcome::Outage(_) if count_outage(header) => {
+            return Fate::Retry { delay_ms: millis(BLAMELESS_DELAY) };
+        }
         Outcome::Retry { reason, after } => (reason.clone(), *after, true),
         Outcome::Buried(reason) => (reason.clone(), None, false),
         Outcome::Trapped { .. } | Outcome::TimedOut | Outcome::OutOfMemory | Outcome::Outage(_) => {
@@ -73,7 +75,7 @@ pub fn decide(outcome: &Outcome, header: &mut Header, rules: &Rules, ran: Ran<'_
 }
 
 /// Counts one more run that ended by an outage of Redis; false if there were too many, so this one costs an attempt.
-fn excuse(header: &mut Header) -> bool {
+fn count_outage(header: &mut Header) -> bool {
     let before = header.note(OUTAGES_NOTE).and_then(|count| count.parse::<u32>().ok()).unwrap_or(0);
     if before >= OUTAGES_MAX {
         return false;

@@ -63,7 +63,7 @@ struct RedisClock {
 impl RedisClock {
     /// Records what the clock shows. Returns whether schedules may wait for a slot that was computed while the clock
     /// was ahead: it was set back, or schedules were not compared for long.
-    fn shows(&mut self, now_ms: u64) -> bool {
+    fn observe(&mut self, now_ms: u64) -> bool {
         let now = Instant::now();
         let expected = |(ms, at): (u64, Instant)| ms + now.duration_since(at).as_millis() as u64;
         let is_back = self.seen.is_some_and(|seen| now_ms + CLOCK_TOLERANCE_MS < expected(seen));
@@ -109,7 +109,7 @@ impl Scheduler {
         let mut stuck = 0;
         loop {
             let mut look = firing::due(&self.link, &seat, stuck).await?;
-            if clock.shows(look.now) {
+            if clock.observe(look.now) {
                 self.reset(&seat).await?;
                 clock.compare = Instant::now() + REFRESH;
                 look = firing::due(&self.link, &seat, stuck).await?;
@@ -186,7 +186,7 @@ impl Scheduler {
                         tracing::warn!(
                             schedule = ahead.name,
                             waited_for_ms,
-                            "put back: Redis' clock was ahead"
+                            "moved back to an earlier time: Redis' clock had been ahead"
                         );
                     }
                     Ok(false) => {}

@@ -73,7 +73,7 @@ impl Stuck {
 
 impl Feeder {
     /// Gives waiting jobs back if no run ends. Jobs without a record cannot be given back.
-    pub(super) fn relieve(&mut self, mut load: Load) -> Load {
+    pub(super) fn give_back_stuck(&mut self, mut load: Load) -> Load {
         let now = Instant::now();
         self.stuck.retry(now);
         if load.waiting == 0 || now < self.stuck.since + PATIENCE {

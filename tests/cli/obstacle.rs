@@ -141,11 +141,11 @@ fn a_url_with_parts_that_mean_nothing_is_refused_without_its_password() {
         ("redis://127.0.0.1:1?foo=bar", "--redis: has the unknown parameter `foo`; known: db"),
         (
             "redis://a:1234?s3cret@127.0.0.1:1",
-            "--redis: has a `?` that ends the user, password or path it stands in",
+            "--redis: has a `?` that ends the user, password or path it is part of",
         ),
         (
             "redis://a:s3cret#1@127.0.0.1:1",
-            "--redis: has a `#` that ends the user, password or path it stands in",
+            "--redis: has a `#` that ends the user, password or path it is part of",
         ),
     ] {
         let (said, _) = said(&program, url);

@@ -76,7 +76,7 @@ impl Link {
             && door.is_elsewhere(number).await
         {
             inner.primary.leave(inner.primary.epoch(), "a plugin's connection led to another server");
-            return Err(self.moved());
+            return Err(self.server_changed());
         }
         let tracks = self.track(&mut connection).await?;
         let process = hello.connection.zip(run_id(&info));

@@ -150,9 +150,8 @@ fn concurrency(table: &mut Table<'_>, ceilings: &Ceilings) -> u32 {
     let concurrency = table.integer("concurrency", 1..=u32::MAX, 64).unwrap_or(64.min(ceilings.instances));
     if concurrency > ceilings.instances {
         let most = ceilings.instances;
-        let text = format!(
-            "is {concurrency}; this host runs {most} jobs at once at the most (its `limits.instances`)"
-        );
+        let text =
+            format!("is {concurrency}; this host runs at most {most} jobs at once (its `limits.instances`)");
         table.refuse("concurrency", &text);
     }
     concurrency
@@ -170,7 +169,8 @@ fn refuse_beside_serial(table: &mut Table<'_>, delivery: Delivery, concurrency: 
         }
     }
     if table.has("batch") {
-        let text = "cannot be beside `batch`: a call has many jobs, and a serial queue runs one at a time";
+        let text =
+            "cannot be combined with `batch`: a call has many jobs, and a serial queue runs one at a time";
         table.refuse("serial", text);
     }
     if delivery == Delivery::AtMostOnce {
