@@ -74,7 +74,7 @@ pub enum Renewal {
     Kept,
     /// The lease was renewed, but it had ended: other hosts may have taken jobs back.
     Revived,
-    /// The host is not registered any more: its jobs are others' now.
+    /// The host is not registered any more: other hosts have its jobs now.
     Gone,
 }
 

@@ -1,4 +1,4 @@
-//! Which server a host talks to: one fact for all of its connections. An address may be a name that comes to lead to
+//! Which server a host talks to: one fact for all of its connections. An address may be a name that later leads to
 //! another server while old connections stay open to the former one, as after a failover behind a load balancer. A
 //! host with connections to two servers would read stale data, so all of them are replaced together.
 //!

@@ -1,5 +1,6 @@
 //! How many jobs a lane holds beyond those that run: enough that runs never wait for Redis, not so many that
-//! jobs wait here while another host is idle. Pure arithmetic. What runs do not get to all the same: `stuck`.
+//! jobs wait here while another host is idle. Pure arithmetic. If runs do not reach
+//! these jobs all the same, `stuck` gives them back.
 
 use std::time::{Duration, Instant};
 
