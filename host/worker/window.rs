@@ -1,6 +1,6 @@
 //! How many jobs a lane holds beyond those that run: enough that runs never wait for Redis, not so many that
-//! jobs wait here while another host is idle. Pure arithmetic. If runs do not reach
-//! these jobs all the same, `stuck` gives them back.
+//! jobs wait here while another host is idle. Pure arithmetic. If runs do not reach these jobs all the same, `stuck`
+//! gives them back.
 
 use std::time::{Duration, Instant};
 
