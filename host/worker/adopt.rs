@@ -125,7 +125,7 @@ impl Feeder {
         if gone > 0 {
             Counters::add(&self.lane.counters.taken, gone);
             let (plugin, queue) = (&self.lane.plugin, self.lane.queue.as_str());
-            tracing::warn!(plugin, queue, jobs = gone, "stopped runs of jobs that other hosts have taken");
+            tracing::warn!(plugin, queue, jobs = gone, "stopped runs of jobs that this host no longer owns");
         }
     }
 

@@ -91,7 +91,7 @@ impl Membership {
         self.current.store(Some(tenure.clone()));
         if number > 0 {
             let host = tenure.host.as_str();
-            tracing::warn!(host, "other hosts took this host for dead; continuing under a new id");
+            tracing::warn!(host, "this host was no longer registered; continuing under a new id");
             self.lapse();
         }
         Ok(tenure)
