@@ -10,10 +10,10 @@ mod history;
 mod hosted;
 mod lanes;
 mod loads;
-mod patience;
 mod readers;
 mod seat;
 mod served;
+mod start_wait;
 mod users;
 
 use std::path::PathBuf;

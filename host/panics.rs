@@ -1,9 +1,9 @@
-//! What a panic does. A panic is a fault of this program: a task that ended by one has stopped its work, and a host that
-//! goes on renewing its lease would keep that work from all other hosts. So a panic ends the process of a host. Its
-//! supervisor starts it again, and the new process reclaims the jobs.
+//! What a panic does. A panic is a fault of this program. The task that panicked has stopped working; if the host
+//! went on renewing its lease, no other host could take over that task's jobs. So a panic ends the process of a host.
+//! Its supervisor restarts it, and the new process takes the jobs back.
 //!
-//! The exception is work on input from others, such as the loading of a component, whose caller reports the panic as an
-//! error of that input (`contained`): one bad file must not end a host again and again.
+//! The exception is work on input from others, such as loading a component: its caller reports the panic as an error
+//! of that input (`contained`), because one bad file must not end a host again and again.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -14,20 +14,20 @@ use std::process::exit;
 use std::task::Poll;
 use std::thread;
 
-/// Exit code of a process that a panic has ended: it failed while running.
+/// Exit code of a process that a panic ended: it failed while running.
 const FAILED: i32 = 1;
 
 thread_local! {
     static IS_CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A panic of contained work; the log has more about it.
+/// A panic in contained work; the log has its location and backtrace.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a fault of sandhog, please report it: {0}")]
 pub struct Panicked(String);
 
-/// From now on every panic is logged as an error, whatever thread or task it is in, and ends the process unless it is
-/// contained. `last` is called before the process ends, with the message if the log takes no errors.
+/// Installs a panic hook: from now on every panic in any thread is logged as an error, and ends the process unless it
+/// is contained. `last` is called before the process ends, with the message if the log level excludes errors.
 pub fn end_process(last: fn(Option<&str>)) {
     std::panic::set_hook(Box::new(move |panic| {
         let is_contained = IS_CONTAINED.get();
@@ -40,8 +40,8 @@ pub fn end_process(last: fn(Option<&str>)) {
     }));
 }
 
-/// Does work on this thread whose panic is an error instead of the end of the process. What the work has changed must not
-/// be used after a panic.
+/// Runs work on this thread. A panic in it is returned as an error and does not end the process. State that the work
+/// has changed must not be used after a panic.
 pub fn contained<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     let outer = IS_CONTAINED.replace(true);
     let done = catch_unwind(AssertUnwindSafe(work));
@@ -49,7 +49,7 @@ pub fn contained<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     done.map_err(|payload| Panicked(message(&*payload).to_owned()))
 }
 
-/// The same for work that waits.
+/// As `contained`, for a future.
 pub async fn contained_while<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
     let mut work = pin!(work);
     std::future::poll_fn(|context| match contained(|| work.as_mut().poll(context)) {
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(contained(|| 7), Ok(7));
         let panicked = contained(|| -> u8 { panic!("index {} of 3", 4) }).unwrap_err();
         assert_eq!(panicked.to_string(), "a fault of sandhog, please report it: index 4 of 3");
-        // The next panic of this thread is no more contained than it was before.
+        // After it, panics of this thread are handled as before.
         assert!(!IS_CONTAINED.get());
         contained(|| assert!(contained(|| panic!("inner")).is_err() && IS_CONTAINED.get())).unwrap();
     }

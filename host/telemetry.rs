@@ -1,6 +1,6 @@
-//! Log set-up: one subscriber for the whole process, on standard error. What is logged, and under which target,
-//! is the business of each part. A host's lines pass a queue (`outlet`), so that a log that cannot be written, or that
-//! nobody reads, neither stops nor delays it.
+//! Log set-up: one subscriber for the whole process, on standard error. What is logged, and under which target, is
+//! the business of each part. A host's lines pass through a queue (`outlet`), so that a log that cannot be written,
+//! or that nobody reads, neither stops nor delays the host.
 
 mod outlet;
 
@@ -27,7 +27,7 @@ const GUEST: &str = "guest";
 /// Longest wait for the last lines at the end of the process.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
-/// The way to standard error, once `init` has set it up.
+/// The queue to standard error, once `init` has set it up.
 static OUTLET: OnceLock<Outlet> = OnceLock::new();
 
 /// Who reads the lines.
@@ -53,7 +53,7 @@ pub enum TelemetryError {
     /// Somebody else set it up before.
     #[error("logging is already set up: {0}")]
     Twice(String),
-    /// The thread that writes, or its copy of standard error, could not be made.
+    /// The thread that writes could not be started, or standard error could not be duplicated.
     #[error("cannot start the thread that writes the log: {0}")]
     Thread(#[from] std::io::Error),
 }
@@ -62,11 +62,11 @@ pub enum TelemetryError {
 pub fn init(settings: &LogSettings, reader: Reader) -> Result<(), TelemetryError> {
     let parsed = filter(settings)?;
     let ansi = std::io::stderr().is_terminal() && !env::no_color();
-    // A copy: the lock of Rust's own handle would be held as long as a write takes.
+    // A duplicate: Rust's own handle is locked for as long as a write takes.
     let out = File::from(std::io::stderr().as_fd().try_clone_to_owned()?);
     let outlet = Outlet::start(out, |dropped| outlet::logged(|| report_dropped(dropped)))?;
     let lines = fmt().with_env_filter(parsed).with_writer(outlet.clone()).with_ansi(ansi);
-    // The library would report failures of its own with a macro that panics if standard error is closed.
+    // The library would report its own failures with a macro that panics if standard error is closed.
     let lines = lines.log_internal_errors(false);
     let done = match (settings.format, reader) {
         (LogFormat::Json, _) => lines.json().flatten_event(true).finish().try_init(),
@@ -80,8 +80,8 @@ pub fn init(settings: &LogSettings, reader: Reader) -> Result<(), TelemetryError
     Ok(())
 }
 
-/// Writes text to standard error, after all lines that were logged before. An error of writing has no effect: there is
-/// no other place to report it.
+/// Writes text to standard error, after all lines that were logged before. A write error is ignored: there is no
+/// other place to report it.
 pub fn print(text: &str) {
     match OUTLET.get() {
         Some(outlet) => outlet.send(text.as_bytes()),

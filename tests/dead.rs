@@ -155,7 +155,7 @@ fn a_payload_is_replaced_on_the_way_back() {
     requeued 0 jobs
     --- stderr
     sandhog: 1 job was not requeued
-    hint: it may be done, running, or waiting in the plain list; `sandhog jobs show` tells
+    hint: it may be done, running, or waiting in the plain list; check with `sandhog jobs show`
     --- exit code 1
 
     $ sandhog jobs requeue orders job-2 job-3 --payload x

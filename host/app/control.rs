@@ -14,8 +14,8 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::patience::Patience;
 use super::served::Served;
+use super::start_wait::StartWait;
 use super::users::Users;
 use super::{Command, Options, StartError, Started, seat};
 use crate::config::problem::Problems;
@@ -113,15 +113,15 @@ impl Parts {
         phase: watch::Receiver<Phase>,
     ) -> Result<Self, StartError> {
         let preparing = Self::prepare(options, guests, phase.clone());
-        let (mut parts, mut patience) = unless_stopped(&phase, preparing).await?;
+        let (mut parts, mut start_wait) = unless_stopped(&phase, preparing).await?;
         // Only a host that can serve joins; a tenure must exist before the first feeder.
         let membership = parts.membership.clone();
-        let joining = patience.until(async || membership.join(None).await);
+        let joining = start_wait.retry(async || membership.join(None).await);
         let tenure = unless_stopped(&phase, joining).await?;
         tracing::info!(host = tenure.host.as_str(), "joined");
         // From here on a host that is to stop has to end its registration.
         let joined = async || holds_of_joined(&parts.claims, tenure.host.seat(), &phase).await;
-        let holds = patience.until(joined).await?;
+        let holds = start_wait.retry(joined).await?;
         parts.held.send_replace(holds);
         parts.lease = Some(LeaseThread::start(membership, parts.lease_stop.subscribe())?);
         Ok(parts)
@@ -132,13 +132,13 @@ impl Parts {
         options: Options,
         guests: ExecutorHandle,
         phase: watch::Receiver<Phase>,
-    ) -> Result<(Self, Patience), StartError> {
+    ) -> Result<(Self, StartWait), StartError> {
         let settings = options.settings.clone();
         let primary = Primary::at(&settings.redis.address, settings.redis.timeout);
         let wake = Arc::new(Wake::default());
         let claims = primary.link("claims", Tracking::Keys(wake.clone()))?;
-        let mut patience = Patience::new(&settings.redis.address, settings.host.start_wait);
-        let info = patience.until(async || server::examine(&claims).await).await?;
+        let mut start_wait = StartWait::new(&settings.redis.address, settings.host.start_wait);
+        let info = start_wait.retry(async || server::examine(&claims).await).await?;
         let info = info.map_err(StartError::Server)?;
         let about = format!("{} {}", info.kind, info.version);
         tracing::info!(redis = claims.address(), server = about, "connected");
@@ -189,7 +189,7 @@ impl Parts {
             users,
             _seat: seat,
         };
-        Ok((parts, patience))
+        Ok((parts, start_wait))
     }
 
     async fn serve(mut self, mut orders: Orders, ready: oneshot::Sender<Result<Started, StartError>>) {

@@ -20,7 +20,7 @@ const RETIRED_MAX: usize = 16;
 
 /// A plugin that is served.
 pub(super) struct Hosted {
-    /// What it is beside its release.
+    /// How this plugin is served; its release does not say.
     pub(super) claim: Claim,
     current: Running,
     trial: Option<Trial>,
@@ -28,12 +28,12 @@ pub(super) struct Hosted {
     retired: Vec<Retired>,
 }
 
-/// What a plugin that is served is, beside what its release says.
+/// How a plugin is served: facts that its release does not contain.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Claim {
-    /// It is a former version: the release that is offered now was refused.
+    /// An earlier version is served, because the release that is offered now was refused.
     pub(super) stands_in: bool,
-    /// It does not serve all queues that its manifest names: another plugin has some of them.
+    /// It serves only some of the queues that its manifest names: another plugin serves the others.
     pub(super) gave_up: bool,
 }
 
@@ -119,17 +119,17 @@ impl Hosted {
         &self.trial.as_ref().map_or(&self.current, |trial| &trial.running).id
     }
 
-    /// Whether this release was taken in last, with all its queues.
+    /// Whether `id` is the latest release that was accepted, and this plugin serves all of its queues.
     pub(super) fn is_all_of(&self, id: &Digest) -> bool {
         self.newest() == id && !self.claim.gave_up
     }
 
-    /// Whether it serves this queue.
+    /// Whether this plugin serves `queue`.
     pub(super) fn serves(&self, queue: &QueueName) -> bool {
         self.manifests().any(|manifest| manifest.consume.iter().any(|consume| consume.queue == *queue))
     }
 
-    /// Serves this queue no longer: another plugin does. Jobs in flight finish.
+    /// Stops serving `queue`, because another plugin serves it now. Jobs in flight finish.
     pub(super) fn give_up(&mut self, queue: &QueueName) {
         self.claim.gave_up = true;
         let trial = self.trial.as_mut().map(|trial| &mut trial.running);

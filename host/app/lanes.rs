@@ -55,7 +55,7 @@ impl Serving {
         self.lane.queue == consume.queue && self.lane.delivery == consume.delivery
     }
 
-    /// Whether this lane serves a queue, whatever way.
+    /// Whether this lane serves `queue`, with any delivery.
     pub(super) fn serves(&self, queue: &QueueName) -> bool {
         self.lane.queue == *queue
     }

@@ -111,14 +111,14 @@ impl Loads {
             let Order { name, id, number, origin, stands_in, offer, trial } = order;
             let mut is_final = true;
             let of_host = |fault: String| {
-                Problems::one(Problem::new(&origin, format!("loading it failed inside the host: {fault}")))
+                Problems::one(Problem::new(&origin, format!("loading failed inside the host: {fault}")))
             };
             let loading = async {
                 let offer = offer.await.map_err(|unavailable| {
                     is_final = unavailable.is_final;
                     unavailable.problems
                 })?;
-                let loading = apart(&executor, move || load_and_keep(offer, &sandbox, &shelf));
+                let loading = run_blocking(&executor, move || load_and_keep(offer, &sandbox, &shelf));
                 let mut loaded = loading.await.unwrap_or_else(|fault| Err(of_host(fault)))?;
                 if let Some(users) = users {
                     loaded = users.admit(loaded).await.map_err(|unavailable| {
@@ -129,7 +129,8 @@ impl Loads {
                 match trial {
                     Some(trial) if loaded.manifest.kind == Kind::ConfigReader => {
                         trial.run(&loaded, &executor).await.map(|()| loaded).map_err(|reason| {
-                            let text = format!("gives no settings: {reason}; the version before it goes on");
+                            let text =
+                                format!("gives no settings: {reason}; the previous version keeps running");
                             Problems::one(Problem::new(&origin, text))
                         })
                     }
@@ -165,9 +166,12 @@ impl Loads {
     }
 }
 
-/// Does work on what others have written, on a thread that may block. An error is a panic of the work, or the end of the
-/// host.
-pub(super) async fn apart<T: Send + 'static>(
+/// Runs `work`, which handles untrusted input, on a thread that may block.
+///
+/// # Errors
+///
+/// The text of a panic in `work`, or that the host is stopping.
+pub(super) async fn run_blocking<T: Send + 'static>(
     executor: &ExecutorHandle,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
@@ -217,12 +221,12 @@ mod tests {
         let _entered = control.enter();
         loads.start(order);
         let ended = control.block_on(loads.next());
-        let problem = "deploy 3 of `p`: loading it failed inside the host: a fault of sandhog, please report it: \
+        let problem = "deploy 3 of `p`: loading failed inside the host: a fault of sandhog, please report it: \
                        no such chunk";
         assert_eq!(ended.result.unwrap_err().to_string(), problem);
         assert_eq!((ended.number, ended.is_final, loads.is_idle()), (3, true, true));
         let handle = executor.handle();
-        let blocking = control.block_on(apart(&handle, || -> u8 { panic!("index") }));
+        let blocking = control.block_on(run_blocking(&handle, || -> u8 { panic!("index") }));
         assert_eq!(blocking, Err("a fault of sandhog, please report it: index".to_owned()));
     }
 }

@@ -143,7 +143,7 @@ impl Trial {
         let asked = async move { version.read_config(&context).await.settings };
         let answer = share.spawn(panics::contained_while(asked)).await;
         answer
-            .unwrap_or_else(|panicked| Err(format!("asking it failed inside the host: {panicked}")))
+            .unwrap_or_else(|panicked| Err(format!("reading settings failed inside the host: {panicked}")))
             .map(drop)
     }
 }

@@ -1,5 +1,5 @@
-//! Which seat a host takes: the one of its state folder, unless a living host elsewhere has one of the same number, from
-//! which the folder was copied.
+//! Which seat a host takes: the one in its state folder, unless another live host has the same number. Then the
+//! folder is a copy, and this host draws another number.
 
 use crate::config::seat::Seat;
 use crate::config::settings::Settings;
@@ -7,11 +7,15 @@ use crate::job::lease::Leases;
 use crate::job::name::HostId;
 use crate::storage::fault::Fault;
 
-/// Takes a seat. Says what is to be said about it.
+/// Takes a seat and logs what an operator should know about it.
+///
+/// # Errors
+///
+/// Redis did not say which lives of the seat are registered.
 pub(super) async fn take(settings: &Settings, leases: &Leases) -> Result<Seat, Fault> {
     let mut seat = Seat::take(&settings.host.state_dir, &settings.host.name);
     seat.warning.iter().for_each(|warning| tracing::warn!("{warning}"));
-    // Any epoch will do to learn what the name and the seat look like.
+    // The epoch does not matter: only the name and the number of this id are used.
     let Ok(sample) = HostId::new(&settings.host.name, seat.number, 0) else { return Ok(seat) };
     let lives = leases.of_seat(sample.seat()).await?;
     let is_elsewhere = |origin: &str| origin.is_empty() || origin != seat.origin;
@@ -20,11 +24,11 @@ pub(super) async fn take(settings: &Settings, leases: &Leases) -> Result<Seat, F
         tracing::warn!(
             host,
             %state_dir,
-            "a host with a living lease has the seat of this `state_dir`: the folder is a copy, or this machine was \
-             started again a moment ago; this host takes another seat, and jobs of that one come back when its lease ends"
+            "another host holds a live lease for the seat of this `state_dir`: the folder is a copy, or this machine \
+             has just rebooted; this host takes another seat, and the jobs of that host are taken back when its lease ends"
         );
         if let Err(error) = seat.redraw() {
-            tracing::warn!(%error, "the other seat was not written down; the next start takes another one again");
+            tracing::warn!(%error, "the new seat number was not saved; the next start draws another one again");
         }
     }
     Ok(seat)

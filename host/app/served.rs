@@ -223,7 +223,7 @@ impl Served {
         });
         match result {
             Ok((loaded, claim)) => {
-                // What it stands in for stays refused.
+                // The release that it replaces stays refused.
                 if !stands_in {
                     self.refusals.remove(&name);
                 }

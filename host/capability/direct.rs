@@ -69,12 +69,12 @@ impl Direct {
         self.stalls.wait(self.link()?.query(cmd)).await.map_err(|fault| Refusal::of(fault, name))
     }
 
-    /// One command about `name` that only reads.
+    /// Sends one read-only command about `name`.
     async fn ask<T: FromRedisValue>(&self, cmd: &Cmd, name: &str) -> Result<T, Refusal> {
         self.stalls.wait(self.link()?.ask(cmd)).await.map_err(|fault| Refusal::of(fault, name))
     }
 
-    /// Commands about `name` that only read, together with others that ask the same.
+    /// Sends read-only commands about `name`; concurrent callers that ask the same share one reply.
     async fn read(&self, read: Pipeline, name: &str) -> Result<Vec<Result<Value, Fault>>, Refusal> {
         self.stalls.wait(self.link()?.read(read)).await.map_err(|fault| Refusal::of(fault, name))
     }

@@ -53,7 +53,7 @@ impl Effects {
         }
     }
 
-    /// How long Redis has kept the run waiting.
+    /// How long the run has waited for slow replies of Redis.
     pub(super) fn stalled(&self) -> Duration {
         match self {
             Self::Immediate(direct) => direct.stalls.total(),

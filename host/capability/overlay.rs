@@ -113,7 +113,7 @@ impl Overlay {
         self.direct.moved_bytes()
     }
 
-    /// How long Redis has kept the run waiting.
+    /// How long the run has waited for slow replies of Redis.
     pub(super) fn stalled(&self) -> Duration {
         self.direct.stalls.total()
     }

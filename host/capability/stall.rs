@@ -1,32 +1,32 @@
-//! How long one run was kept waiting by a Redis that did not answer: such time is not the guest's fault.
+//! How long one run waited for slow replies of Redis. That time is not the guest's fault.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// A shorter wait is what calls cost on a busy server.
+/// Shorter waits are not counted: on a busy server they are normal.
 const STALL_MIN: Duration = Duration::from_millis(100);
 
-/// The stalls of one run.
+/// The counted waits of one run.
 #[derive(Debug, Default)]
 pub(super) struct Stalls {
     micros: AtomicU64,
 }
 
-/// A wait under way. Counted when it ends, also if the run is dropped in the middle of it.
+/// A wait in progress. It is counted when it ends, even if the run is dropped during the wait.
 struct Waiting<'a> {
     stalls: &'a Stalls,
     begun: Instant,
 }
 
 impl Stalls {
-    /// Waits for an answer of Redis.
+    /// Waits for a reply of Redis, and counts the wait if it was long.
     pub(super) async fn wait<T>(&self, answer: impl Future<Output = T>) -> T {
         let _waiting = Waiting { stalls: self, begun: Instant::now() };
         answer.await
     }
 
-    /// All stalls together.
+    /// The sum of all counted waits.
     pub(super) fn total(&self) -> Duration {
         Duration::from_micros(self.micros.load(Relaxed))
     }

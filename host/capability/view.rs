@@ -79,7 +79,7 @@ pub struct View {
     pub(super) told: Option<Box<Told>>,
     reads: Option<Box<ReadSet>>,
     usage: Usage,
-    /// Whether a call was refused because Redis did not serve.
+    /// Whether a call was refused because Redis was unavailable.
     met_outage: bool,
 }
 
@@ -117,12 +117,12 @@ impl View {
         self.effects.has_presumed()
     }
 
-    /// Whether a call of the run was refused because Redis did not serve, for reasons that are not the guest's.
+    /// Whether a call of the run was refused because Redis was unavailable, which is not the guest's fault.
     pub fn met_outage(&self) -> bool {
         self.met_outage
     }
 
-    /// How long Redis has kept the run waiting, calls that were answered in the usual time apart.
+    /// How long the run has waited for slow replies of Redis; replies within 100 ms do not count.
     pub fn stalled(&self) -> Duration {
         self.effects.stalled()
     }

@@ -1,4 +1,4 @@
-//! `sandhog acl`: a plugin's grants, or what a host needs, as the line that makes a Redis user of them.
+//! `sandhog acl`: prints the `ACL SETUSER` line for the grants of a plugin, or for a host.
 
 use std::path::{Path, PathBuf};
 
@@ -16,13 +16,13 @@ use crate::cli::text;
 
 /// Longest note in characters.
 const NOTE_CHARS_MAX: usize = 2000;
-/// The host's user, if its URL names none. It does not begin as the names of users do that hosts make and delete.
+/// The host's user if its URL names none. It must not begin with `USER_PREFIX`: hosts delete such users.
 const HOST_USER: &str = "sandhog-host";
 
 /// Prints the line that gives a Redis user the rights of a plugin, or of a host.
 ///
-/// The user has no password yet: add `>PASSWORD` to let somebody in. With `redis.per_plugin_users = true` hosts make the
-/// users of plugins themselves.
+/// The user has no password yet: add `>PASSWORD`. With `redis.per_plugin_users = true` hosts create the users of
+/// plugins themselves.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A plugin of the plugin folder, or a component with its manifest beside it.
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     /// The manifest, if it does not lie beside the component.
     #[arg(long, value_name = "FILE", conflicts_with = "host")]
     manifest: Option<PathBuf>,
-    /// Prints the line of the host's own user, for the plugins of the folder and the schedules of the settings.
+    /// Prints the line for the host's own user, from the plugins of the folder and the schedules of the settings.
     #[arg(long, conflicts_with = "plugin")]
     host: bool,
     /// The plugin folder.
@@ -86,7 +86,7 @@ fn of_host(settings: &Settings, context: &Context) -> Outcome {
     print(user, &rules, &host_notes(&served, redis.per_plugin_users), context)
 }
 
-/// The manifests of the folder. One that is wrong is a refusal: the line would lack its keys.
+/// The manifests of the folder. A manifest with an error is a refusal: the line would lack the keys of its plugin.
 fn manifests(settings: &Settings) -> Outcome<Vec<Manifest>> {
     let (pairs, mut problems) = scan(&settings.plugins_dir);
     let mut manifests = Vec::new();

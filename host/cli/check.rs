@@ -62,8 +62,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     report(&verdicts, &others, context)
 }
 
-/// The plugins of these components. A component that is not there is a problem of its pair, reported with those of its
-/// manifest.
+/// The plugins of these components. A missing component is reported as a problem of its pair, together with the
+/// problems of its manifest.
 fn of_components(components: &[PathBuf], manifest: Option<&Path>) -> Outcome<(Vec<Pair>, Problems)> {
     if components.len() > 1 && manifest.is_some() {
         return Err(Failure::refused("`--manifest` goes with one component, not with several"));
@@ -82,7 +82,8 @@ fn of_components(components: &[PathBuf], manifest: Option<&Path>) -> Outcome<(Ve
     Ok((pairs, others))
 }
 
-/// Loads each. Conflicts between plugins count only in a folder, where all of them are seen (`together`).
+/// Loads each plugin. Conflicts between plugins are checked only in a folder, where all of them are known
+/// (`together`).
 fn judge(pairs: &[Pair], settings: &Settings, together: bool) -> Outcome<Vec<Verdict>> {
     let sandbox = sandbox(settings)?;
     let mut verdicts = Vec::new();

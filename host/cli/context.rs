@@ -84,8 +84,8 @@ pub(crate) async fn connect(settings: &Settings) -> Outcome<Link> {
     }
 }
 
-/// Prepares this process for hosts: sets logging up as the settings say, makes a panic the end of the process, and logs
-/// what is allowed but unwise.
+/// Prepares this process to run hosts: sets up logging as the settings say, makes every panic end the process, and
+/// logs warnings about unwise settings.
 pub(crate) fn start_logging(settings: &Settings, reader: Reader) -> Outcome {
     telemetry::init(&settings.log, reader).refuse()?;
     panics::end_process(|unlogged| {

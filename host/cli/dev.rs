@@ -45,7 +45,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     })?;
     settings.plugins.watch = Watch::Events;
     settings.plugins.poll = LOOK_EVERY;
-    // Somebody sits there; and a private Redis has answered already.
+    // A person is waiting for the error, and a private Redis has already answered.
     settings.host.start_wait = Duration::ZERO;
     let mut signals = Signals::take()?;
     context::start_logging(&settings, Reader::Watcher)?;

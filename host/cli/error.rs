@@ -76,7 +76,7 @@ impl Failure {
         self.error.chain().count() == 1 && self.error.chain().any(broken)
     }
 
-    /// What went wrong, in one line and without the remedy.
+    /// The error in one line, without the hint.
     pub(crate) fn line(&self) -> String {
         let mut line = String::new();
         for cause in self.error.chain() {

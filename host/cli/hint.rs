@@ -1,4 +1,4 @@
-//! What to do about a Redis that cannot be used: a remedy for each obstacle.
+//! Hints for a Redis that cannot be used: one for each obstacle.
 
 use sandhog::storage::address::Address;
 use sandhog::storage::fault::Fault;
@@ -6,10 +6,10 @@ use sandhog::storage::obstacle::Obstacle;
 
 use crate::cli::error::Failure;
 
-/// What to do when nobody listens.
+/// The hint if no server answers.
 const ABSENT: &str = "start a Redis there, or name another one with `--redis URL` or `SANDHOG_REDIS_URL`";
 
-/// The refusal to go on without Redis, with the remedy that fits.
+/// The refusal to go on without Redis, with the hint that fits.
 pub(crate) async fn no_redis(address: &Address, fault: Fault) -> Failure {
     let remedy = remedy(Obstacle::find(address, &fault).await);
     let failure = Failure::refused(fault.to_string());
@@ -19,8 +19,8 @@ pub(crate) async fn no_redis(address: &Address, fault: Fault) -> Failure {
     }
 }
 
-/// The remedy for an error in the middle of the work, if it is one that no other command has. By its words: errors of
-/// every part pass those of Redis on.
+/// The hint for an error in the middle of the work, if it is about rights or a server that is not ready. It is found
+/// by the text of the error, because errors of other modules contain those of Redis.
 pub(crate) fn within(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     let said = cause.to_string();
     let (code, detail) = said.strip_prefix("Redis refused: ")?.split_once(' ')?;
@@ -35,14 +35,14 @@ fn remedy(obstacle: Obstacle) -> Option<&'static str> {
     Some(match obstacle {
         Obstacle::Absent => ABSENT,
         Obstacle::UnknownName => {
-            "check the host in the URL: this machine finds no address for its name; another Redis is named with \
-             `--redis URL` or `SANDHOG_REDIS_URL`"
+            "check the host in the URL: this machine cannot resolve its name; or name another Redis with `--redis URL` or \
+             `SANDHOG_REDIS_URL`"
         }
         Obstacle::NotReady => {
-            "Redis is there and not ready; try again later (`sandhog run` waits for it: `host.start_wait`)"
+            "Redis is running but not ready; try again later (`sandhog run` waits for it: `host.start_wait`)"
         }
         Obstacle::NoPassword => {
-            "this Redis wants a password: write `redis://user:password@host`, or `redis://:password@host` without a user"
+            "this Redis requires a password: write `redis://user:password@host`, or `redis://:password@host` without a user"
         }
         Obstacle::WrongPassword => {
             "check user and password in the URL; write `#` as `%23`, `/` as `%2F`, `?` as `%3F`, `@` as `%40`, `%` as `%25`"
@@ -54,12 +54,14 @@ fn remedy(obstacle: Obstacle) -> Option<&'static str> {
             "`sandhog acl --host` prints the line that gives a user the rights of a host: its commands, and the keys \
              `sandhog:*`, `QUEUE` and `{QUEUE}:sandhog:*` for each queue"
         }
-        Obstacle::Certificate => "docs/tls.md tells which certificates are accepted, and how to make them",
-        Obstacle::ClientCertificate => {
-            "this Redis wants a certificate of the client: set `redis.cert` and `redis.key`; docs/tls.md tells how to make it"
+        Obstacle::Certificate => {
+            "see docs/tls.md for the certificates that are accepted, and how to make them"
         }
-        Obstacle::SpeaksTls => "the server speaks TLS at this port: write `rediss://`",
-        Obstacle::SpeaksPlain => "the server does not speak TLS at this port: write `redis://`",
+        Obstacle::ClientCertificate => {
+            "this Redis requires a client certificate: set `redis.cert` and `redis.key`; see docs/tls.md for how to make one"
+        }
+        Obstacle::SpeaksTls => "the server speaks TLS on this port: write `rediss://`",
+        Obstacle::SpeaksPlain => "the server does not speak TLS on this port: write `redis://`",
         Obstacle::OldProtocol => {
             "the server does not speak RESP3, which Sandhog needs: it is a proxy, or older than Redis 6; use the address \
              of a Redis 7 or newer"
@@ -69,7 +71,7 @@ fn remedy(obstacle: Obstacle) -> Option<&'static str> {
             "a Sentinel has no databases and no data: use the address of the primary that it watches"
         }
         Obstacle::Cut => {
-            "the server, or something before it, ended the connection; the log of Redis may tell why"
+            "the server, or a proxy in front of it, closed the connection; the log of Redis may say why"
         }
         Obstacle::Other => return None,
     })

@@ -151,7 +151,7 @@ fn lease(expires_in_ms: i64) -> String {
     }
 }
 
-/// What is to be known about a host besides its lease.
+/// The text of the `state` column.
 fn state(row: &HostRow, holds: &Holds) -> String {
     let mut words = Vec::new();
     if row.expires_in_ms <= 0 {

@@ -43,8 +43,8 @@ impl Output {
     }
 }
 
-/// Writes text to standard error, after all log lines; without colour codes if nobody wants them. An error of writing
-/// has no effect: there is no other place to report it.
+/// Writes text to standard error after all log lines, without colour codes if colours are off. A write error is
+/// ignored: there is no other place to report it.
 pub(crate) fn stderr(text: &str) {
     match AutoStream::choice(&io::stderr()) {
         ColorChoice::Never => telemetry::print(&strip_str(text).to_string()),

@@ -28,7 +28,8 @@ pub(crate) struct Args {
     /// How log lines look: `text` or `json`.
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// How long to wait for a Redis that is not there or not ready yet, for example `2m`; `0s` refuses to start at once.
+    /// How long to wait at start for a Redis that does not answer or is not ready, for example `2m`; `0s` does not
+    /// wait.
     #[arg(long, value_name = "TIME")]
     start_wait: Option<String>,
 }
@@ -43,7 +44,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         start_wait: args.start_wait,
         ..Overrides::default()
     })?;
-    // Before the first line is logged: a log file may have reached the largest size allowed.
+    // Before the first log line: if the log file has reached its largest size allowed, SIGXFSZ would end the process.
     let mut signals = Signals::take()?;
     context::start_logging(&settings, Reader::Operator)?;
     match serve::start(settings, &mut signals).await? {

@@ -17,8 +17,8 @@ pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
-    /// Nobody waits for this one. Taken over, it no longer ends the process when a file has reached its largest size
-    /// (`ulimit -f`): the write fails instead.
+    /// Never awaited. While it is handled, a write to a file of the largest size allowed (`ulimit -f`) fails instead
+    /// of ending the process.
     _file_size: Signal,
     /// A SIGHUP came while nobody could obey it.
     reload_wanted: bool,

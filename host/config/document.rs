@@ -12,8 +12,8 @@ use super::table::Table;
 pub const FILE_BYTES_MAX: u64 = 256 * 1024;
 /// Syntax problems shown of one file: the rest mostly follows from the first ones.
 const SYNTAX_PROBLEMS_MAX: usize = 20;
-/// What is said of a line with a URL that does not parse.
-const URL_NEEDS_QUOTES: &str = "not valid TOML; a URL stands between quotes: `url = \"redis://…\"`";
+/// The problem of a line with a URL that is not valid TOML.
+const URL_NEEDS_QUOTES: &str = "not valid TOML; put the URL in quotes: `url = \"redis://…\"`";
 
 /// Where the fields of a document stand, for problems that show only later.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl<'t> Document<'t> {
             let what = text.get(span).unwrap_or_default().trim();
             let is_url = text.lines().nth(line - 1).is_some_and(|line| line.contains("://"));
             let said = match error.message() {
-                // Whatever the parser stumbled over may be a part of a password.
+                // The text that the parser rejected may be part of a password.
                 message if is_url && message != "duplicate key" => URL_NEEDS_QUOTES.to_owned(),
                 message => syntax(message, what),
             };

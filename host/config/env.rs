@@ -10,7 +10,7 @@ use crate::job::name::HOST_NAME_BYTES_MAX;
 pub const REDIS_URL: &str = "SANDHOG_REDIS_URL";
 /// The host's name.
 pub const HOST_NAME: &str = "SANDHOG_HOST_NAME";
-/// The program of servers that we start ourselves, for `dev` and its relatives.
+/// The Redis server program that `sandhog dev` and similar commands start.
 pub const REDIS_SERVER: &str = "SANDHOG_REDIS_SERVER";
 /// Where the host keeps its seat.
 pub const STATE_DIR: &str = "SANDHOG_STATE_DIR";
@@ -47,7 +47,7 @@ pub fn overrides() -> Overrides {
     }
 }
 
-/// The program that starts a server: a name to be looked for in `PATH`, or a path.
+/// The Redis server program: a name that is looked up in `PATH`, or a path.
 pub fn redis_server() -> String {
     variable(REDIS_SERVER).unwrap_or_else(|| "redis-server".to_owned())
 }

@@ -2,16 +2,16 @@
 //! machine, so that after a restart it may take back at once what its former life left. What is taken back is
 //! in `job`.
 //!
-//! A copy of the file, in the image of a machine or in a restored volume, has the same number elsewhere. So a seat tells
-//! its origin as well: this machine, since it was started, and this very file. Only a former life of the same origin is
-//! certain to be dead.
+//! A copy of the file, in a machine image or a restored volume, has the same number on another machine. So a seat
+//! also has an origin: this machine since its last boot, and this very file. Only an earlier life with the same
+//! origin is certain to be dead.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// What the kernel draws at each of its starts; containers of one machine have the same.
+/// A random id that the kernel generates at each boot; all containers of a machine read the same one.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Hosts of one name on one machine that can have a seat.
@@ -24,7 +24,7 @@ pub struct Seat {
     pub number: u32,
     /// Why the seat is not kept, so that a restart has to wait for the lease; none on a seat with a lock.
     pub warning: Option<String>,
-    /// This machine since its start, and the file; empty if there is no file, or the kernel does not tell.
+    /// This machine since its last boot, and the file (device and inode); empty without a file, or without a boot id.
     pub origin: String,
     /// Holds the lock.
     file: Option<(File, PathBuf)>,
@@ -51,7 +51,11 @@ impl Seat {
         self.file.as_ref().map(|(_, path)| path.as_path())
     }
 
-    /// Draws another number, for a living host elsewhere has this one.
+    /// Draws another number, because another live host has this one.
+    ///
+    /// # Errors
+    ///
+    /// The number could not be written; the seat keeps its former number.
     pub fn redraw(&mut self) -> io::Result<()> {
         self.number = match &mut self.file {
             Some((file, _)) => draw(file)?,
@@ -94,7 +98,7 @@ fn number_in(file: &mut File) -> io::Result<u32> {
     draw(file)
 }
 
-/// Writes a new number.
+/// Writes a new random number.
 fn draw(file: &mut File) -> io::Result<u32> {
     let number = fastrand::u32(..);
     file.rewind()?;
@@ -104,7 +108,7 @@ fn draw(file: &mut File) -> io::Result<u32> {
     Ok(number)
 }
 
-/// What tells this file on this machine, since its start, from every copy.
+/// What distinguishes this file on this machine, since its last boot, from every copy.
 fn origin_of(file: &File) -> io::Result<String> {
     let about = file.metadata()?;
     let boot = std::fs::read_to_string(BOOT_ID).unwrap_or_default();

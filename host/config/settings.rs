@@ -72,7 +72,7 @@ pub struct HostSettings {
     pub reap_every: Duration,
     /// How long a shutdown waits for jobs that run.
     pub drain: Duration,
-    /// How long a start waits for a Redis that is not there or not ready.
+    /// How long a start waits for a Redis that does not answer or is not ready.
     pub start_wait: Duration,
     /// Threads that run guests.
     pub threads: usize,

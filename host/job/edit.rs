@@ -30,9 +30,9 @@ pub enum Which<'a> {
 pub struct Changed {
     /// Jobs that were changed.
     pub jobs: u64,
-    /// Jobs that stay dead, for a living job has their unique key.
+    /// Jobs that stay dead, because a living job has their unique key.
     pub duplicates: u64,
-    /// Of the jobs that were named, the ids of all these. An id names every job that has it.
+    /// If jobs were named by id: the ids that were found. An id selects every job that has it.
     pub found: BTreeSet<JobId>,
 }
 
@@ -43,7 +43,7 @@ impl Changed {
         self.found.extend(other.found);
     }
 
-    /// Notes the ids of a script's reply.
+    /// Adds the ids of a script's reply to `found`.
     pub(super) fn find(&mut self, ids: Value) -> Result<(), StoreError> {
         for id in list(ids)? {
             self.found.extend(JobId::new(text(id)?));
@@ -52,9 +52,9 @@ impl Changed {
     }
 }
 
-/// Makes jobs ready now, `limit` at most: dead ones, which begin anew without attempts and crashes and take their unique
-/// key again, or delayed ones, which keep them. Jobs elsewhere are left alone. `told` hears after each page how many
-/// were changed.
+/// Makes jobs ready now, at most `limit` (duplicates included): dead ones start again without attempts and crashes
+/// and take their unique key again; delayed ones keep their attempts. Other jobs are not changed. `told` is called
+/// after each page with the number of jobs changed so far.
 pub async fn requeue(
     link: &Link,
     queue: &QueueName,
@@ -65,8 +65,9 @@ pub async fn requeue(
     edit(link, queue, which, limit, Change::Requeue, told).await
 }
 
-/// Throws jobs away, `limit` at most: dead, delayed or ready ones. Jobs elsewhere are left alone: the producers' list is
-/// theirs, and what runs is its host's. `told` hears after each page how many were thrown away.
+/// Discards jobs, at most `limit`: dead, delayed or ready ones. Other jobs are not changed: the list belongs to
+/// producers, and a running job to its host. `told` is called after each page with the number of jobs discarded so
+/// far.
 pub async fn discard(
     link: &Link,
     queue: &QueueName,

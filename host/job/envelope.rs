@@ -11,12 +11,12 @@ use super::name::JobId;
 pub const SINGLE: &str = "!single";
 /// Version of the format, first word of the header.
 const FORMAT: &str = "1";
-/// Longest header line that is made outside of scripts, in bytes; what would make it longer is cut where it is made.
+/// Longest header line that is written outside of scripts, in bytes. A longer one is shortened (`fit`) or refused.
 pub const HEADER_MADE_BYTES_MAX: usize = 16 * 1024;
-/// Bytes for the notes that scripts append to a header of that length (`!kept`, `!own`, `!key`, `!rated`, `!n`), and for
-/// counters that grow.
+/// Bytes left for the notes that scripts append to a header of that length (`!kept`, `!own`, `!key`, `!rated`, `!n`),
+/// and for counters that grow.
 pub const SCRIPT_NOTES_BYTES: usize = 512;
-/// Longest header line that is read.
+/// Longest header line that is read, in bytes.
 pub const HEADER_BYTES_MAX: usize = HEADER_MADE_BYTES_MAX + SCRIPT_NOTES_BYTES;
 
 /// What a job remembers between runs, without its payload.
@@ -75,9 +75,9 @@ impl Header {
         line
     }
 
-    /// Shortens the host's own notes, the longest first, until the header can be read back: what a producer
-    /// attached may leave little room for a backtrace. `!unique` with `!kept` and `!own`, and `!key` stay, they are
-    /// needed to the letter.
+    /// Shortens the host's own notes, the longest first, until the header can be read back: the headers of a producer
+    /// may leave little room for a backtrace. `!unique` with `!kept` and `!own`, and `!key` are never shortened,
+    /// because they are compared byte by byte.
     pub fn fit(&mut self) {
         let needed = ["!unique", "!kept", "!own", "!key"];
         let is_own = |key: &str| key.starts_with('!') && !needed.contains(&key);

@@ -1,6 +1,6 @@
-//! Places of keys that no job has: found and given to parked jobs. A place is lost if somebody deletes a key or a record
-//! by hand, or if hosts with different limits serve one queue. Every end of a run hands its place on itself; this is for
-//! what has no end any more.
+//! Finds key slots that no job holds, and gives them to parked jobs. A slot is lost if somebody deletes a key or a
+//! record by hand, or if hosts with different limits serve one queue. Normally the end of a run gives its slot to the
+//! next parked job; this is for slots whose run has no end any more.
 
 use redis::Value;
 
@@ -12,42 +12,46 @@ use super::script;
 use super::store::{JobStore, StoreError};
 use crate::storage::link::Link;
 
-/// Most records that one call reads, so that Redis serves others in between.
+/// Most records that one call reads, so that Redis can serve other clients between calls.
 pub const HEAL_RECORDS_MAX: u32 = 1000;
 /// Bytes of records after which a call stops early.
 pub const HEAL_BYTES_MAX: u64 = 2 << 20;
 
-/// Calls after which a round is left to be gone on with the next time.
+/// Calls after which a round is left for the next time.
 const CALLS_MAX: u32 = 10_000;
 
 /// One call of a round.
 #[derive(Debug, Clone, Copy)]
 pub struct Heal<'a> {
-    /// Who asks.
+    /// The host that asks.
     pub host: &'a HostId,
-    /// Most runs at once of one key; 0: keys have no limit, and all parked jobs become ready.
+    /// Most jobs of one key that may run at once; 0: keys have no limit, and all parked jobs become ready.
     pub key_concurrency: u32,
-    /// Shortest time between two rounds.
+    /// Shortest time between two rounds, in milliseconds.
     pub gap_ms: u64,
-    /// Most records to read.
+    /// Most records that the call reads.
     pub records_max: u32,
-    /// Bytes after which no more are read.
+    /// Bytes of records after which the call stops early.
     pub bytes_max: u64,
 }
 
-/// What a call has done.
+/// What one call did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Healed {
-    /// The round goes on: call again.
+    /// The round is not finished: call again.
     pub more: bool,
     /// Parked jobs that became ready.
     pub freed: u64,
-    /// Keys whose number of places was wrong.
+    /// Keys whose count of slots in use was wrong.
     pub keys: u64,
 }
 
 impl JobStore {
-    /// Goes through a round, or frees all parked jobs, a call at a time.
+    /// Does a round, or frees all parked jobs, in as many calls as it takes.
+    ///
+    /// # Errors
+    ///
+    /// Redis did not answer, or a key of the queue is of a wrong type.
     pub async fn heal_all(
         &self,
         link: &Link,
@@ -71,8 +75,12 @@ impl JobStore {
         Ok(sum)
     }
 
-    /// Does a bounded part of a round over `link`. Nothing is done while another host is at it, nor too soon after the
-    /// last round. `link` tracks no keys: what is read here is not to be watched.
+    /// Does a bounded part of a round over `link`. Does nothing while another host works on a round, or too soon
+    /// after the last one. `link` must not track keys: Redis would report every change of what is read here.
+    ///
+    /// # Errors
+    ///
+    /// Redis did not answer, or a key of the queue is of a wrong type.
     pub async fn heal(&self, link: &Link, heal: &Heal<'_>) -> Result<Healed, StoreError> {
         let keys = self.keys();
         let mut call = script::HEAL.call(&[&keys.stats, &keys.ready, &keys.delayed, HOSTS]);

@@ -1,5 +1,5 @@
-//! Adding the jobs of a file (`transfer`) to a queue: those that it does not have yet. An id does not tell that, for several
-//! jobs may have one; their whole identity does, and how many there are of each.
+//! Adds the jobs of a file (`transfer`) to a queue, except those that the queue already has. Several jobs may have
+//! the same id, so jobs are compared by their whole identity, and equal ones are counted.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,19 +15,19 @@ use super::transfer::{Carried, Identity, identity};
 use super::walk::{Walk, read_reply};
 use crate::storage::link::Link;
 
-/// Jobs that travel to Redis as one step.
+/// Most jobs that are sent to Redis in one call.
 const BATCH_JOBS_MAX: usize = 500;
-/// Bytes after which a batch is sent though it is not full.
+/// Bytes of records after which a batch is sent early.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// What an import did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Imported {
-    /// Jobs that are there now.
+    /// Jobs that were added.
     pub added: u64,
-    /// Jobs that were there already, or were named before.
+    /// Jobs that were already there, or twice in the file.
     pub present: u64,
-    /// Jobs that were left out, for a living job has their unique key.
+    /// Jobs that were skipped, because a living job has their unique key.
     pub duplicates: u64,
 }
 
@@ -37,7 +37,12 @@ impl Imported {
     }
 }
 
-/// Adds those jobs that are not in the queue yet. `sum` tells what was done, also where it fails half-way.
+/// Adds the jobs that are not in the queue yet. `sum` counts what was done, even if the import fails half-way. `told`
+/// is called after each batch with the number of jobs processed so far.
+///
+/// # Errors
+///
+/// Redis did not answer or refused, or a key of the queue is of a wrong type.
 pub async fn import(
     link: &Link,
     queue: &QueueName,
@@ -52,7 +57,7 @@ pub async fn import(
         let mut bytes = 0;
         let mut ours = jobs.iter().filter(|job| job.place == place).peekable();
         while let Some(job) = ours.next() {
-            // A sorted set has no record twice: an export has seen the same job twice.
+            // A sorted set has no record twice: the export listed the same job twice.
             let is_again = place != Place::Ready && !named.insert((place, &job.record));
             let count = known.get_mut(&job.identity).filter(|count| **count > 0);
             if is_again {
@@ -103,7 +108,7 @@ async fn add(
     Ok(())
 }
 
-/// How many jobs of the queue have each identity, of those whose ids are in the file.
+/// How often each identity is in the queue, for the ids of the file.
 async fn known(
     link: &Link,
     queue: &QueueName,
@@ -112,7 +117,7 @@ async fn known(
     let ids: HashSet<&JobId> = jobs.iter().map(|job| &job.id).collect();
     let mut known = HashMap::new();
     for place in [Place::Ready, Place::Delayed, Place::Dead, Place::Inflight] {
-        // Whole payloads are fetched only if the beginning of one does not tell.
+        // Whole payloads are fetched only if a preview is shorter than its payload.
         let found = match of_place(link, queue, place, &ids, false).await? {
             Some(found) => found,
             None => of_place(link, queue, place, &ids, true).await?.unwrap_or_default(),
@@ -124,7 +129,7 @@ async fn known(
     Ok(known)
 }
 
-/// The identities of the jobs with these ids in one place; none if the beginning of a payload was not enough.
+/// The identities of the jobs with these ids in one place; none if a preview is shorter than its payload.
 async fn of_place(
     link: &Link,
     queue: &QueueName,
@@ -142,7 +147,7 @@ async fn of_place(
             if !whole && (row.preview.len() as u64) < row.payload_bytes {
                 return Ok(None);
             }
-            // A walk may see a job twice; a sorted set has no record twice.
+            // A walk may list a job twice; a sorted set has no record twice.
             let is_set = matches!(place, Place::Delayed | Place::Dead);
             if is_set && !records.insert(sha1_smol::Sha1::from(record).digest().bytes()) {
                 continue;

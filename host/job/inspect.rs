@@ -43,8 +43,9 @@ pub struct QueueCounts {
     /// What happened so far, by the words of the scripts: jobs `claimed`, `completed`, `discarded`, `cancelled`,
     /// `retried`, `buried`, `released`, `reaped`; `late`, runs that no longer owned their job at their end; `commits`, those of
     /// the completed that ended together with their effects, the number of these `effects`, and `conflicts`, runs
-    /// whose assumptions did not hold; `dead_bytes`, what the dead take up, `dead_jobs`, how many these are (if it is
-    /// another number than `dead`, somebody's hand was among them, and they are being counted anew), and `dead_dropped`.
+    /// whose assumptions did not hold; `dead_bytes`, the bytes of all dead jobs, `dead_jobs`, their number (if it
+    /// differs from `dead`, somebody changed the set by hand, and its jobs are being counted again), and
+    /// `dead_dropped`.
     pub stats: BTreeMap<String, u64>,
 }
 

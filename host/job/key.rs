@@ -9,20 +9,20 @@ use super::name::{HostId, QueueName};
 /// Sorted set of living hosts: host id by lease expiry in Redis milliseconds.
 pub const HOSTS: &str = "sandhog:hosts";
 
-/// String: the Redis time, in milliseconds, at which a host last renewed a lease or asked which leases have ended. It goes
-/// after an hour, and with the last host.
+/// String: the Redis time, in milliseconds, at which a host last renewed a lease or asked which leases have ended. It
+/// expires after an hour, and is deleted with the last host.
 pub const CONTACT: &str = "sandhog:contact";
 
-/// String: present for an hour after a host began to search for records under ids that are not registered.
+/// String: exists for an hour after a host began to search for records of ids that are not registered.
 pub const SEARCHED: &str = "sandhog:searched";
 
 /// Set of the names of all queues that hosts ever served.
 pub const QUEUES: &str = "sandhog:queues";
 
-/// Hash that tells about one host: `queues` (JSON array), `plugins`, `version`, `pid`, `started_ms`; `origin`, its machine
-/// and the file of its seat; `lease_ms`, how long its lease lasts; `spared`, how often it was given a lease without having
-/// renewed it; `successor`, the id under which its process goes on; and `pop:<queue>` for each queue of which it has
-/// records of popped entries.
+/// Hash with the facts about one host: `queues` (JSON array), `plugins`, `version`, `pid`, `started_ms`; `origin`,
+/// its machine and the file of its seat; `lease_ms`, the length of its lease; `spared`, how often it was given a
+/// lease that it did not renew itself; `successor`, the id under which its process continues; and `pop:<queue>` for
+/// each queue of which it has records of popped entries.
 pub fn host_info(host: &str) -> String {
     format!("sandhog:host:{host}")
 }
@@ -92,9 +92,9 @@ pub struct QueueKeys {
     pub vacant: String,
     /// How many jobs wait for a place among those with their key: key by number, a blank by the number of all. A
     /// hash. The jobs of one key are in a list of the same name with a colon and the key after it, as envelopes.
-    /// Scripts keep three keys beside it: the hash `places`, how many places of each key are taken; the hash `audit`,
-    /// how far the comparison of these numbers with the jobs is; the set `owed`, keys whose parked jobs are given
-    /// places by the next claims.
+    /// Scripts keep three keys beside it: the hash `places`, how many slots of each key are in use; the hash `audit`, the
+    /// progress of comparing these numbers with the jobs (`heal`); the set `owed`, keys whose parked jobs get their
+    /// slots from the next claims.
     pub parked: String,
     prefix: String,
 }
@@ -135,7 +135,7 @@ impl QueueKeys {
         format!("{}word:{host}", self.prefix)
     }
 
-    /// String that holds who has this unique key: the id of the living job, a blank, and its note `!own`.
+    /// String that holds the owner of this unique key: the id of the living job, a space, and its note `!own`.
     pub fn unique(&self, unique_key: &str) -> String {
         format!("{}unique:{unique_key}", self.prefix)
     }

@@ -19,9 +19,9 @@ pub const EXPIRED_MAX: u32 = 100;
 /// Most hosts in a listing.
 pub const HOSTS_MAX: u32 = 10_000;
 
-/// The longest lease that a host can have, in milliseconds; `script/part/contact.lua` has the same.
+/// The longest lease that a host can have, in milliseconds; the same as in `script/part/contact.lua`.
 const LEASE_MAX_MS: i64 = 600_000;
-/// Most keys of one command that ends a registration.
+/// Most keys in one command that ends a registration.
 const FORGET_KEYS_MAX: usize = 1000;
 
 /// What a host tells about itself.
@@ -37,7 +37,7 @@ pub struct HostInfo {
     pub version: String,
     /// Of the process, on its machine.
     pub pid: u32,
-    /// Which machine, since which start, and which file holds its seat; empty if it has no such file.
+    /// The machine since its last boot, and the file of the seat; empty without such a file.
     pub origin: String,
 }
 
@@ -50,9 +50,9 @@ pub struct HostRow {
     pub expires_in_ms: i64,
     /// What it told; empty where somebody deleted it.
     pub info: HostInfo,
-    /// Whether it has not renewed its lease since Redis was away: the lease began again without it.
+    /// Whether the host has not renewed its lease since Redis was unreachable: its lease was extended for it.
     pub is_silent: bool,
-    /// The id under which its process goes on.
+    /// The id under which the process of this host continues.
     pub successor: Option<HostId>,
 }
 
@@ -61,36 +61,36 @@ pub struct HostRow {
 pub struct Life {
     /// Its id.
     pub id: HostId,
-    /// Whether its lease has not ended.
+    /// Whether its lease is still running.
     pub is_leased: bool,
     /// As in `HostInfo`.
     pub origin: String,
 }
 
-/// What became of a lease that was to be renewed.
+/// The result of renewing a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewal {
-    /// It lasts from now on.
+    /// The lease was renewed.
     Kept,
-    /// So it does, but it had ended: others may have taken jobs back.
+    /// The lease was renewed, but it had ended: other hosts may have taken jobs back.
     Revived,
-    /// The host is not registered any more: its jobs are others' now.
+    /// The host is not registered any more: other hosts have its jobs now.
     Gone,
 }
 
-/// What is known of a host whose jobs are taken back.
+/// Why the jobs of a host are taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Death {
-    /// Its lease has ended. If the lease lives again, nothing is taken back.
+    /// Its lease has ended. If the lease is renewed meanwhile, nothing is taken back.
     Expired,
-    /// Its process has ended, whatever its lease says.
+    /// Its process has certainly ended, whatever its lease says.
     Certain,
-    /// None: its process is this one, and does not run these jobs. No crash is counted.
+    /// It did not die: it is an id of this process, which does not run these jobs. No crash is counted.
     Alive,
 }
 
 impl Death {
-    /// As the script is told.
+    /// The argument of the script.
     pub(super) const fn code(self) -> u8 {
         match self {
             Self::Expired => 0,
@@ -112,8 +112,12 @@ impl Leases {
         Self { link }
     }
 
-    /// Begins a life of the host `name` on `seat`, with a lease from now. The former ids of the same process stay
-    /// registered, with a lease from now.
+    /// Registers a new life of the host `name` on `seat`, with a lease that starts now. Former ids of the same
+    /// process (`formers`) stay registered, with a lease that starts now.
+    ///
+    /// # Errors
+    ///
+    /// Redis did not answer, a key is of a wrong type, or the name is not valid.
     pub async fn register(
         &self,
         name: &str,
@@ -142,7 +146,7 @@ impl Leases {
         }
     }
 
-    /// Keeps the leases of these ids of one host from now on; what became of each.
+    /// Renews the leases of these ids of one host from now on; returns the result for each, in order.
     pub async fn renew(&self, hosts: &[&HostId], lease: Duration) -> Result<Vec<Renewal>, Fault> {
         let mut call = script::RENEW.call(&[HOSTS, CONTACT]);
         call.arg(host_info("")).arg(milliseconds(lease));
@@ -196,8 +200,8 @@ impl Leases {
         Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 
-    /// Hosts whose lease ended, the longest dead first, `EXPIRED_MAX` at most. Leases that ended while no host reached
-    /// Redis begin again first. `lease` is that of the host that asks.
+    /// Hosts whose lease has ended, the longest dead first, at most `EXPIRED_MAX`. Leases that ended while no host
+    /// reached Redis are extended first. `lease` is the lease of the host that asks.
     pub async fn expired(&self, lease: Duration) -> Result<Vec<HostId>, Fault> {
         let mut call = script::EXPIRED.call(&[HOSTS, CONTACT]);
         call.arg(EXPIRED_MAX).arg(host_info("")).arg(milliseconds(lease));
@@ -223,7 +227,7 @@ impl Leases {
         Ok(lives)
     }
 
-    /// The queues that `host` served; all ever served, where somebody deleted what it told.
+    /// The queues that `host` served; all queues ever served if its entry was deleted.
     pub async fn served_by(&self, host: &HostId) -> Result<Vec<QueueName>, Fault> {
         let mut get = redis::cmd("HGET");
         get.arg(host_info(host.as_str())).arg("queues");
@@ -234,7 +238,7 @@ impl Leases {
         }
     }
 
-    /// The queues where `host` may have records: those it served, then those its runs popped from.
+    /// The queues in which `host` may have records: those it served, then those its runs popped from.
     pub async fn queues_of(&self, host: &HostId) -> Result<Vec<QueueName>, Fault> {
         let mut queues = self.served_by(host).await?;
         let popped = self.popped_from(host).await?;
@@ -260,14 +264,14 @@ impl Leases {
         script::FORGET.run(&self.link, &call).await
     }
 
-    /// All registered hosts, each under its present id, those first whose lease ends first.
+    /// All registered hosts under their present ids, in the order in which their leases end.
     pub async fn list(&self) -> Result<Vec<HostRow>, Fault> {
         let mut rows = self.list_all().await?;
         rows.retain(|row| row.successor.is_none());
         Ok(rows)
     }
 
-    /// The same with former ids under which hosts may have records.
+    /// As `list`, with former ids under which hosts may still have records.
     pub async fn list_all(&self) -> Result<Vec<HostRow>, Fault> {
         let mut call = script::HOSTS.call(&[HOSTS]);
         call.arg(host_info("")).arg(HOSTS_MAX);
@@ -301,7 +305,7 @@ fn add_info(call: &mut redis::Cmd, info: &HostInfo) {
     call.arg(u8::from(info.fleet)).arg(&info.origin);
 }
 
-/// The arguments after these that tell its queues one by one.
+/// The arguments that follow: each queue.
 fn add_queues(call: &mut redis::Cmd, info: &HostInfo) {
     for queue in &info.queues {
         call.arg(queue.as_str());
@@ -338,7 +342,7 @@ fn read_host(row: Value) -> Result<Option<HostRow>, Fault> {
             _ => {}
         }
     }
-    // Longer than a lease lasts it cannot last: the next host that reaches Redis corrects it.
+    // A lease cannot last longer than its length; the next host that reaches Redis corrects it there.
     let expires_in_ms = expires_in_ms.min(lease_ms);
     Ok(id.map(|id| HostRow { id, expires_in_ms, info, is_silent, successor }))
 }

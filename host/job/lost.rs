@@ -1,5 +1,5 @@
-//! Records under ids that are not registered: somebody deleted the registry of hosts, or restored a part of it. Nobody
-//! takes back such jobs, and nobody counts them, so a host walks over the whole database now and then to find them.
+//! Records under ids that are not registered, because somebody deleted the registry of hosts or restored a part of
+//! it. No host takes back or counts such jobs, so one host at a time scans the whole database for them.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use super::script;
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
 
-/// How often one of all hosts searches.
+/// Time between two searches of the fleet.
 pub const SEARCH_EVERY: Duration = Duration::from_secs(3600);
-/// A host that starts searches unless another one began to so recently.
+/// A host that starts searches, unless another one began to within this time.
 const SEARCHED_RECENTLY: Duration = Duration::from_secs(60);
-/// Keys that one step of the walk looks at: some hundreds of microseconds of Redis' time.
+/// Keys that one step of the scan reads: some hundreds of microseconds of Redis' time.
 const STEP_KEYS: u32 = 1000;
-/// Every hash of records: what is beside a queue's name, and the host.
+/// The pattern of all hashes of records; the stars are the queue's name and the host.
 const PATTERN: &str = "*:sandhog:inflight:*";
-/// What stands before the host in the name of such a key.
+/// What precedes the host in the name of such a key.
 const MARK: &str = ":sandhog:inflight:";
 
-/// Whether it is this host's turn to search. If so, no other host does for `SEARCH_EVERY`. A host that is `starting` does
-/// not wait for that time, so that what was lost with its former life is found soon.
+/// Whether this host is to search now. If so, no other host does for `SEARCH_EVERY`. A host that is `starting` does
+/// not wait for that time, so that the jobs lost with its former life are found soon.
 pub async fn is_our_turn(link: &Link, starting: bool) -> Result<bool, Fault> {
     let every = u64::try_from(SEARCH_EVERY.as_millis()).unwrap_or(u64::MAX);
     let mut begin = redis::cmd("SET");
@@ -39,8 +39,8 @@ pub async fn is_our_turn(link: &Link, starting: bool) -> Result<bool, Fault> {
     Ok(link.query::<Option<String>>(&begin).await?.is_some())
 }
 
-/// Walks over the database and registers ids that have records and are not registered, each with a `lease` from now: a
-/// host that lives renews it, and the jobs of one that does not are taken back when it ends. Answers the ids.
+/// Scans the database and registers ids that have records and are not registered, each with a `lease` from now. A
+/// live host renews its lease; the jobs of a dead one are taken back when its lease ends. Returns the ids.
 pub async fn search(link: &Link, lease: Duration) -> Result<Vec<HostId>, Fault> {
     let mut found = Vec::new();
     let mut pace = Pace::default();
@@ -66,7 +66,7 @@ pub async fn search(link: &Link, lease: Duration) -> Result<Vec<HostId>, Fault> 
     }
 }
 
-/// Registers an id that has records in `queue`, unless it is registered.
+/// Registers an id that has records in `queue`; false if it is registered already.
 async fn readmit(link: &Link, queue: &QueueName, host: &HostId, lease: Duration) -> Result<bool, Fault> {
     let about = host_info(host.as_str());
     let inflight = QueueKeys::new(queue).inflight(host);
@@ -75,7 +75,7 @@ async fn readmit(link: &Link, queue: &QueueName, host: &HostId, lease: Duration)
     script::READMIT.run(link, &call).await
 }
 
-/// The queue and the host of a hash of records; none if the key is not named like one.
+/// The queue and the host in the name of a hash of records; none if the key has another name.
 fn read_key(key: &[u8]) -> Option<(QueueName, HostId)> {
     let key = std::str::from_utf8(key).ok()?;
     let (queue, host) = key.rsplit_once(MARK)?;

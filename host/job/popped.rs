@@ -1,5 +1,5 @@
-//! Lists that the runs of a host popped from. `take` notes each in what is known about the host, for whoever takes back
-//! its records after its death; with the last record of a list its note goes.
+//! Lists that the runs of a host popped from. `take` notes each of them in the hash about the host, for the host that
+//! takes its records back after its death. The note is deleted with the last record of its list.
 
 use super::key::{QueueKeys, host_info};
 use super::lease::Leases;
@@ -7,14 +7,14 @@ use super::name::{HostId, QueueName};
 use super::script;
 use crate::storage::fault::Fault;
 
-/// In what is known about a host, before the name of a list that its runs popped from.
+/// What a field of the hash about a host begins with if it names a list that its runs popped from.
 const POPPED: &str = "pop:";
-/// Lists that one command is about.
+/// Lists in one command.
 const PAGE: usize = 1000;
 
 impl Leases {
-    /// The lists, beside the queues it serves, of which `host` has records of popped entries. Notes that are there
-    /// without a record go: hosts of former versions left one for every list.
+    /// The lists of which `host` has records of popped entries, beside the queues it serves. Notes without a record
+    /// are deleted: hosts of former versions left one for every list.
     pub async fn popped_from(&self, host: &HostId) -> Result<Vec<QueueName>, Fault> {
         let about = host_info(host.as_str());
         let (mut found, mut cursor) = (Vec::new(), 0);
@@ -30,7 +30,7 @@ impl Leases {
                 found.extend(self.with_records(host, &about, some).await?);
             }
             if next == 0 {
-                // A walk over a hash can meet a field twice.
+                // HSCAN may return a field twice.
                 found.sort_unstable();
                 found.dedup();
                 return Ok(found);

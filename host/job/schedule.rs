@@ -1,5 +1,5 @@
-//! Schedules: what is to be pushed, and when. Their times are in `plan`, which of these have fired in `fired`, their
-//! place in Redis in `book`, what fires them in `firing`; who does is the worker's scheduler.
+//! Schedules: what is pushed, and when. `plan` computes their times, `fired` records which of these have fired,
+//! `book` stores schedules in Redis, `firing` fires them; the worker's scheduler calls it.
 
 pub mod book;
 pub mod fired;

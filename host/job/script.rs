@@ -1,6 +1,6 @@
-//! The scripts that change a job's place, each one file in `script/` that begins with its contract. The parts
-//! they share stand before them. What calls them is in `store`, `settle`, `commit`, `take`, `lease`, `lost`,
-//! `push`, `inspect`, `edit`, `schedule`.
+//! The scripts that change a job's place, each one file in `script/` that begins with its contract. The parts that
+//! they share precede them. Their callers are in `store`, `settle`, `commit`, `take`, `lease`, `lost`, `popped`,
+//! `heal`, `push`, `import`, `inspect`, `edit`, `walk`, `schedule`.
 
 use std::sync::LazyLock;
 

@@ -84,11 +84,15 @@ impl JobStore {
         Ok(answers.into_iter().flatten().collect())
     }
 
-    /// Puts claimed jobs that have no record back where they came from, to be the next ones claimed.
+    /// Puts claimed jobs that have no record back where they came from, to be claimed next.
+    ///
+    /// # Errors
+    ///
+    /// Redis did not answer, or refused some of them; the others were put back.
     pub async fn give_back_unrecorded(&self, jobs: &[Claimed], order: Order) -> Result<(), StoreError> {
         let end = if order == Order::Fifo { "LPUSH" } else { "RPUSH" };
         let mut pipe = redis::Pipeline::with_capacity(jobs.len());
-        // Each is put before the ones already there.
+        // Each is put before those that are already there.
         for job in jobs.iter().rev() {
             if job.slot.enveloped {
                 let record = [job.header.encode().as_bytes(), &job.payload].concat();

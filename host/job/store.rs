@@ -119,7 +119,7 @@ pub struct Turn<'a> {
     pub payload_bytes_max: u64,
     /// What the whole fleet may run of the queue.
     pub limits: &'a QueueLimits,
-    /// Which of its feeder's claims this is: small ones are for one place after the other.
+    /// The number of this claim among those of its feeder: claims of one job take turns between the places.
     pub nth: u64,
 }
 

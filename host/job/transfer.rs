@@ -1,5 +1,5 @@
-//! Jobs as lines of JSON: taken along to a file, another queue, another Redis, and back (`import`). A payload that is no
-//! text travels in base64, so that every byte survives.
+//! Jobs as lines of JSON: exported to a file, and imported into another queue or another Redis (`import`). A payload
+//! that is not text is in base64, so that every byte survives.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -44,19 +44,19 @@ pub struct Carried {
     pub place: Place,
     /// Its id.
     pub id: JobId,
-    /// When it died or is due.
+    /// When it died or is due, in Redis milliseconds.
     pub(super) at_ms: u64,
-    /// What it is to be in Redis.
+    /// The record that it gets in Redis.
     pub(super) record: Vec<u8>,
-    /// What makes it this job and no other.
+    /// The same for the same job elsewhere.
     pub(super) identity: Identity,
 }
 
-/// A digest of what a job keeps wherever it goes: its id, when it was first seen, its producer's headers, its payload. Two
-/// jobs with the same one are alike, and counted.
+/// A digest of what does not change in the life of a job: its id, when it was first seen, its producer's headers, its
+/// payload. Jobs with equal identities cannot be told apart, so they are counted.
 pub(super) type Identity = [u8; 20];
 
-/// The identity of the job with these: its notes may have the host's own among them, which are left out.
+/// The identity of a job. The host's own notes among `notes` are left out.
 pub(super) fn identity(
     id: &JobId,
     first_seen_ms: u64,
@@ -124,7 +124,7 @@ pub fn read(line: &str) -> Result<Carried, String> {
     if at_ms > TIME_MAX_MS {
         return Err("`at_ms` is no time in milliseconds".to_owned());
     }
-    // A place among those with its key is not taken along, nor is a unique key.
+    // The slot of its key and its unique key are not exported.
     let notes = line.headers.into_iter().map(|note| (note.key, note.value));
     let notes: Vec<_> =
         notes.filter(|(key, _)| !["!key", "!rated", "!own"].contains(&key.as_str())).collect();

@@ -57,7 +57,7 @@ impl Found {
         self.seen.iter().map(|seen| &seen.row)
     }
 
-    /// That all of these count as changed.
+    /// These jobs, counted as changed.
     fn counted(&self) -> Changed {
         let found = self.rows().filter_map(|row| row.id.clone()).collect();
         Changed { jobs: self.seen.len() as u64, duplicates: 0, found }
@@ -152,8 +152,8 @@ pub enum Change<'a> {
     Cancel,
 }
 
-/// Does this to all jobs of these places that fit. `told` hears how many were looked at, of how many, and how many were
-/// changed.
+/// Applies `change` to all jobs of these places that match the filter. `told` is called with the number of jobs read,
+/// their total, and the number changed so far.
 pub async fn change(
     link: &Link,
     queue: &QueueName,
@@ -175,7 +175,7 @@ pub async fn change(
                 told(looked, total, changed.jobs);
             }
         }
-        // Not before the end of a round: several jobs may have one id.
+        // Only after a whole round, because several jobs may have one id.
         filter.ids.retain(|id| !changed.found.contains(id));
         if filter.ids.is_empty() {
             break;
@@ -184,7 +184,7 @@ pub async fn change(
     Ok(changed)
 }
 
-/// Does this to the very jobs that were found, those that are still there.
+/// Applies `change` to the jobs that were found, if they are still there.
 async fn apply(
     link: &Link,
     queue: &QueueName,
@@ -288,7 +288,7 @@ async fn cancel_running(link: &Link, keys: &QueueKeys, found: &Found) -> Result<
     Ok(gone)
 }
 
-/// The fields of a reply after its code.
+/// The fields of a reply after its code; an error if the code names a key of a wrong type.
 pub(super) fn read_reply(reply: Value) -> Result<Fields, StoreError> {
     let mut fields = Fields::new(reply)?;
     if fields.number()? != 0 {

@@ -60,9 +60,8 @@ pub struct ConfigReader {
 }
 
 impl ConfigReader {
-    /// Prepares the task; it connects when it runs. With a user of its own what
-    /// the guest reads travels as that user; what the host does for it (the hash, being told of changes below a listed
-    /// prefix) goes on as the host.
+    /// Prepares the task; it connects when it runs. If the plugin has its own user, the guest reads as that user;
+    /// what the host does for it (writing the hash, watching listed prefixes for changes) uses the host's user.
     pub fn new(loaded: &Loaded, primary: &Primary, snapshots: Arc<Snapshots>) -> Result<Self, AddressError> {
         let Loaded { name, manifest, version, user } = loaded.clone();
         let signal = Arc::new(Notify::new());

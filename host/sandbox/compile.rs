@@ -42,7 +42,7 @@ const OUT_OF_MEMORY: [&str; 2] = ["memory allocation of ", "out of memory"];
 /// Raise the bound, if it is too low for what is meant to run.
 const MORE_MEMORY: &str = "if it is worth that much, raise `compile.memory` in the host's settings";
 const MORE_TIME: &str = "if it is worth that much, raise `compile.time` in the host's settings";
-/// Raise the limit of whoever started the host, if that one is lower.
+/// The hint if the limit that the host inherited is lower than its own setting.
 const MORE_INHERITED: &str = "the host was started with this limit: raise it (`ulimit -d`, `-v`, `-t`, `-f`)";
 
 /// How a sandbox compiles.

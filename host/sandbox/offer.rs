@@ -77,8 +77,8 @@ pub(super) fn examine(
     logs
 }
 
-/// Whether an import needs nothing of a host: an instance without functions and resources only names types, which the
-/// component brings itself.
+/// Whether an import needs nothing from the host: an instance without functions and resources only names types, which
+/// the component itself defines.
 fn is_types_only(engine: &Engine, import: &ComponentItem) -> bool {
     let ComponentItem::ComponentInstance(instance) = import else { return false };
     instance.exports(engine).all(|(_, export)| matches!(export.ty, ComponentItem::Type(_)))

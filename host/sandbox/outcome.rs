@@ -50,7 +50,8 @@ pub enum Outcome {
     OutOfMemory,
     /// The host could not run the guest; never counted as an attempt.
     HostFault(String),
-    /// Redis did not serve the run, and it did not complete; holds how it ended. Counts no attempt, up to a bound.
+    /// Redis was unavailable during the run, and the run did not complete; holds how it ended. Costs no attempt, up
+    /// to a limit.
     Outage(String),
 }
 
@@ -79,11 +80,11 @@ impl Outcome {
             Self::TimedOut => "timed out".into(),
             Self::OutOfMemory => "out of memory".into(),
             Self::HostFault(cause) => format!("host fault: {cause}").into(),
-            Self::Outage(ended) => format!("Redis did not serve it: {ended}").into(),
+            Self::Outage(ended) => format!("Redis was unavailable: {ended}").into(),
         }
     }
 
-    /// The same for a run that Redis did not serve: only a completion counts.
+    /// This outcome for a run during which Redis was unavailable: everything but a completion becomes an outage.
     pub(super) fn excused(self) -> Self {
         match self {
             Self::Done | Self::HostFault(_) | Self::Outage(_) => self,

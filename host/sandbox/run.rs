@@ -25,7 +25,7 @@ use crate::capability::status::Board;
 use crate::capability::view::{Usage, View};
 use crate::storage::link::Link;
 
-/// A run whose time ran out has not been slow if Redis kept it waiting for this share of it.
+/// A run that timed out counts as an outage if it waited for slow replies of Redis for this share of its time.
 const STALLED_SHARE: f64 = 0.5;
 
 /// One job, as the guest sees it.
@@ -74,7 +74,7 @@ pub struct RunReport {
     pub pending: Option<Pending>,
     /// Whether the run was told what only its commit can show to be right.
     pub presumed: bool,
-    /// Whether Redis did not serve the run: a call was refused for it, or it took most of the time the run had.
+    /// Whether Redis was unavailable: it refused a call of the run, or slow replies took most of the run's time.
     pub met_outage: bool,
     /// The job's result, if it completed and the run has set one.
     pub result: Option<Vec<u8>>,
@@ -99,7 +99,7 @@ pub struct BatchReport {
 }
 
 impl BatchReport {
-    /// The same, without blaming jobs for what Redis did not serve.
+    /// This report, with outcomes that an outage of Redis caused as `Outcome::Outage`.
     pub fn excused(mut self) -> Self {
         if self.run.met_outage {
             self.answers = self.answers.into_iter().map(Outcome::excused).collect();
@@ -313,7 +313,7 @@ impl Version {
 }
 
 impl RunReport {
-    /// The same, without blaming the job for what Redis did not serve.
+    /// This report, with an outcome that an outage of Redis caused as `Outcome::Outage`.
     pub fn excused(mut self) -> Self {
         if self.met_outage {
             self.outcome = self.outcome.excused();

@@ -12,8 +12,8 @@ use std::time::Duration;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{ClientTlsConfig, ConnectionAddr, ConnectionInfo, TlsCertificates};
 
-/// Idle time after which the kernel asks whether the server is still there, and the time between two questions: load
-/// balancers and NAT forget connections that are idle for minutes.
+/// Idle time after which the kernel sends a keepalive probe, and the time between two probes: load balancers and NAT
+/// drop connections that are idle for minutes.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -33,8 +33,8 @@ pub struct Address {
     tls: TlsFiles,
 }
 
-/// Why a URL was refused, as the end of a sentence that begins with where the URL stands. Never holds the URL itself: it
-/// may carry a password.
+/// Why a URL was refused, as the end of a sentence that begins with the source of the URL. Never contains the URL
+/// itself, which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Not one of the forms.
@@ -42,28 +42,28 @@ pub enum AddressError {
         "is not a Redis URL; its forms are `redis://[user:password@]host[:port][/db]`, `rediss://…` (TLS), `unix:///path?db=0`"
     )]
     Form,
-    /// A character that ends a part of a URL stands within a user, a password or a path.
+    /// A character that ends a part of a URL is in a user, a password or a path.
     #[error(
-        "has a `{0}` that ends the user, password or path it stands in; write it percent-encoded: `#` as `%23`, `/` as `%2F`, `?` as `%3F`, `@` as `%40`, `%` as `%25`"
+        "has a `{0}` that ends the user, password or path it is part of; write it percent-encoded: `#` as `%23`, `/` as `%2F`, `?` as `%3F`, `@` as `%40`, `%` as `%25`"
     )]
     Reserved(char),
     /// The database is not a number.
     #[error("names a database that is not a number; write for example `redis://host:6379/4`")]
     Database,
-    /// There are two databases.
+    /// It names two different databases.
     #[error("names two databases, {0} and {1}; leave one out")]
     TwoDatabases(i64, i64),
-    /// A parameter that means nothing here. Its name is left out where it may be the end of a password.
+    /// A parameter that is not known. Its name is left out if it may be the end of a password.
     #[error("has {}; known: {}", parameter(name.as_deref()), known.join(", "))]
     Parameter {
-        /// The parameter, if it can be named.
+        /// The name of the parameter, if it may be shown.
         name: Option<String>,
-        /// Those that the form may have.
+        /// The parameters that this form of URL may have.
         known: &'static [&'static str],
     },
     /// An address to listen on.
     #[error(
-        "names the address of no server: `0.0.0.0` and `::` are for listening; for this machine write `127.0.0.1`"
+        "names an address that is only for listening (`0.0.0.0` or `::`); for this machine write `127.0.0.1`"
     )]
     AnyAddress,
     /// The library could not make a client of it.
@@ -100,8 +100,8 @@ impl Address {
         // Fails when somebody chose a provider before: then that one serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let form = |_| AddressError::Form;
-        // From 7.2 on the library would tell servers its name, which users with few rights may not: each of their
-        // connections would leave a refusal in the log of the ACLs.
+        // The library would send its name to servers from 7.2 on (CLIENT SETINFO). A user with few rights may not do
+        // that, and each connection would leave a denial in the ACL log.
         let settings = self.info.redis_settings().clone().set_skip_set_lib_name();
         let info = self.info.clone().set_redis_settings(settings);
         if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
@@ -142,7 +142,7 @@ impl Address {
 }
 
 impl fmt::Display for Address {
-    /// As a URL that can be used again, without user and password.
+    /// As a URL that can be used again, but for user and password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let db = self.database();
         match self.info.addr() {
@@ -156,12 +156,12 @@ impl fmt::Display for Address {
     }
 }
 
-/// A host as it stands in a URL: the colons of an IPv6 address need brackets.
+/// A host as it is written in a URL: an IPv6 address needs brackets.
 fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
-/// A path as it stands in a URL.
+/// A path as it is written in a URL.
 fn encoded(path: &Path) -> String {
     let mut text = String::new();
     for byte in path.as_os_str().as_bytes() {

@@ -1,11 +1,12 @@
 //! What can go wrong between the host and Redis. Callers branch on it; guests never see its text.
 
-/// What a replica refuses with: writes, and everything while it has lost its primary.
+/// Codes of a replica: for writes, and for everything while it has lost its primary.
 const WRONG_SERVER_CODES: [&str; 2] = ["READONLY", "MASTERDOWN"];
-/// What a server refuses most commands with while it is in a certain state.
+/// Codes that a server returns for most commands while it is in a certain state.
 const STATE_CODES: [&str; 7] =
     ["LOADING", "NOREPLICAS", "MISCONF", "BUSY", "UNKILLABLE", "NOAUTH", "CLUSTERDOWN"];
-/// What it refuses some commands with, whoever asks: memory is full, or the host's user lost a right.
+/// Codes that a server returns for some commands, whoever sends them: its memory is full, or the host's user lost a
+/// right.
 const CONDITION_CODES: [&str; 2] = ["OOM", "NOPERM"];
 
 /// Why Redis gave no usable answer.
@@ -57,18 +58,19 @@ impl Fault {
         matches!(self, Self::Refused { code, .. } if code == wanted)
     }
 
-    /// Whether Redis did not serve for a reason of its own, whatever it was asked: it was not reached, or is in a state
-    /// in which it refuses others' commands just as well.
+    /// Whether Redis was unavailable for a reason that has nothing to do with the command: it was not reached, or it
+    /// is in a state in which it refuses the commands of others as well.
     pub fn is_outage(&self) -> bool {
         self.is_lost() || self.is_wrong_server() || self.is_state_of_server() || self.is_any(&CONDITION_CODES)
     }
 
-    /// Whether the server is not the one to talk to: a replica, which refuses writes or answers from the past.
+    /// Whether the server is a replica, which refuses writes or returns stale data.
     pub(super) fn is_wrong_server(&self) -> bool {
         self.is_any(&WRONG_SERVER_CODES)
     }
 
-    /// Whether the server's state is behind a refusal; it may pass, or the address may lead to a better server by then.
+    /// Whether the state of the server caused the refusal. The state may pass, or the address may lead to another
+    /// server then.
     pub(super) fn is_state_of_server(&self) -> bool {
         self.is_any(&STATE_CODES)
     }

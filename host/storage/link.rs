@@ -1,6 +1,6 @@
 //! A connection to Redis that comes back. One `Link` is one multiplexed connection: whoever uses it at the same
-//! time shares its pipeline. A broken connection is replaced at the next call or the next check, whichever comes first.
-//! A write is never sent twice, because nobody knows whether the first one took place; a read may be.
+//! time shares its pipeline. A broken connection is replaced at the next call or the next check, whichever comes
+//! first. A write is never sent twice, because nobody knows whether the first one took place; a read may be.
 //!
 //! `link/open.rs` makes connections; `primary` knows which server all links of a host belong to.
 
@@ -43,7 +43,7 @@ pub struct Link {
     inner: Arc<Inner>,
 }
 
-/// A link that may be gone by now.
+/// A link that may have been dropped.
 #[derive(Clone, Debug)]
 pub(super) struct WeakLink {
     inner: Weak<Inner>,
@@ -67,18 +67,18 @@ struct Inner {
 struct Slot {
     failed: Option<(Instant, Fault)>,
     tracks: bool,
-    /// The server's process and its number for the last connection.
+    /// The server's process and the id of the last connection there.
     process: Option<Process>,
 }
 
 /// The connection that calls use now.
 struct Current {
-    /// 1 for the first connection of the link, then one more each.
+    /// 1 for the first connection of the link, and one more for each further one.
     generation: u64,
-    /// The server it leads to.
+    /// The epoch of the server that it leads to (`primary`).
     epoch: u64,
     connection: MultiplexedConnection,
-    /// Set when the server has closed it, which may be long before anybody calls.
+    /// Set when the server has closed it, possibly long before the next call.
     closed: Arc<AtomicBool>,
 }
 
@@ -93,8 +93,12 @@ impl WeakLink {
 }
 
 impl Link {
-    /// Prepares a link that belongs to no group; it connects at the first call. `role` names the connection in
-    /// `CLIENT LIST`; `deadline` bounds each answer.
+    /// Prepares a link on its own, to whatever server is at the address; it connects at the first call. `role` names
+    /// the connection in `CLIENT LIST`; `deadline` bounds the wait for each reply.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be used with its TLS files.
     pub fn new(
         address: &Address,
         role: &'static str,
@@ -104,7 +108,7 @@ impl Link {
         Self::to(&Primary::any(address, deadline), role, tracking)
     }
 
-    /// The same, for a link that is always at the same server as all others of `primary`.
+    /// As `new`, for a link that is always at the same server as all other links of `primary`.
     pub(super) fn to(
         primary: &Primary,
         role: &'static str,
@@ -113,8 +117,8 @@ impl Link {
         Self::make(primary, primary.address(), role, tracking, None)
     }
 
-    /// The same as a plugin's own user, who is made before each connection: a Redis that has been started again knows
-    /// none.
+    /// As `to`, as a plugin's own user. The user is created before each connection, because a Redis that was
+    /// restarted does not know it.
     pub(super) fn through(door: Door, role: &'static str, tracking: Tracking) -> Result<Self, AddressError> {
         let primary = door.primary().clone();
         let address = door.address(primary.address());
@@ -150,11 +154,11 @@ impl Link {
     pub async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, Fault> {
         let current = self.current().await?;
         let answer = cmd.query_async::<T>(&mut current.connection.clone()).await;
-        self.believe(&current)?;
+        self.check_epoch(&current)?;
         answer.map_err(|error| self.broken(&current, &error))
     }
 
-    /// As `query`, for a command that only reads: if its connection is lost, it is sent once more over a new one.
+    /// As `query`, for a command that only reads: if the connection is lost, it is sent once more over a new one.
     pub async fn ask<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, Fault> {
         match self.query(cmd).await {
             Err(Fault::Lost { .. }) => self.query(cmd).await,
@@ -166,7 +170,7 @@ impl Link {
     pub async fn pipeline(&self, pipe: &Pipeline) -> Result<Vec<Result<Value, Fault>>, Fault> {
         let current = self.current().await?;
         let sent = current.connection.clone().send_packed_commands(pipe, 0, pipe.len()).await;
-        self.believe(&current)?;
+        self.check_epoch(&current)?;
         let values = sent.map_err(|error| self.broken(&current, &error))?;
         let each = |value: Value| match value.extract_error() {
             Ok(value) => Ok(value),
@@ -175,8 +179,8 @@ impl Link {
         Ok(values.into_iter().map(each).collect())
     }
 
-    /// As `pipeline`, for commands that only read: sent once for all who ask the same at the same time, and once more
-    /// over a new connection if the first one is lost.
+    /// As `pipeline`, for commands that only read. Concurrent callers that ask the same share one reply; if the
+    /// connection is lost, the commands are sent once more over a new one.
     pub async fn read(&self, read: Pipeline) -> Result<Vec<Result<Value, Fault>>, Fault> {
         self.inner.together.ask(self, read).await
     }
@@ -198,25 +202,27 @@ impl Link {
         &self.inner.address
     }
 
-    /// The server this link is always at, together with others.
+    /// The server that this link shares with other links.
     pub fn primary(&self) -> &Primary {
         &self.inner.primary
     }
 
-    /// Asks the server whether it is there and the primary, and replaces a connection that is of no more use.
+    /// Asks the server whether it is alive and the primary, and replaces the connection if it cannot be used any
+    /// more.
     pub(super) async fn check(&self) {
         let inner = &*self.inner;
         let current = inner.current.load_full();
         if let Some(current) = current.filter(|current| self.is_usable(current)) {
             match open::hello(&mut current.connection.clone()).await {
                 Ok(hello) if hello.is_replica && inner.primary.is_demanded() => {
-                    inner.primary.leave(current.epoch, "it says it is a replica");
+                    inner.primary.leave(current.epoch, "the server is a replica");
                 }
                 Ok(_) => return,
                 Err(error) => drop(self.broken(&current, &error)),
             }
         }
-        // A link that was never used needs no connection, and a plugin's user is made only for calls of the plugin.
+        // A link that was never used needs no connection, and a plugin's user is created only for calls of the
+        // plugin.
         if *inner.generation.borrow() > 0 && inner.door.is_none() {
             let _ = self.current().await;
         }
@@ -242,13 +248,13 @@ impl Link {
         }
         let current = self.replace(&mut slot).await;
         if let Err(fault) = &current {
-            // Not logged: `broken` has said that a connection was lost, and who never had one is told.
+            // Not logged: `broken` has logged the loss of a connection, and the caller gets the error.
             slot.failed = Some((Instant::now(), fault.clone()));
         }
         current
     }
 
-    /// Makes a connection and lets calls use it.
+    /// Makes a new connection and lets calls use it.
     async fn replace(&self, slot: &mut Slot) -> Result<Arc<Current>, Fault> {
         let inner = &*self.inner;
         if let Some(former) = inner.current.swap(None)
@@ -260,7 +266,7 @@ impl Link {
         let Opened { mut connection, process, tracks, closed } = self.open().await?;
         let run_id = process.as_ref().map(|process| process.run_id.as_str());
         let Some(epoch) = inner.primary.reached(begun, run_id) else {
-            return Err(self.moved());
+            return Err(self.server_changed());
         };
         let generation = *inner.generation.borrow() + 1;
         if generation > 1 || slot.failed.is_some() {
@@ -278,17 +284,17 @@ impl Link {
         Ok(current)
     }
 
-    /// Passes an answer that came from the server all links are at.
-    fn believe(&self, current: &Current) -> Result<(), Fault> {
-        if current.epoch == self.inner.primary.epoch() { Ok(()) } else { Err(self.moved()) }
+    /// Accepts a reply only if it came from the server that all links use now.
+    fn check_epoch(&self, current: &Current) -> Result<(), Fault> {
+        if current.epoch == self.inner.primary.epoch() { Ok(()) } else { Err(self.server_changed()) }
     }
 
-    fn moved(&self) -> Fault {
+    fn server_changed(&self) -> Fault {
         let cause = "the server at this address has changed".to_owned();
         Fault::Lost { address: self.inner.address.clone(), cause }
     }
 
-    /// Forgets the connection if this error says it is of no more use.
+    /// Converts an error, and drops the connection if the error says that it cannot be used any more.
     fn broken(&self, broken: &Current, error: &redis::RedisError) -> Fault {
         let fault = Fault::new(error, &self.inner.address);
         let primary = &self.inner.primary;
@@ -318,7 +324,7 @@ impl Link {
 
     fn note_loss(&self, lost: &Current, cause: &str) {
         tracing::warn!(role = self.inner.role, cause, "lost the connection to Redis");
-        // A plugin's connection is compared with the host's when it is made again.
+        // A plugin's new connection is compared with those of the host when it is made (`is_elsewhere`).
         if self.inner.door.is_none() {
             self.inner.primary.lost(lost.epoch);
         }

@@ -1,15 +1,15 @@
-//! What keeps somebody from Redis, told apart as far as the remedies differ. Most of it is in the words of the error;
-//! what a server speaks, that gives no usable answer, is found out by asking it.
+//! Why Redis cannot be used, as precisely as the hints differ. Mostly the text of the error says it; if the server
+//! gave no usable reply, a probe finds out which protocol it speaks.
 
 use super::address::Address;
 use super::fault::Fault;
 use super::probe::{self, Speaks};
 
-/// Codes of a server that is there and does not serve yet: it loads its data, runs a long script, lacks replicas, is a
-/// replica of one that is away or about to be the primary, cannot save.
+/// Codes of a server that is running and does not serve yet: it loads its data, runs a long script, lacks replicas,
+/// is a replica that lost its primary or may be promoted, or cannot save.
 const NOT_READY: [&str; 6] = ["LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "READONLY", "MISCONF"];
 
-/// What servers, the system and the TLS library say, in small letters; the first that fits counts.
+/// Texts of servers, the system and the TLS library, in lower case; the first match counts.
 const WORDS: [(&str, Obstacle); 20] = [
     ("acl failure in script", Obstacle::Permission),
     ("has no permissions to run", Obstacle::Permission),
@@ -38,11 +38,11 @@ const WORDS: [(&str, Obstacle); 20] = [
 pub enum Obstacle {
     /// Nobody listens there, or nobody answers.
     Absent,
-    /// The host's name is not known.
+    /// The host's name cannot be resolved.
     UnknownName,
-    /// It is there, and will serve later.
+    /// The server is running, and will serve later.
     NotReady,
-    /// It wants a password, and none was given.
+    /// It requires a password, and none was given.
     NoPassword,
     /// User or password are wrong.
     WrongPassword,
@@ -52,26 +52,26 @@ pub enum Obstacle {
     Permission,
     /// Its certificate is not accepted.
     Certificate,
-    /// It wants a certificate of ours.
+    /// It requires a client certificate.
     ClientCertificate,
-    /// It speaks TLS, and we did not.
+    /// It speaks TLS, and the host did not.
     SpeaksTls,
-    /// It does not speak TLS, and we did.
+    /// It does not speak TLS, and the host did.
     SpeaksPlain,
-    /// It speaks an older protocol.
+    /// It speaks an older version of the protocol.
     OldProtocol,
     /// It is a Redis Cluster.
     Cluster,
     /// It is a Sentinel.
     Sentinel,
-    /// The connection broke, and nothing tells why.
+    /// The connection broke for an unknown reason.
     Cut,
     /// Something else.
     Other,
 }
 
 impl Obstacle {
-    /// What the words of the error tell.
+    /// The obstacle that the text of the error names.
     pub fn of(fault: &Fault) -> Self {
         let (code, text) = match fault {
             Fault::TimedOut { .. } => return Self::Absent,
@@ -90,17 +90,17 @@ impl Obstacle {
         let text = text.to_ascii_lowercase();
         match WORDS.iter().find(|(words, _)| text.contains(words)) {
             Some((_, obstacle)) => *obstacle,
-            // The words of a server begin with a code.
+            // The error of a server begins with a code.
             None if code.len() > 1 && code.bytes().all(|b| b.is_ascii_uppercase()) => Self::Other,
             None => Self::Cut,
         }
     }
 
-    /// The same, and what the server speaks if the words leave that open.
+    /// As `of`, and probes the server if the text does not decide. Takes up to 4 seconds then.
     pub async fn find(address: &Address, fault: &Fault) -> Self {
         let said = Self::of(fault);
         let is_open = match fault {
-            // A plain server reads the beginning of TLS as a command without an end, and waits for the rest.
+            // A plain server takes the beginning of TLS for an unfinished command, and waits for the rest.
             Fault::TimedOut { .. } => address.server().is_some_and(|(.., tls)| tls),
             Fault::Lost { .. } => said == Self::Cut,
             _ => false,
@@ -109,13 +109,13 @@ impl Obstacle {
         match (tls, probe::what_speaks(host, port).await) {
             (true, Some(Speaks::Redis)) => Self::SpeaksPlain,
             (false, Some(Speaks::Tls)) => Self::SpeaksTls,
-            // It closed the connection when it was greeted in the newer protocol.
+            // It closed the connection when it was greeted in RESP3.
             (false, Some(Speaks::Redis)) => Self::OldProtocol,
             _ => said,
         }
     }
 
-    /// Whether it may pass without anybody changing a setting.
+    /// Whether it may pass without a change of settings.
     pub fn may_pass(self) -> bool {
         matches!(self, Self::Absent | Self::UnknownName | Self::NotReady | Self::Cut)
     }

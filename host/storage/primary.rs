@@ -1,9 +1,9 @@
-//! Which server a host talks to: one fact for all of its connections. An address may be a name that comes to lead to
-//! another server while old connections stay open at the former one, as after a failover behind a load balancer. A
-//! host whose connections are at two servers would read the past, so all of them are replaced together.
+//! Which server a host talks to: one fact for all of its connections. An address may be a name that later leads to
+//! another server while old connections stay open to the former one, as after a failover behind a load balancer. A
+//! host with connections to two servers would read stale data, so all of them are replaced together.
 //!
-//! The *epoch* counts these changes. Each connection belongs to the epoch in which it was opened; a connection of a
-//! former epoch is not used any more, and an answer that still arrives over it is not believed.
+//! The *epoch* counts these changes. Each connection belongs to the epoch in which it was opened. A connection of a
+//! former epoch is not used any more, and a reply that still arrives over it is dropped.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,11 +17,11 @@ use super::link::{Link, Tracking, WeakLink};
 
 /// Time between two checks of every connection: that it is alive, and that its server is still the primary.
 const CHECK_EVERY: Duration = Duration::from_secs(3);
-/// How long a server may go on refusing before all connections are opened anew.
+/// How long a server may keep refusing commands before all connections are opened again.
 const REFUSING_MAX: Duration = Duration::from_secs(5);
-/// Refusals further apart than this are not one and the same trouble.
+/// Refusals that are further apart than this do not belong to the same incident.
 const REFUSING_GAP: Duration = Duration::from_secs(5);
-/// Longest time between two such attempts; it starts at `REFUSING_MAX` and doubles.
+/// Longest time between two such attempts; the first is `REFUSING_MAX`, and each further one is doubled.
 const REFUSING_PATIENCE_MAX: Duration = Duration::from_secs(60);
 
 /// The server that a group of links talks to. Clones share it.
@@ -42,13 +42,13 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The server's process in this epoch, as far as a connection could ask.
+    /// The server's process in this epoch, if a connection was allowed to ask.
     run_id: Option<String>,
     links: Vec<WeakLink>,
     refusing: Option<Refusing>,
 }
 
-/// A time in which the server went on refusing.
+/// A time in which the server keeps refusing commands.
 #[derive(Debug, Clone, Copy)]
 struct Refusing {
     since: Instant,
@@ -58,7 +58,7 @@ struct Refusing {
 
 impl Primary {
     /// The primary at this address, for all links of a host: a connection to a replica is refused. `deadline` bounds
-    /// each answer.
+    /// the wait for each reply.
     pub fn at(address: &Address, deadline: Duration) -> Self {
         Self::new(address, deadline, true)
     }
@@ -86,7 +86,7 @@ impl Primary {
         self.inner.deadline
     }
 
-    /// Checks every connection of these links from time to time until `stop`. A connection that was lost while nobody
+    /// Checks every connection of these links every 3 seconds until `stop`. A connection that was lost while nobody
     /// used it is replaced here, not at the next call.
     pub async fn watch(self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
@@ -109,7 +109,7 @@ impl Primary {
         }
     }
 
-    /// The number of the present server, one more with each change.
+    /// The number of changes of the server so far.
     pub(super) fn epoch(&self) -> u64 {
         self.inner.epoch.load(Ordering::Acquire)
     }
@@ -122,8 +122,9 @@ impl Primary {
         self.lock().links.push(link);
     }
 
-    /// A connection that was begun in this epoch has reached a server with this run id, if it could ask. Answers the
-    /// epoch the connection belongs to; none: all were told to leave meanwhile, and nobody knows which server this is.
+    /// A connection that was begun in `epoch` has reached a server with this run id; none if it was not allowed to
+    /// ask. Returns the epoch that the connection belongs to; none if the epoch has changed meanwhile, so that nobody
+    /// knows which server this is.
     pub(super) fn reached(&self, epoch: u64, run_id: Option<&str>) -> Option<u64> {
         let mut state = self.lock();
         if epoch != self.epoch() {
@@ -134,16 +135,13 @@ impl Primary {
         if former.is_some_and(|former| former != run_id) {
             self.next(&mut state);
             state.run_id = Some(run_id.to_owned());
-            tracing::info!(
-                run_id,
-                "another Redis server answers at the address; every connection moves to it"
-            );
+            tracing::info!(run_id, "another Redis server is at the address; moving every connection to it");
         }
         Some(self.epoch())
     }
 
-    /// A connection of this epoch was lost. If nobody could ask which server it led to, nobody can tell whether a new
-    /// connection leads to another one: all are replaced.
+    /// A connection of this epoch was lost. If no connection was allowed to ask for the run id, nobody can tell
+    /// whether a new connection leads to another server, so all are replaced.
     pub(super) fn lost(&self, epoch: u64) {
         let mut state = self.lock();
         if epoch == self.epoch() && state.run_id.is_none() {
@@ -155,14 +153,14 @@ impl Primary {
     pub(super) fn leave(&self, epoch: u64, cause: &str) {
         let mut state = self.lock();
         if epoch == self.epoch() {
-            tracing::warn!(cause, "connections are not at the primary; opening all of them again");
+            tracing::warn!(cause, "not connected to the primary; opening all connections again");
             self.next(&mut state);
         }
     }
 
-    /// The server of this epoch has refused a command because of its own state. When it goes on for seconds, every
-    /// connection is replaced: the address may lead to a better server by now. Answers in between do not count: a
-    /// primary that has lost its replicas refuses writes and answers reads.
+    /// The server of this epoch refused a command because of its own state. If that lasts for seconds, every
+    /// connection is replaced, because the address may lead to another server by now. Successful replies in between
+    /// do not count: a primary that lost its replicas refuses writes but answers reads.
     pub(super) fn refused(&self, epoch: u64, cause: &str) {
         let mut state = self.lock();
         if epoch != self.epoch() {
@@ -190,7 +188,7 @@ impl Primary {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Each change leaves a whole state, so a panic elsewhere does no harm.
+        // Every change leaves a consistent state, so a panic elsewhere does no harm.
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -42,8 +42,12 @@ impl Script {
         cmd
     }
 
-    /// Makes a call, loading the script first if the server does not know it. One that only reads is sent once more if
-    /// its connection is lost.
+    /// Makes a call; loads the script first if the server does not know it. A script that only reads is sent once
+    /// more if its connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// Redis did not answer, or refused the call.
     pub async fn run<T: FromRedisValue>(&self, link: &Link, call: &Cmd) -> Result<T, Fault> {
         match self.send(link, call).await {
             Err(fault) if fault.is_code("NOSCRIPT") => {
@@ -68,15 +72,15 @@ impl Script {
         }
     }
 
-    /// The same for a user without `SCRIPT LOAD`. `EVAL_RO` keeps the text before it runs it, and writes nothing: one
-    /// that wants to write is not even begun, and one that reads has no keys to read.
+    /// As `load`, for a user without `SCRIPT LOAD`. `EVAL_RO` stores the text before it runs it. It writes nothing: a
+    /// script that writes is not run at all, and one that reads gets no keys.
     async fn load_by_eval(&self, link: &Link, refused: Fault) -> Result<(), Fault> {
         let mut eval = redis::cmd("EVAL_RO");
         eval.arg(self.source).arg(0);
         match link.query::<Value>(&eval).await {
             Err(fault) if fault.is_lost() => Err(fault),
             Err(fault) if fault.is_code("NOPERM") => Err(refused),
-            // What became of the run is of no interest.
+            // Whether the run itself failed does not matter.
             _ => Ok(()),
         }
     }

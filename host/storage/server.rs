@@ -1,5 +1,5 @@
-//! What kind of server is at the other end, and what its user may do there: looked at once at start, to refuse what
-//! cannot work, to warn of what will lose jobs, and to say what the host does without.
+//! What kind of server a link leads to, and what its user may do there. Checked once at start: refuses servers that
+//! cannot work, and warns of settings that can lose jobs and of missing rights.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use super::link::Link;
 const REDIS_MIN: (u32, u32) = (7, 0);
 /// Oldest Valkey, a fork of Redis 7.2.
 const VALKEY_MIN: (u32, u32) = (7, 2);
-/// Number of a connection that no server has: to try whether connections may be ended.
+/// An id that no connection has: killing it tests whether the user may end connections.
 const NO_CONNECTION: i64 = i64::MAX;
 
 /// What a server said of itself.
@@ -22,12 +22,12 @@ pub struct ServerInfo {
     pub kind: String,
     /// Its version.
     pub version: String,
-    /// Settings that can lose jobs, and commands that the host does without, each as a sentence; empty on a good
+    /// Settings that can lose jobs, and commands that the host does without, one sentence each; empty on a good
     /// server with a user that may do everything.
     pub warnings: Vec<String>,
 }
 
-/// What every server tells everybody.
+/// What a server tells every user.
 struct Greeting {
     kind: String,
     version: String,
@@ -89,7 +89,7 @@ pub async fn examine(link: &Link) -> Result<Result<ServerInfo, String>, Fault> {
     Ok(Ok(ServerInfo { kind, version, warnings }))
 }
 
-/// What the host does without the rights that its user lacks, each as a sentence.
+/// What the host does without because its user lacks rights, one sentence each.
 async fn missing_rights(link: &Link) -> Result<Vec<String>, Fault> {
     let mut missing = Vec::new();
     if !link.connect().await? {
@@ -115,7 +115,7 @@ fn without(command: &str, instead: &str) -> String {
     )
 }
 
-/// The answer; none if this user may not ask, or the server does not know the command.
+/// The reply; none if this user may not ask, or the server does not know the command.
 async fn permitted<T: FromRedisValue>(link: &Link, question: &Cmd) -> Result<Option<T>, Fault> {
     match link.query(question).await {
         Ok(answer) => Ok(Some(answer)),

@@ -54,19 +54,19 @@ impl Door {
         &self.name
     }
 
-    /// The server at which the user is made.
+    /// The server at which the user is created.
     pub(super) fn primary(&self) -> &Primary {
         self.admin.primary()
     }
 
-    /// Whether the user's connection with this number is at another server than the one at which the user was made. A
-    /// plugin's user may not ask for the run id, so the host looks for the connection. No: it is there, or the host may
-    /// not look.
+    /// Whether the user's connection with this id is at another server than the one at which the user was created. A
+    /// plugin's user may not ask for the run id, so the host looks for the connection in `CLIENT LIST`. False if it
+    /// is there, or if the host may not look.
     pub(super) fn is_elsewhere(&self, number: i64) -> BoxFuture<'_, bool> {
         let mut list = cmd("CLIENT");
         list.arg("LIST").arg("ID").arg(number);
         let user = format!("user={}", self.name);
-        // One link waits for another here.
+        // Boxed, because one link waits for another here.
         async move {
             match self.admin.query::<String>(&list).await {
                 Ok(list) => !list.split_ascii_whitespace().any(|field| field == user),

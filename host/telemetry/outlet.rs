@@ -1,6 +1,6 @@
-//! Log lines on their way out: a bounded queue, and a thread that writes what is in it. Logging never waits and never
-//! fails. If the queue is full or a line cannot be written, the line is dropped and counted. The count is logged when
-//! writing works again.
+//! The queue of log lines: bounded, with a thread that writes its lines. Logging never waits and never fails. If the
+//! queue is full or a line cannot be written, the line is dropped and counted. The count is logged when writing works
+//! again.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Write};
@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Most lines in the queue, and most bytes of all these lines.
+/// Most lines in the queue, and most bytes of all lines in it.
 const LINES_MAX: usize = 8 << 10;
 const BYTES_MAX: usize = 4 << 20;
 /// Time between two reports of dropped lines, and between two attempts to write a report.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// Pause before the next attempt if the queue, or a pipe that does not block, is full.
+/// Pause before the next attempt if the queue, or a non-blocking pipe, is full.
 const AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 thread_local! {
-    /// The report that this thread is formatting. It does not pass the queue.
+    /// The report that this thread is formatting. A report does not pass through the queue.
     static REPORT: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
@@ -46,7 +46,7 @@ enum Item {
 }
 
 impl Outlet {
-    /// Starts the thread that writes to `out`. `report` formats the line for so many dropped lines.
+    /// Starts the thread that writes to `out`. `report` formats the line that reports a number of dropped lines.
     pub(super) fn start(
         out: impl Write + Send + 'static,
         report: impl Fn(u64) -> Vec<u8> + Send + 'static,
@@ -120,7 +120,7 @@ impl<'a> MakeWriter<'a> for Outlet {
     }
 }
 
-/// Runs `log` and returns the lines that it logs on this thread, formatted, instead of putting them into the queue.
+/// Runs `log` and returns the formatted lines that it logs on this thread; they do not pass through the queue.
 pub(super) fn logged(log: impl FnOnce()) -> Vec<u8> {
     REPORT.set(Some(Vec::new()));
     log();
@@ -203,7 +203,7 @@ impl<W: Write, R: Fn(u64) -> Vec<u8>> Writer<W, R> {
             match self.out.write(left) {
                 Ok(written @ 1..) => left = &left[written..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Another process has set the pipe to non-blocking. This thread may wait.
+                // Another process has made the pipe non-blocking. This thread may wait.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(AGAIN_AFTER),
                 _ => {
                     self.is_torn |= left.len() < bytes.len();

@@ -1,7 +1,7 @@
-//! What a feeder compares with Redis after a reconnect, after a lapse of the lease, and now and then: the records of this
-//! host with the jobs in its hands. Jobs without our knowledge, whose claim was carried out and whose reply was lost, are
-//! adopted; runs whose record is gone, because others took the job, are stopped; what former tenures had claimed without
-//! our knowledge goes back.
+//! What a feeder compares with Redis after a reconnect, after its lease had ended, and from time to time: the records
+//! of this host with the jobs that the feeder holds. Jobs that the feeder does not know, because the reply to their
+//! claim was lost, are adopted. Runs whose record is gone, because another host took the job, are stopped. Jobs that
+//! were claimed under former ids and that the feeder does not know are given back.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,53 +15,54 @@ use super::feeder::Feeder;
 use crate::job::lease::Death;
 use crate::job::store::{Delivery, Slot, StoreError};
 
-/// How soon after a reconnect records are compared again: a claim sent over the old connection may still have
-/// been carried out after the first look.
+/// How soon after a reconnect records are compared again: a claim that was sent over the old connection may have been
+/// carried out after the first comparison.
 const AUDIT_FIRST: Duration = Duration::from_secs(1);
-/// How often they are compared in quiet times.
+/// How often they are compared while nothing happens.
 pub(super) const AUDIT_MAX: Duration = Duration::from_secs(60);
 
 impl Feeder {
-    /// Whether Redis and we may disagree about the jobs in our hands: the connection is another one, so pushes may
-    /// have been missed and replies lost; or the lease had ended, so others may have taken jobs.
-    pub(super) fn is_estranged(&mut self) -> bool {
+    /// Whether Redis and the feeder may disagree about the jobs that the feeder holds: after a reconnect,
+    /// notifications may have been missed and replies lost; after the end of the lease, other hosts may have taken
+    /// jobs.
+    pub(super) fn wants_audit(&mut self) -> bool {
         let reconnected = self.generations.has_changed().unwrap_or(false);
         let lapsed = self.lapses.has_changed().unwrap_or(false);
         if reconnected || lapsed {
             self.generations.mark_unchanged();
             self.lapses.mark_unchanged();
-            self.estrange();
+            self.request_audit();
         }
-        self.estranged
+        self.audit_wanted
     }
 
-    pub(super) fn estrange(&mut self) {
-        (self.estranged, self.hungry, self.due) = (true, true, None);
+    pub(super) fn request_audit(&mut self) {
+        (self.audit_wanted, self.hungry, self.due) = (true, true, None);
         self.audit_gap = AUDIT_FIRST;
     }
 
-    /// Compares records with what runs; looks ever more seldom while all is quiet.
+    /// Compares records with what runs; less and less often while nothing happens.
     pub(super) async fn audit(&mut self) {
         if self.adopt().await {
-            self.estranged = false;
+            self.audit_wanted = false;
             self.audit_gap = (self.audit_gap * 4).min(AUDIT_MAX);
-            // A queue that is held is looked at by nobody else.
+            // Nobody else reads a queue that is paused.
             self.hungry |= self.lane.paused.load(Relaxed);
         }
         self.audit_at = Instant::now() + self.audit_gap;
     }
 
-    /// The lease has ended: renews it, or goes on under a new id if this host was forgotten.
+    /// The lease has ended: renews it, or continues under a new id if this host is not registered any more.
     pub(super) async fn rejoin(&mut self) {
         let lost = self.tenure.clone();
         match self.parts.membership.join(Some(&lost)).await {
-            // Others may have taken jobs meanwhile.
-            Ok(_) => self.estrange(),
+            // Other hosts may have taken jobs meanwhile.
+            Ok(_) => self.request_audit(),
             Err(_) => self.pause(BACKOFF_FIRST).await,
         }
     }
 
-    /// Goes on under the host's present id.
+    /// Continues under the host's present id.
     fn follow(&mut self) {
         let tenure = self.parts.membership.tenure();
         if tenure.number != self.tenure.number {
@@ -71,7 +72,7 @@ impl Feeder {
         }
     }
 
-    /// Compares; false when Redis could not be asked.
+    /// Compares; false if Redis could not be asked.
     async fn adopt(&mut self) -> bool {
         match self.try_adopt().await {
             Ok(()) => true,
@@ -88,7 +89,7 @@ impl Feeder {
             self.former.clear();
             return Ok(());
         }
-        // First what was cancelled, so that it is not counted as taken.
+        // Cancelled jobs first, so that they are not counted as taken.
         self.listen().await?;
         self.take_up();
         let tenure = self.tenure.clone();
@@ -118,20 +119,20 @@ impl Feeder {
         self.sweep_former().await
     }
 
-    /// Stops runs of jobs that others have taken from this tenure.
+    /// Stops runs whose jobs other hosts have taken from this tenure.
     fn stop_taken(&mut self, number: u32, recorded: &[Slot]) {
         let gone = self.stop_what_is_gone(number, recorded);
         if gone > 0 {
             Counters::add(&self.lane.counters.taken, gone);
             let (plugin, queue) = (&self.lane.plugin, self.lane.queue.as_str());
-            tracing::warn!(plugin, queue, jobs = gone, "stopped runs of jobs that are no longer this host's");
+            tracing::warn!(plugin, queue, jobs = gone, "stopped runs of jobs that this host no longer owns");
         }
     }
 
-    /// Stops the runs of a tenure whose record is not among the `recorded`; how many there were.
+    /// Stops the runs of a tenure that have no record among `recorded`; returns their number.
     pub(super) fn stop_what_is_gone(&mut self, number: u32, recorded: &[Slot]) -> usize {
         let recorded: HashSet<RunKey> = recorded.iter().map(|slot| (number, *slot)).collect();
-        // What has ended is about to be told, and Redis will say that it comes too late.
+        // Runs that have ended are about to be reported, and Redis will answer that they come too late.
         self.lane.desk.collect(&mut self.batch);
         let ended: HashSet<RunKey> = self.batch.iter().flat_map(Ended::runs).collect();
         let is_gone = |run: &&RunKey| run.0 == number && !recorded.contains(*run) && !ended.contains(*run);

@@ -248,7 +248,7 @@ async fn send_group(lane: &Lane, group: &[Ended]) -> Result<Vec<Verdict>, StoreE
     Ok(forbidden.iter_mut().filter_map(verdict).collect())
 }
 
-/// Bytes of the records that a commit has Redis read.
+/// Bytes of the records that Redis reads for a commit.
 fn record_bytes(commitment: &Commitment) -> u64 {
     let jobs = std::iter::once(&commitment.job).chain(commitment.others.iter().map(|(job, _)| job));
     jobs.filter(|job| job.claimed.slot.enveloped).map(|job| job.claimed.bytes()).sum()

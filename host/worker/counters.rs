@@ -17,7 +17,8 @@ pub struct Counters {
     pub discarded: AtomicU64,
     /// Jobs taken away by an operator after they were claimed.
     pub cancelled: AtomicU64,
-    /// Jobs that others took after they were claimed: the lease had ended, or the record was lost. Their runs were stopped.
+    /// Jobs that other hosts took after they were claimed, because the lease had ended, or whose record was lost.
+    /// Their runs were stopped.
     pub taken: AtomicU64,
     /// Jobs handed back without a counted attempt.
     pub released: AtomicU64,
@@ -33,7 +34,7 @@ pub struct Counters {
     pub conflicts: AtomicU64,
     /// Commits that came too late and were not applied: the job was no longer ours. They count as late, too.
     pub fenced: AtomicU64,
-    /// Runs that Redis did not serve and that did not complete; their jobs run again without a counted attempt.
+    /// Runs that did not complete because Redis was unavailable; their jobs run again without a counted attempt.
     pub outages: AtomicU64,
     /// Calls of the turn script.
     pub turns: AtomicU64,

@@ -279,7 +279,7 @@ impl Desk {
         state.waiting.drain(..).collect()
     }
 
-    /// For the feeder: takes back the jobs that no run has had, while others go on.
+    /// For the feeder: takes back the jobs that have not run yet, while others keep running.
     pub(super) fn take_unbegun(&self) -> Vec<Job> {
         let mut state = self.lock();
         let (unbegun, rest) = state.waiting.drain(..).partition(|job| job.conflicts == 0);

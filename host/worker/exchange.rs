@@ -304,7 +304,7 @@ impl Feeder {
 
     pub(super) fn accepted(&mut self, fate: Fate, ended: &Ended) {
         if let Fate::Retry { delay_ms } = fate {
-            // Where keys are not tracked, nobody else says so.
+            // Without key tracking, nothing else wakes the feeder when the job is due.
             let due = Instant::now() + Duration::from_millis(delay_ms + 1);
             self.due = Some(self.due.map_or(due, |known| known.min(due)));
         }

@@ -9,10 +9,10 @@ use crate::sandbox::outcome::Outcome;
 
 /// Longest wait a guest can ask for: 30 days.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long a job waits after a fault of the host or of Redis, which is not charged to it.
+/// How long a job waits after a fault of the host or of Redis, which costs no attempt.
 const BLAMELESS_DELAY: Duration = Duration::from_secs(1);
-/// Runs of one job that Redis may fail to serve before they count as attempts: a guest that brings this about must come
-/// to an end, too.
+/// Runs of one job that may end by an outage of Redis before they cost attempts: a guest that causes such outages
+/// must come to an end, too.
 const OUTAGES_MAX: u32 = 100;
 /// The note that counts them.
 const OUTAGES_NOTE: &str = "!outages";
@@ -43,7 +43,9 @@ pub fn decide(outcome: &Outcome, header: &mut Header, rules: &Rules, ran: Ran<'_
         Outcome::Done => return Fate::Complete,
         Outcome::Discarded(_) => return Fate::Discard,
         Outcome::HostFault(_) => return Fate::Retry { delay_ms: millis(BLAMELESS_DELAY) },
-        Outcome::Outage(_) if excuse(header) => return Fate::Retry { delay_ms: millis(BLAMELESS_DELAY) },
+        Outcome::Outage(_) if count_outage(header) => {
+            return Fate::Retry { delay_ms: millis(BLAMELESS_DELAY) };
+        }
         Outcome::Retry { reason, after } => (reason.clone(), *after, true),
         Outcome::Buried(reason) => (reason.clone(), None, false),
         Outcome::Trapped { .. } | Outcome::TimedOut | Outcome::OutOfMemory | Outcome::Outage(_) => {
@@ -72,15 +74,15 @@ pub fn decide(outcome: &Outcome, header: &mut Header, rules: &Rules, ran: Ran<'_
     Fate::Retry { delay_ms }
 }
 
-/// Counts one more run that Redis did not serve; false: too many, so this one counts as an attempt.
-fn excuse(header: &mut Header) -> bool {
+/// Counts one more run that ended by an outage of Redis; false if there were too many, so this one costs an attempt.
+fn count_outage(header: &mut Header) -> bool {
     let before = header.note(OUTAGES_NOTE).and_then(|count| count.parse::<u32>().ok()).unwrap_or(0);
     if before >= OUTAGES_MAX {
         return false;
     }
     header.set_note(OUTAGES_NOTE, (before + 1).to_string());
     header.fit();
-    // A count that does not fit would never end.
+    // Without a readable count the job would run for ever.
     header.note(OUTAGES_NOTE) == Some((before + 1).to_string().as_str())
 }
 

@@ -100,13 +100,13 @@ pub struct Feeder {
     pub(super) due: Option<Instant>,
     pub(super) window: Window,
     pub(super) stuck: Stuck,
-    /// Claims so far.
+    /// Number of claims so far.
     pub(super) claims: u64,
     runners: Vec<Task<()>>,
     pub(super) generations: watch::Receiver<u64>,
-    /// Changed when the lease had ended.
+    /// Changes each time the lease is found to have ended.
     pub(super) lapses: watch::Receiver<u64>,
-    pub(super) estranged: bool,
+    pub(super) audit_wanted: bool,
     pub(super) audit_at: Instant,
     pub(super) audit_gap: Duration,
     pub(super) ear: Ear,
@@ -155,7 +155,7 @@ impl Feeder {
             runners: Vec::new(),
             generations: parts.link.generations(),
             lapses: parts.membership.lapses(),
-            estranged: false,
+            audit_wanted: false,
             audit_at: now + AUDIT_MAX,
             audit_gap: AUDIT_MAX,
             ear: Ear::default(),
@@ -178,20 +178,20 @@ impl Feeder {
                 self.give_back_unbegun().await;
             }
             let load = self.tidy(phase);
-            let load = self.relieve(load);
+            let load = self.give_back_stuck(load);
             if phase == Phase::Held {
                 // Nobody needs to look at the queue until an operator lets go, and then this feeder does.
                 self.hungry = true;
                 self.note_idle(false);
             }
             let still = load.running == 0 && load.waiting == 0;
-            let estranged = self.is_estranged();
+            let audit_wanted = self.wants_audit();
             let done = still && load.runners == 0 && self.batch.is_empty();
-            if done && (phase == Phase::Leaving || (phase == Phase::Draining && !estranged)) {
-                break !estranged;
+            if done && (phase == Phase::Leaving || (phase == Phase::Draining && !audit_wanted)) {
+                break !audit_wanted;
             }
             // No claim before: it could be given the sequence numbers of one whose reply was lost.
-            if estranged && phase != Phase::Leaving {
+            if audit_wanted && phase != Phase::Leaving {
                 self.audit().await;
                 continue;
             }
@@ -272,7 +272,7 @@ impl Feeder {
         load
     }
 
-    /// The batch has something.
+    /// Notes since when the batch has not been empty.
     pub(super) fn begin_batch(&mut self, now: Instant) {
         self.batch_since.get_or_insert(now);
     }
@@ -352,11 +352,11 @@ impl Feeder {
             }
             Ok(()) = self.precedence.changed() => Call::Look,
             Ok(()) = self.generations.changed() => {
-                self.estrange();
+                self.request_audit();
                 Call::Look
             }
             Ok(()) = self.lapses.changed() => {
-                self.estrange();
+                self.request_audit();
                 Call::Look
             }
             _ = self.parts.phase.changed() => Call::Look,

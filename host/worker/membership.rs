@@ -1,6 +1,6 @@
 //! The host's place in the fleet: its lease, renewed on a thread of its own that no guest and no queue can hold
-//! up, and its id. A lease that ended is renewed if nobody has forgotten the host; if somebody has, the host goes on under
-//! a new id, and keeps the former one registered as long as it has jobs under it.
+//! up, and its id. If the lease has ended, it is renewed, unless the host is not registered any more; then the host
+//! continues under a new id, and keeps the former one registered as long as it has jobs under it.
 
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::job::name::{HostId, QueueName};
 use crate::job::report::PluginReport;
 use crate::job::store::StoreError;
 
-/// Former ids that are kept registered; the lease of an older one ends, and its jobs are taken back.
+/// Former ids that are kept registered. The lease of an older one ends, and other hosts take its jobs.
 const FORMERS_MAX: usize = 16;
 
 /// One uninterrupted hold of a lease.
@@ -34,10 +34,10 @@ pub struct Membership {
     lease: Duration,
     info: StdMutex<HostInfo>,
     current: ArcSwapOption<Tenure>,
-    /// Former tenures that may have records.
+    /// Former tenures that may still have records.
     formers: StdMutex<Vec<Arc<Tenure>>>,
     joining: Mutex<()>,
-    /// When our lease was last found to have ended, and how often it was.
+    /// When this host's lease was last found to have ended, and how often it was.
     lapsed_at: StdMutex<Option<Instant>>,
     lapses: watch::Sender<u64>,
 }
@@ -64,8 +64,12 @@ impl Membership {
         self.current.load_full().expect("the host has joined before anybody asks for its tenure")
     }
 
-    /// Takes the first lease; or, if that of `lost` has ended and nobody did since, renews it, under a new id if the
-    /// host is not registered any more.
+    /// Takes the first lease. Or, if the lease of `lost` has ended and no other caller has renewed it since, renews
+    /// it, under a new id if the host is not registered any more.
+    ///
+    /// # Errors
+    ///
+    /// Redis did not answer, or a key is of a wrong type.
     pub async fn join(&self, lost: Option<&Tenure>) -> Result<Arc<Tenure>, StoreError> {
         let _one_at_a_time = self.joining.lock().await;
         let current = self.current.load_full();
@@ -87,19 +91,19 @@ impl Membership {
         self.current.store(Some(tenure.clone()));
         if number > 0 {
             let host = tenure.host.as_str();
-            tracing::warn!(host, "this host was taken for dead and forgotten; it goes on under a new id");
+            tracing::warn!(host, "this host was no longer registered; continuing under a new id");
             self.lapse();
         }
         Ok(tenure)
     }
 
-    /// Renews the lease of the present tenure and of former ones; false when the present one is not registered any more.
+    /// Renews the leases of the present and of former tenures; false if the present one is not registered any more.
     async fn renew(&self, current: &Tenure) -> Result<bool, StoreError> {
         let formers = self.formers();
         let ids: Vec<&HostId> =
             std::iter::once(&current.host).chain(formers.iter().map(|tenure| &tenure.host)).collect();
         let renewals = self.leases.renew(&ids, self.lease).await?;
-        // What is not registered any more has no records, or none that are ours.
+        // An id that is not registered any more has no records, or none that belong to this host.
         let gone: Vec<&Arc<Tenure>> = std::iter::zip(&formers, &renewals[1..])
             .filter_map(|(tenure, renewal)| (*renewal == Renewal::Gone).then_some(tenure))
             .collect();
@@ -115,29 +119,30 @@ impl Membership {
         Ok(true)
     }
 
-    /// Former tenures under which this host may have records.
+    /// Former tenures under which this host may still have records.
     pub fn formers(&self) -> Vec<Arc<Tenure>> {
         lock(&self.formers).clone()
     }
 
-    /// Former tenures that nothing in this process belongs to any more.
+    /// Former tenures that nothing in this process uses any more.
     pub fn abandoned(&self) -> Vec<HostId> {
         let formers = lock(&self.formers);
         let is_abandoned = |tenure: &&Arc<Tenure>| Arc::strong_count(tenure) == 1;
         formers.iter().filter(is_abandoned).map(|tenure| tenure.host.clone()).collect()
     }
 
-    /// A former tenure has no records any more.
+    /// A former tenure has no more records.
     pub fn drop_former(&self, host: &HostId) {
         lock(&self.formers).retain(|tenure| tenure.host != *host);
     }
 
-    /// Tells how often the lease had ended: others may have taken jobs back since.
+    /// Counts how often the lease had ended: each time other hosts may have taken jobs back.
     pub fn lapses(&self) -> watch::Receiver<u64> {
         self.lapses.subscribe()
     }
 
-    /// Whether our own lease had ended less than a lease ago. What kept us from renewing it may have kept others.
+    /// Whether this host's lease had ended less than one lease ago. What kept this host from renewing it may have
+    /// kept other hosts as well.
     pub fn has_lapsed_lately(&self) -> bool {
         lock(&self.lapsed_at).is_some_and(|at| at.elapsed() < self.lease)
     }
@@ -147,7 +152,7 @@ impl Membership {
         self.lease
     }
 
-    /// Which machine this is, and which file holds the seat; empty if there is none.
+    /// The machine and the file of the seat; empty without such a file.
     pub fn origin(&self) -> String {
         self.info().origin
     }
@@ -197,7 +202,7 @@ impl Membership {
                 Ok(false) => self.join(Some(&tenure)).await.map(drop),
                 renewed => renewed.map(drop),
             };
-            // The link itself tells of lost connections.
+            // The link itself logs lost connections.
             wait = if kept.is_ok() { period } else { period / 4 };
         }
     }
@@ -207,7 +212,7 @@ impl Membership {
     }
 }
 
-/// Nothing panics while one of these is held.
+/// Nothing panics while one of these locks is held.
 fn lock<T>(mutex: &StdMutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

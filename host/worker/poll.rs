@@ -39,8 +39,8 @@ pub async fn run(link: Link, lanes: watch::Receiver<Vec<Arc<Lane>>>, mut stop: w
     }
 }
 
-/// One look at all these lanes together; only if any has something, one at each: jobs that wait, and those that are due,
-/// by Redis' clock.
+/// Checks all these lanes with one command, and each lane only if any has something: jobs that wait, or jobs that are
+/// due by Redis' clock.
 async fn look(link: &Link, lanes: &[Arc<Lane>]) {
     let mut all = redis::pipe();
     let exists = all.cmd("TIME").cmd("EXISTS");

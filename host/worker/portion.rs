@@ -1,23 +1,24 @@
-//! How many bytes one call to Redis has to do with: Redis serves nobody else meanwhile. A claim brings payloads. What ends
-//! a job with a header has Redis read its record, for the notes that are in it, and the payload is part of the record.
+//! Limits of the bytes of one call to Redis, which serves nobody else meanwhile. A claim returns payloads. For the
+//! end of a job with a header, Redis reads its record because of the notes in it, and the payload is part of the
+//! record.
 
 use super::desk::Ended;
 use super::feeder::Feeder;
 
-/// Most bytes of one claim: its answer lies in memory more than once while it is read, and Redis, which needs some
-/// milliseconds for each MiB, serves nobody else meanwhile.
+/// Most bytes of payloads in one claim. While the reply is read, memory holds it several times, and Redis needs some
+/// milliseconds for each MiB.
 pub const CLAIM_BYTES_MAX: u64 = 2 << 20;
 
-/// Most bytes of payloads that a lane holds before it claims no more: those of its runs, and as much again as one claim
-/// brings for the next ones.
+/// Most bytes of payloads that a lane holds before it claims no more: those of its runs, and one more claim for the
+/// next runs.
 pub fn held_bytes_max(concurrency: usize, payload_bytes_max: u64) -> u64 {
     payload_bytes_max.saturating_mul(concurrency as u64).saturating_add(CLAIM_BYTES_MAX)
 }
 
-/// Most bytes of such records in one call; one is there in any case.
+/// Most bytes of records that Redis reads in one call; one record is allowed whatever its size.
 const RECORDS_BYTES_MAX: u64 = 2 << 20;
 
-/// How many of these, by the bytes of the records that Redis reads of each, go into one call.
+/// How many of these, by the bytes of their records, go into one call: at least one.
 pub(super) fn portion(bytes: impl Iterator<Item = u64>) -> usize {
     let mut sum = 0;
     let fits = |bytes: &u64| {
@@ -28,7 +29,7 @@ pub(super) fn portion(bytes: impl Iterator<Item = u64>) -> usize {
 }
 
 impl Feeder {
-    /// Takes those ends out of the batch that are too many for one turn.
+    /// Removes the ends from the batch that are too many for one turn.
     pub(super) fn keep_for_later(&mut self) -> Vec<Ended> {
         let count = portion(self.batch.iter().map(|ended| self.record_bytes(ended)));
         self.batch.split_off(count.min(self.batch.len()))

@@ -1,6 +1,6 @@
 //! Takes back what hosts held that are gone: every few seconds those whose lease has run out, and at start the
-//! former lives of this very host, at once. Any host does it for all; but for one lease after its own lease had ended a
-//! host takes nothing back, because what kept it from Redis may have kept others.
+//! former lives of this host, immediately. Any host does it for all. But a host whose own lease had ended takes
+//! nothing back for the time of one lease, because what kept it from Redis may have kept other hosts as well.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,9 +57,13 @@ impl Reaper {
         }
     }
 
-    /// Takes back what former lives of this host's seat left. They cannot be alive: we hold the lock on the very file
-    /// that they held, and this machine has not been started again since. A life that held a file of the same number
-    /// elsewhere, a copy, is left to its lease.
+    /// Takes back what former lives of this host's seat left. They cannot be alive: this process holds the lock of
+    /// the very file that they had locked, and the machine has not been rebooted since. A former life with a copy of
+    /// the file elsewhere keeps its jobs until its lease ends.
+    ///
+    /// # Errors
+    ///
+    /// Redis did not answer, or a key is of a wrong type.
     pub async fn take_over(&self) -> Result<(), StoreError> {
         let (own, origin) = (self.membership.tenure(), self.membership.origin());
         for former in self.membership.leases().of_seat(own.host.seat()).await? {
@@ -86,7 +90,7 @@ impl Reaper {
     }
 
     async fn look(&self) -> Result<(), StoreError> {
-        // What is wrong with one host's queue keeps no other host's jobs waiting.
+        // A problem with one host's queue must not keep the jobs of other hosts waiting.
         let mut failure = self.clear_former().await.err();
         if self.membership.has_lapsed_lately() {
             return failure.map_or(Ok(()), Err);
@@ -103,7 +107,7 @@ impl Reaper {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Ends the registration of this host's former ids under which it holds no job any more.
+    /// Ends the registration of this host's former ids under which it holds no jobs any more.
     async fn clear_former(&self) -> Result<(), StoreError> {
         for host in self.membership.abandoned() {
             if self.end_own(&host).await? {
@@ -121,7 +125,7 @@ impl Reaper {
         cleared
     }
 
-    /// Forgets an id of this process, under which it holds no job; false if there were records again.
+    /// Ends the registration of an id of this process, which holds no jobs under it; false if it had records again.
     async fn end_own(&self, host: &HostId) -> Result<bool, StoreError> {
         let ended = self.take_back(host, Death::Alive).await?;
         if let Some((moved @ 1.., _)) = ended {
@@ -141,7 +145,7 @@ impl Reaper {
     /// it lives, or a failover has just brought some back: then it is looked at again.
     async fn take_back(&self, host: &HostId, death: Death) -> Result<Option<(u64, u64)>, StoreError> {
         let leases = self.membership.leases();
-        // What it served comes first: lists that its runs popped from can be many.
+        // The queues it served first: the lists that its runs popped from can be many.
         let mut queues = leases.served_by(host).await?;
         let own: Vec<QueueName> = self.own_queues.borrow().clone();
         queues.extend(own.into_iter().filter(|queue| !queues.contains(queue)).collect::<Vec<_>>());
@@ -154,7 +158,7 @@ impl Reaper {
             return Ok(None);
         }
         if let Some(error) = sum.failure {
-            // Not forgotten: its records in that queue wait until an operator moves the key away.
+            // Stays registered: its records in that queue wait until an operator moves the key away.
             return Err(error);
         }
         queues.extend(popped);
@@ -162,7 +166,7 @@ impl Reaper {
         Ok(leases.forget(host, by_force, &queues).await?.then_some((sum.moved, sum.buried)))
     }
 
-    /// Takes back what it has in these queues; false if it lives.
+    /// Takes back what the host has in these queues; false if it is alive.
     async fn take_back_from(
         &self,
         host: &HostId,
@@ -195,7 +199,7 @@ impl Reaper {
     }
 }
 
-/// What was taken back of one host.
+/// What was taken back from one host.
 #[derive(Debug, Default)]
 struct Back {
     moved: u64,

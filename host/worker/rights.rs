@@ -1,11 +1,11 @@
-//! What to tell an operator whose Redis refuses something to the host's user: Redis itself does not name the key.
+//! The hint for an operator if Redis refuses something to the host's user: the error of Redis does not name the key.
 
 use crate::job::key::companions;
 use crate::job::name::QueueName;
 use crate::storage::fault::Fault;
 use crate::storage::obstacle::Obstacle;
 
-/// The rights that a host needs for a queue, if they are what this fault is about.
+/// The rights that a host needs for a queue, if this fault is about rights.
 pub(super) fn hint(fault: &Fault, queue: &QueueName) -> Option<String> {
     if Obstacle::of(fault) != Obstacle::Permission {
         return None;

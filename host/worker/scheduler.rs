@@ -27,7 +27,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const REFUSED: Duration = Duration::from_secs(10);
 /// Changes that come close together are looked at together.
 const GATHER: Duration = Duration::from_millis(10);
-/// Redis' clock is set right by less than this now and then.
+/// Corrections of Redis' clock by less than this are normal.
 const CLOCK_TOLERANCE_MS: u64 = 1_000;
 /// Hosts do not all begin in the same moment; most are spared the work.
 const STAGGER_MS: u64 = 10;
@@ -52,18 +52,18 @@ struct Told {
     again: Instant,
 }
 
-/// What is known of Redis' clock.
+/// What this host knows of Redis' clock.
 struct RedisClock {
-    /// What it showed last, and when.
+    /// What it showed last, and when that was.
     seen: Option<(u64, Instant)>,
-    /// When schedules are to be compared with it in any case.
+    /// When schedules are compared with it at the latest.
     compare: Instant,
 }
 
 impl RedisClock {
-    /// Takes note of what it shows. Answers whether schedules may wait for a slot that was computed by a clock that was
-    /// ahead: it was set back, or nobody has looked for long.
-    fn shows(&mut self, now_ms: u64) -> bool {
+    /// Records what the clock shows. Returns whether schedules may wait for a slot that was computed while the clock
+    /// was ahead: it was set back, or schedules were not compared for long.
+    fn observe(&mut self, now_ms: u64) -> bool {
         let now = Instant::now();
         let expected = |(ms, at): (u64, Instant)| ms + now.duration_since(at).as_millis() as u64;
         let is_back = self.seen.is_some_and(|seen| now_ms + CLOCK_TOLERANCE_MS < expected(seen));
@@ -109,7 +109,7 @@ impl Scheduler {
         let mut stuck = 0;
         loop {
             let mut look = firing::due(&self.link, &seat, stuck).await?;
-            if clock.shows(look.now) {
+            if clock.observe(look.now) {
                 self.reset(&seat).await?;
                 clock.compare = Instant::now() + REFRESH;
                 look = firing::due(&self.link, &seat, stuck).await?;
@@ -165,7 +165,7 @@ impl Scheduler {
         }
     }
 
-    /// Puts back what waits for a later slot than it can.
+    /// Puts schedules back that wait for a slot that was computed while Redis' clock was ahead.
     async fn reset(&self, seat: &str) -> Result<(), BookError> {
         let mut seen = 0;
         loop {
@@ -177,7 +177,7 @@ impl Scheduler {
             for ahead in &look.due {
                 match firing::reset(&self.link, ahead, look.now).await {
                     Err(error) if is_lost(&error) => return Err(error),
-                    // Nor can it be fired: that is reported when it is due.
+                    // It cannot be fired either, which is reported when it is due.
                     Err(error) => {
                         tracing::debug!(schedule = ahead.name, %error, "not compared with Redis' clock")
                     }
@@ -186,7 +186,7 @@ impl Scheduler {
                         tracing::warn!(
                             schedule = ahead.name,
                             waited_for_ms,
-                            "put back: Redis' clock was ahead"
+                            "moved back to an earlier time: Redis' clock had been ahead"
                         );
                     }
                     Ok(false) => {}

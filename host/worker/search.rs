@@ -1,5 +1,5 @@
-//! Searches for jobs in flight under ids that are not registered, at start and every hour. One of all hosts does it for
-//! all. What it finds the reaper takes back; how it searches is in `job::lost`.
+//! Searches for jobs in flight under ids that are not registered, at start and every hour. One host does it for all.
+//! The reaper takes the jobs back; `job::lost` searches.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::storage::link::Link;
 /// Wait after a search that failed.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// Searches until `stop`; what it finds is registered with a `lease`.
+/// Searches until `stop`; ids that are found are registered with `lease`.
 pub async fn run(link: Link, lease: Duration, mut stop: watch::Receiver<bool>) {
     let mut starting = true;
     let mut refused = false;
@@ -25,8 +25,8 @@ pub async fn run(link: Link, lease: Duration, mut stop: watch::Receiver<bool>) {
                 }
                 Err(error @ Fault::Refused { .. }) => {
                     if !std::mem::replace(&mut refused, true) {
-                        let hint = "let the host's own user run SCAN, PTTL and SET";
-                        tracing::warn!(%error, hint, "jobs of hosts that are not registered are not searched for");
+                        let hint = "allow SCAN, PTTL and SET to the host's user (`sandhog acl --host`)";
+                        tracing::warn!(%error, hint, "cannot search for jobs of unregistered hosts; retrying in an hour");
                     }
                     SEARCH_EVERY
                 }

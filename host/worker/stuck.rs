@@ -1,5 +1,6 @@
-//! What lies on the desk while no run ends goes back to the queue, so that another host can have it. This host claims
-//! no more then until a run has ended, or for a time that doubles: alone, it must not claim and give back all the time.
+//! Gives claimed jobs back to the queue if no run ends, so that another host can run them. After that this host
+//! claims no more until a run ends, or until a wait that doubles each time: a host that is alone must not claim and
+//! give back all the time.
 
 use std::time::{Duration, Instant};
 
@@ -8,20 +9,20 @@ use super::feeder::Feeder;
 use crate::job::settle::Fate;
 use crate::job::store::Delivery;
 
-/// How long claimed jobs lie here while no run ends.
+/// How long claimed jobs wait here while no run ends.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// How long no more is claimed after the first time, if no run ends; doubled each time, up to the longest.
+/// How long nothing is claimed after the first time if no run ends; doubled each time, up to the longest.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// Whether runs end, and how much may be held if they do not.
+/// Whether runs end, and how many jobs may be held if they do not.
 #[derive(Debug)]
 pub(super) struct Stuck {
-    /// Since when no run has ended and nothing new has come, or when that was last looked at.
+    /// Since when no run has ended and nothing was claimed, or when that was last checked.
     since: Instant,
-    /// Most jobs to hold, those that run included.
+    /// Most jobs to hold, including those that run.
     most: usize,
-    /// When that does not count any more.
+    /// When `most` stops applying.
     retry_at: Option<Instant>,
     retry_after: Duration,
 }
@@ -31,38 +32,38 @@ impl Stuck {
         Self { since: now, most: usize::MAX, retry_at: None, retry_after: RETRY_FIRST }
     }
 
-    /// Takes note of `count` runs that ended by `now`: each makes room for another one, and for one to follow.
+    /// Records `count` runs that ended by `now`: each makes room for one job that runs and one that follows.
     pub(super) fn ended(&mut self, count: usize, now: Instant) {
         self.since = now;
         self.most = self.most.saturating_add(count.saturating_mul(2));
         self.retry_after = RETRY_FIRST;
     }
 
-    /// Takes note of claimed jobs.
+    /// Records that jobs were claimed.
     pub(super) fn laid_out(&mut self, now: Instant) {
         self.since = now;
     }
 
-    /// Most jobs to hold.
+    /// Most jobs to hold, including those that run.
     pub(super) fn most(&self) -> usize {
         self.most
     }
 
-    /// Holds as many as it likes again, once enough time has passed.
+    /// Lifts the limit once enough time has passed.
     fn retry(&mut self, now: Instant) {
         if self.retry_at.is_some_and(|at| at <= now) {
             (self.most, self.retry_at) = (usize::MAX, None);
         }
     }
 
-    /// When to look again, with so much to do.
+    /// When to check again, with this load.
     pub(super) fn look_at(&self, load: Load) -> Option<Instant> {
-        // Some of these have perhaps begun meanwhile.
+        // Some of the waiting jobs may have begun meanwhile.
         let patience = (load.waiting > 0).then(|| self.since + PATIENCE);
         patience.into_iter().chain(self.retry_at).min()
     }
 
-    /// Takes note that jobs went back while so many ran.
+    /// Records that jobs were given back while `running` jobs ran.
     fn gave_back(&mut self, running: usize, now: Instant) {
         (self.since, self.most) = (now, running);
         self.retry_at = Some(now + self.retry_after);
@@ -71,8 +72,8 @@ impl Stuck {
 }
 
 impl Feeder {
-    /// Gives back what lies here while no run ends. What has no record cannot go back.
-    pub(super) fn relieve(&mut self, mut load: Load) -> Load {
+    /// Gives waiting jobs back if no run ends. Jobs without a record cannot be given back.
+    pub(super) fn give_back_stuck(&mut self, mut load: Load) -> Load {
         let now = Instant::now();
         self.stuck.retry(now);
         if load.waiting == 0 || now < self.stuck.since + PATIENCE {

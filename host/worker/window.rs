@@ -1,5 +1,6 @@
 //! How many jobs a lane holds beyond those that run: enough that runs never wait for Redis, not so many that
-//! jobs wait here while another host is idle. Pure arithmetic. What runs do not get to all the same: `stuck`.
+//! jobs wait here while another host is idle. Pure arithmetic. If runs do not reach these jobs all the same, `stuck`
+//! gives them back.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +12,9 @@ const AHEAD_MS: f64 = 8.0;
 const WEIGHT: f64 = 0.3;
 /// Shortest time over which a rate is measured.
 const SPAN_MIN: Duration = Duration::from_millis(1);
-/// How long a rate is believed while no run ends: a busy Redis answers after some of it.
+/// How long a rate counts in full while no run ends: a busy Redis takes some of this time to answer.
 const BELIEVED: Duration = Duration::from_millis(10);
-/// In which time it halves after that.
+/// The rate then halves in this time, again and again.
 const HALVES_IN: Duration = Duration::from_millis(10);
 
 /// Learns how fast runs end and says how many jobs to hold.
@@ -42,7 +43,7 @@ impl Window {
         (self.ended, self.since) = (0, now);
     }
 
-    /// Jobs to hold beyond those that run: ever fewer while none ends.
+    /// Jobs to hold beyond those that run: fewer and fewer while no run ends.
     pub(super) fn ahead(&self, now: Instant) -> usize {
         let doubted = now.saturating_duration_since(self.since).saturating_sub(BELIEVED);
         let believed = (-doubted.as_secs_f64() / HALVES_IN.as_secs_f64()).exp2();

@@ -308,7 +308,7 @@ fn jobs_are_requeued_and_discarded() {
     requeued 2 jobs
     --- stderr
     sandhog: 1 job was not requeued
-    hint: it may be done, running, or waiting in the plain list; `sandhog jobs show` tells
+    hint: it may be done, running, or waiting in the plain list; check with `sandhog jobs show`
     --- exit code 1
 
     $ sandhog jobs discard orders job-3

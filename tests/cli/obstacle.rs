@@ -44,7 +44,7 @@ async fn users_passwords_and_databases_have_hints_of_their_own() {
     check(
         &url("", ""),
         "NOAUTH",
-        "this Redis wants a password: write `redis://user:password@host`, or `redis://:password@host` without a user",
+        "this Redis requires a password: write `redis://user:password@host`, or `redis://:password@host` without a user",
     );
     check(
         &url(":wrong@", ""),
@@ -69,8 +69,8 @@ fn a_name_that_is_not_known_has_a_hint_of_its_own() {
     check(
         "redis://no-such-host.invalid",
         "cannot reach Redis at `redis://no-such-host.invalid:6379/0`",
-        "check the host in the URL: this machine finds no address for its name; another Redis is named with `--redis URL` \
-         or `SANDHOG_REDIS_URL`",
+        "check the host in the URL: this machine cannot resolve its name; or name another Redis with `--redis URL` or \
+         `SANDHOG_REDIS_URL`",
     );
 }
 
@@ -78,22 +78,22 @@ fn a_name_that_is_not_known_has_a_hint_of_its_own() {
 fn tls_and_plain_are_told_apart_at_both_ends() {
     let plain = PortServer::start(&[]);
     let url = format!("rediss://127.0.0.1:{}", plain.port);
-    check(&url, &url, "the server does not speak TLS at this port: write `redis://`");
+    check(&url, &url, "the server does not speak TLS on this port: write `redis://`");
     let tls = PortServer::tls();
-    check(&tls.url(), &tls.url(), "the server speaks TLS at this port: write `rediss://`");
+    check(&tls.url(), &tls.url(), "the server speaks TLS on this port: write `rediss://`");
 }
 
 #[test]
 fn certificates_that_are_not_accepted_lead_to_the_page_about_them() {
     let server = PortServer::tls();
-    let page = "docs/tls.md tells which certificates are accepted, and how to make them";
+    let page = "see docs/tls.md for the certificates that are accepted, and how to make them";
     check(&server.tls_url(), "UnknownIssuer", page);
     let program = Program::alone();
     program.file("ca.crt", server.files().ca.unwrap());
     program.file("sandhog.toml", "[redis]\nurl = \"rediss://h\"\nca = \"ca.crt\"\n");
     let (_, hint) = said(&program, &server.tls_url());
-    let wanted = "this Redis wants a certificate of the client: set `redis.cert` and `redis.key`; docs/tls.md tells how to \
-                  make it";
+    let wanted = "this Redis requires a client certificate: set `redis.cert` and `redis.key`; see docs/tls.md for how to \
+                  make one";
     assert_eq!(hint, wanted);
     program.file("ca.crt", authority("another").pem());
     let (line, hint) = said(&program, &server.tls_url());
@@ -141,11 +141,11 @@ fn a_url_with_parts_that_mean_nothing_is_refused_without_its_password() {
         ("redis://127.0.0.1:1?foo=bar", "--redis: has the unknown parameter `foo`; known: db"),
         (
             "redis://a:1234?s3cret@127.0.0.1:1",
-            "--redis: has a `?` that ends the user, password or path it stands in",
+            "--redis: has a `?` that ends the user, password or path it is part of",
         ),
         (
             "redis://a:s3cret#1@127.0.0.1:1",
-            "--redis: has a `#` that ends the user, password or path it stands in",
+            "--redis: has a `#` that ends the user, password or path it is part of",
         ),
     ] {
         let (said, _) = said(&program, url);
@@ -153,7 +153,7 @@ fn a_url_with_parts_that_mean_nothing_is_refused_without_its_password() {
     }
     program.file("sandhog.toml", "[redis]\nurl = redis://u:s3cret@h\n");
     let said = program.transcript(&["queues"]);
-    let line = "sandhog.toml:2: not valid TOML; a URL stands between quotes: `url = \"redis://…\"`";
+    let line = "sandhog.toml:2: not valid TOML; put the URL in quotes: `url = \"redis://…\"`";
     assert!(said.contains(line) && !said.contains("s3cret"), "{said}");
 }
 

@@ -98,7 +98,7 @@ async fn a_new_reader_whose_first_answer_fails_does_not_take_over() {
     plugins.put("site", &guests::title(), blind);
     let refused = host.reload().await.unwrap_err().to_string();
     assert!(
-        refused.contains("gives no settings: ") && refused.contains("the version before it goes on"),
+        refused.contains("gives no settings: ") && refused.contains("the previous version keeps running"),
         "{refused}"
     );
     assert_eq!((version(&host).release, version(&host).refusal.is_some()), (before, true));

@@ -107,7 +107,7 @@ fn an_id_names_every_job_that_has_it() {
     discarded 6 jobs
     --- stderr
     sandhog: 1 job was not discarded
-    hint: it may be done, running, or waiting in the plain list; `sandhog jobs show` tells
+    hint: it may be done, running, or waiting in the plain list; check with `sandhog jobs show`
     --- exit code 1
     ");
     assert_eq!(dead_payloads(&mut connection), ["other"]);

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use super::queues::queues_of;
 use super::{Refusal, Served};
 use crate::app::hosted::Claim;
-use crate::app::loads::{Ended, Offering, Order, Unavailable, apart};
+use crate::app::loads::{Ended, Offering, Order, Unavailable, run_blocking};
 use crate::config::problem::{Problem, Problems};
 use crate::config::settings::PluginsFrom;
 use crate::plugin::fetch::{FetchError, fetch};
@@ -133,7 +133,8 @@ impl Served {
         let trusted = self.settings.plugins.trusted_keys.clone();
         let origin = folder.display().to_string();
         // Reading and hashing takes its time, and this thread feeds queues.
-        let found = apart(self.lanes.executor(), move || Survey::of(&folder, &ceilings, &trusted)).await;
+        let found =
+            run_blocking(self.lanes.executor(), move || Survey::of(&folder, &ceilings, &trusted)).await;
         found.unwrap_or_else(|fault| unread(origin, &fault))
     }
 
@@ -195,8 +196,8 @@ impl Served {
         };
         let of_host = origin.clone();
         let offer = async move {
-            let failed = |fault| Problem::new(of_host, format!("reading it failed inside the host: {fault}"));
-            let read = apart(&executor, read).await;
+            let failed = |fault| Problem::new(of_host, format!("reading failed inside the host: {fault}"));
+            let read = run_blocking(&executor, read).await;
             read.unwrap_or_else(|fault| Err(Problems::one(failed(fault))))
                 .map_err(|problems| Unavailable { problems, is_final: true })
         }
@@ -206,10 +207,11 @@ impl Served {
     }
 }
 
-/// What is known of a folder whose reading has failed inside the host: nothing, so everything goes on as it is.
+/// The survey of a folder that could not be read because of a fault inside the host: it is unreadable, so no plugin
+/// is changed.
 fn unread(folder: String, fault: &str) -> Survey {
     let problem =
-        Problem::new(folder, format!("reading it failed inside the host: {fault}; nothing is changed"));
+        Problem::new(folder, format!("reading failed inside the host: {fault}; no plugin was changed"));
     Survey { others: Problems::one(problem), unreadable: true, ..Survey::default() }
 }
 
@@ -221,7 +223,7 @@ mod tests {
     fn a_folder_whose_reading_panicked_is_not_an_empty_one() {
         let survey = unread("plugins".to_owned(), "index 4 of 3");
         assert!(survey.unreadable, "nothing may be drained");
-        let text = "plugins: reading it failed inside the host: index 4 of 3; nothing is changed";
+        let text = "plugins: reading failed inside the host: index 4 of 3; no plugin was changed";
         assert_eq!(survey.others.to_string(), text);
     }
 }

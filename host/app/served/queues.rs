@@ -1,5 +1,5 @@
-//! Which plugin serves a queue that more than one names. The plugins of a folder are compared when the folder is read.
-//! Here a release that has just been loaded is compared with what is served.
+//! Which plugin serves a queue that several plugins name. The plugins of a folder are compared with each other when
+//! the folder is read; this module compares a release that has just been loaded with the plugins that are served.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use crate::plugin::load::Loaded;
 use crate::plugin::name::PluginName;
 use crate::plugin::survey::Survey;
 
-/// The queues that the plugins of a folder name, each with its plugin. Plugins that name the same queue are refused.
+/// The queues that the plugins of a folder name, and the plugin of each. Plugins that name the same queue were
+/// refused before.
 pub(super) type Offered = BTreeMap<QueueName, PluginName>;
 
 /// The queues that the plugins of a folder name.
@@ -25,10 +26,13 @@ pub(super) fn queues_of(survey: &Survey) -> Offered {
 }
 
 impl Served {
-    /// Settles who serves the queues of a release that has been loaded: of deploy `number`, or of the folder (0). A former
-    /// version gives a queue up to the plugin that names it now. Such a version replaces a refused release (`stands_in`),
-    /// or is still served while the folder has given the queue to another plugin. If two deploys name one queue, the
-    /// later one is refused.
+    /// Decides who serves the queues of a release that has been loaded: of deploy `number`, or of the folder if
+    /// `number` is 0. An earlier version gives up a queue to the plugin that names it now. Such a version replaces a
+    /// refused release (`stands_in`), or is still served although the folder has given the queue to another plugin.
+    ///
+    /// # Errors
+    ///
+    /// Two deploys name the same queue; the later one is refused.
     pub(super) fn settle_queues(
         &mut self,
         loaded: &mut Loaded,
@@ -72,6 +76,6 @@ fn warn_given_up(former: &PluginName, queue: &QueueName, now: &PluginName) {
     tracing::warn!(
         plugin,
         queue,
-        "a former version of this plugin is served; it gives up the queue, which plugin `{now}` names now"
+        "an earlier version of this plugin gave up the queue: plugin `{now}` names it now"
     );
 }

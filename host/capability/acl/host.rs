@@ -1,37 +1,38 @@
-//! The rights of a host's own Redis user: the commands of its scripts and connections, on its own keys, on the queues of
-//! its plugins with their companions, and on what those plugins are granted, for it calls Redis in their place.
+//! The rights of a host's own Redis user: the commands of its scripts and connections, on its own keys, on the queues
+//! of its plugins with their companion keys, and on the keys granted to those plugins, because the host calls Redis
+//! for them.
 
 use super::super::glob::of_pattern;
 use super::super::grant::Grants;
 use crate::job::key::companions;
 
-/// What every host's user may do whatever it serves. `HELLO` needs no right.
+/// The commands that every host needs, whatever it serves. `HELLO` needs no right.
 const CONNECTION: &str = "+client|id +client|kill +client|setname +client|tracking +config|get +evalsha \
                           +evalsha_ro +info +ping +role +script|load";
-/// The commands of all scripts, and those that are sent without one.
+/// The commands of all scripts, and those that are sent outside of scripts.
 const COMMANDS: &str = "+blmove +del +exists +get +getex +getrange +hdel +hexists +hget +hgetall +hincrby +hkeys +hlen \
                         +hmget +hscan +hset +hsetnx +hstrlen +incr +incrby +lindex +llen +lmove +lpop +lpush +lrange +lrem \
                         +lset +ltrim +mget +mset +persist +pexpire +pexpiretime +pttl +rename +rpop +rpush +sadd +scan +set \
                         +smembers +strlen +time +type +unlink +zadd +zcard +zcount +zpopmin +zrange +zrangebyscore +zrem +zrevrange +zscan \
                         +zscore";
-/// What it takes to make users for plugins, and to see that their connections are at the same server.
+/// The commands that create and delete users for plugins, and check that their connections are at the same server.
 const USERS: &str = "+acl|deluser +acl|dryrun +acl|setuser +acl|users +client|list";
 
-/// What a host is to serve, as far as the rights of its user depend on it.
+/// What a host serves, as far as the rights of its user depend on it.
 #[derive(Debug, Default)]
 pub struct Served<'m> {
-    /// Queues it consumes, and those that its schedules push to.
+    /// Queues that it consumes, and queues that its schedules push to.
     pub queues: Vec<&'m str>,
-    /// What its plugins are granted.
+    /// The grants of its plugins.
     pub grants: Vec<&'m Grants>,
     /// Hashes that its config readers publish to.
     pub published: Vec<&'m str>,
-    /// Whether this is not known, so that the user needs all keys.
+    /// Whether its plugins are not known, so that the user needs all keys.
     pub is_unknown: bool,
 }
 
-/// The rules, each one argument of `ACL SETUSER`. `database`: its number; but for 0 the user must be allowed to choose
-/// one. `per_plugin_users`: whether it makes a user for each plugin.
+/// The ACL rules of a host's user, each one argument of `ACL SETUSER`. `database` is the number of its database; any
+/// but 0 needs `SELECT`. `per_plugin_users`: whether the host creates a user for each plugin.
 pub fn host_rules(served: &Served<'_>, database: i64, per_plugin_users: bool) -> Vec<String> {
     let mut rules: Vec<String> = ["on", "resetkeys", "resetchannels", "-@all"].map(str::to_owned).into();
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
@@ -66,13 +67,13 @@ pub fn host_rules(served: &Served<'_>, database: i64, per_plugin_users: bool) ->
     rules
 }
 
-/// What an operator should know of these rules, each a sentence.
+/// What an operator should know about these rules, one sentence each.
 pub fn host_notes(served: &Served<'_>, per_plugin_users: bool) -> Vec<String> {
     let mut notes =
         vec!["the user has no password: add `>PASSWORD`, and write it into the host's URL".to_owned()];
     if per_plugin_users {
         notes.push(
-            "`redis.per_plugin_users` needs `ACL SETUSER`: whoever has it can give every right to any user, this one \
+            "`redis.per_plugin_users` needs `ACL SETUSER`, which lets this user give any right to any user, itself \
              included"
                 .to_owned(),
         );
@@ -81,8 +82,8 @@ pub fn host_notes(served: &Served<'_>, per_plugin_users: bool) -> Vec<String> {
         notes.push("the plugins are not known here, so the line allows all keys".to_owned());
     } else {
         notes.push(
-            "the keys are those of the plugins and schedules named here; all hosts of a fleet need those of all its \
-             plugins, and of the schedules that `sandhog schedule add` made"
+            "the keys are those of the plugins and schedules found here; every host of a fleet needs those of all \
+             plugins of the fleet, and of the schedules that `sandhog schedule add` made"
                 .to_owned(),
         );
     }

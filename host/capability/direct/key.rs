@@ -55,7 +55,7 @@ impl Direct {
         ask
     }
 
-    /// The value in what `ask_for` was answered.
+    /// Takes the value from the replies to `ask_for`.
     async fn value(&self, key: &str, answers: Vec<Result<Value, Fault>>) -> Result<Option<Vec<u8>>, Refusal> {
         let mut answers = answers.into_iter();
         let mut next = || answers.next().unwrap_or(Ok(Value::Nil)).map_err(|fault| Refusal::of(fault, key));

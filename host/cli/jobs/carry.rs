@@ -108,7 +108,7 @@ pub(super) async fn import(args: Import, context: &Context) -> Outcome {
         let added = text::counted(sum.added, "job was", "jobs were");
         return Err(Failure::from(error)
             .with_details(vec![format!("{added} imported before, of {}", text::count(jobs.len() as u64))])
-            .with_hint("import the same file again: what is there already is left out"));
+            .with_hint("import the same file again: jobs that are already in the queue are skipped"));
     }
     let Imported { added, present, duplicates } = sum;
     if context.out.is_json() {

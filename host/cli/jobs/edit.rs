@@ -47,7 +47,7 @@ pub(super) struct Edit {
     /// The queue.
     #[arg(value_parser = argument::queue)]
     queue: QueueName,
-    /// The jobs, by id, wherever they are; an id names every job that has it.
+    /// The jobs, by id, in any state; an id selects every job that has it.
     #[arg(value_parser = argument::job_id, conflicts_with = "all")]
     ids: Vec<JobId>,
     /// All jobs of the place.
@@ -251,7 +251,7 @@ impl Edit {
     async fn run_plain(&self, context: &Context, link: &Link, verb: &Verb, place: Place) -> Outcome {
         let (which, total) = if self.all {
             let counts = inspect::counts(link, &self.queue).await?;
-            // Not those that come meanwhile: what is requeued may die again.
+            // Jobs that are added meanwhile do not count: a requeued job may die again.
             let total = match place {
                 Place::Delayed => counts.delayed,
                 Place::Ready => counts.ready,
@@ -316,7 +316,7 @@ impl Edit {
         Ok(changed?)
     }
 
-    /// Tells how many jobs an edit reached; not to reach one that was named is a failure.
+    /// Reports how many jobs were changed; fails if a job that was named was not.
     fn finish(&self, context: &Context, verb: &Verb, changed: &Changed) -> Outcome {
         let past = verb.past;
         let Changed { jobs, duplicates, found } = changed;
@@ -338,7 +338,7 @@ impl Edit {
         let left = missing + if self.ids.is_empty() { 0 } else { *duplicates };
         if left > 0 {
             let hint = if missing > 0 {
-                "it may be done, running, or waiting in the plain list; `sandhog jobs show` tells"
+                "it may be done, running, or waiting in the plain list; check with `sandhog jobs show`"
             } else {
                 "a living job has the same unique key; requeue it again when that one has ended"
             };

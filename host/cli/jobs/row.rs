@@ -95,7 +95,7 @@ pub(super) fn sheet(row: &JobRow, payload: &[u8], now_ms: u64) -> String {
         field("reason", &text::visible(reason.as_bytes(), 2000));
     }
     for (key, value) in &row.notes {
-        // What only makes records and owners differ tells nobody anything.
+        // `!reason` is shown above; the other two only make records and owners unique.
         if !["!reason", "!n", "!own"].contains(&key.as_str()) {
             let name = text::visible(key.trim_start_matches('!').as_bytes(), 40);
             field(&name, &text::visible(value.as_bytes(), 8000));

@@ -215,7 +215,7 @@ fn host(
     }
 }
 
-/// How long a start waits for Redis, from the first source that says so.
+/// How long a start waits for Redis, from the first source that sets it.
 fn start_wait(
     table: &mut Table<'_>,
     over: &Layers<'_>,

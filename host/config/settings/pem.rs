@@ -1,4 +1,5 @@
-//! The PEM files that `[redis]` names: read, bounded, and refused at start if they do not hold what they should.
+//! The PEM files that `[redis]` names: read up to a size limit, and refused at start if they do not hold what they
+//! should.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -10,11 +11,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::table::Table;
 
-/// Largest certificate or key file.
+/// Most bytes that are read of a certificate or key file.
 const BYTES_MAX: u64 = 1024 * 1024;
 
-/// The bytes of a file of authorities; its path is taken from the folder of the settings file. Without this look, a file
-/// with no certificate would trust nobody, and the connection would fail for a reason that does not name it.
+/// The bytes of a file of CA certificates; its path is relative to the folder of the settings file. It is checked
+/// here because with a file without certificates no server would be trusted, and the error of the connection would
+/// not name the file.
 pub(super) fn authorities(table: &mut Table<'_>, name: &'static str, folder: &Path) -> Option<Vec<u8>> {
     file(table, name, folder, |bytes| {
         let mut store = RootCertStore::empty();
@@ -26,14 +28,14 @@ pub(super) fn authorities(table: &mut Table<'_>, name: &'static str, folder: &Pa
     })
 }
 
-/// The bytes of the file of the host's own certificate and those that lead to its authority.
+/// The bytes of the file with the host's own certificate and its intermediate certificates.
 pub(super) fn chain(table: &mut Table<'_>, name: &'static str, folder: &Path) -> Option<Vec<u8>> {
     file(table, name, folder, |bytes| chain_of(bytes).map(drop))
 }
 
 fn chain_of(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
-    let found = found.map_err(|error| format!("is not a PEM file that can be read: {error}"))?;
+    let found = found.map_err(|error| format!("is not a valid PEM file: {error}"))?;
     match found.is_empty() {
         true => Err("holds no certificate (`-----BEGIN CERTIFICATE-----`)".to_owned()),
         false => Ok(found),
@@ -44,7 +46,7 @@ fn chain_of(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 pub(super) fn key(table: &mut Table<'_>, name: &'static str, folder: &Path) -> Option<Vec<u8>> {
     file(table, name, folder, |bytes| match PrivateKeyDer::from_pem_slice(bytes) {
         Ok(_) => Ok(()),
-        Err(_) => Err("holds no private key without a passphrase (`-----BEGIN PRIVATE KEY-----`)".to_owned()),
+        Err(_) => Err("holds no unencrypted private key (`-----BEGIN PRIVATE KEY-----`)".to_owned()),
     })
 }
 

@@ -225,7 +225,7 @@ sandhog.toml:4: `redis.cert` needs `redis.key` beside it";
     let found = found.replace(&format!("{}/", dir.path().display()), "");
     let expected = "\
 sandhog.toml:3: `redis.ca` names `key.pem`, which holds no certificate (`-----BEGIN CERTIFICATE-----`)
-sandhog.toml:5: `redis.key` names `ca.pem`, which holds no private key without a passphrase (`-----BEGIN PRIVATE KEY-----`)";
+sandhog.toml:5: `redis.key` names `ca.pem`, which holds no unencrypted private key (`-----BEGIN PRIVATE KEY-----`)";
     assert_eq!(found, expected);
     let text = "[redis]\nca = \"ca.pem\"\n";
     let found = file::resolve(&none, &none, Some((&path, text)), &machine()).unwrap_err().to_string();

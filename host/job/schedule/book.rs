@@ -1,5 +1,5 @@
-//! Schedules in Redis: written down by operators and by hosts that have them in their files. `firing` fires them. Each
-//! function is one script, but for the look at Redis' time before it.
+//! Schedules in Redis, as operators and the files of hosts define them. `firing` fires them. Each function is one
+//! script, preceded by a read of Redis' time if it needs that.
 
 use redis::Value;
 
@@ -203,7 +203,7 @@ async fn edited(link: &Link, name: &str, call: &redis::Cmd) -> Result<(), BookEr
     }
 }
 
-/// The first firing of a schedule that is new.
+/// The first firing of a new schedule.
 fn first(plan: &Plan, name: &str, given: &Schedule, now: u64) -> Result<Firing, ScheduleError> {
     plan.first(name, given.jitter_ms, &Fired::default(), now).ok_or_else(never)
 }

@@ -1,12 +1,12 @@
-//! Which slots of a schedule have fired, as ranges between whose ends no slot was left out. While Redis' clock goes on
-//! that is one range, whose end is the last slot. After a clock that was ahead and is right again it tells which of the
-//! slots to come have fired already.
+//! Which slots of a schedule have fired, as ranges without gaps. While Redis' clock runs forward there is one range,
+//! which ends with the last slot. After Redis' clock was ahead and has been set back, the ranges show which of the
+//! coming slots have fired already.
 
 use std::fmt::Write as _;
 
 use super::plan::Plan;
 
-/// Ranges that are kept: the latest ones. Each gap between two is a time that was missed.
+/// Ranges that are kept, the latest ones. Slots between two ranges were missed.
 const RANGES_MAX: usize = 8;
 
 /// Slots that have fired.
@@ -14,7 +14,7 @@ const RANGES_MAX: usize = 8;
 pub struct Fired(Vec<(u64, u64)>);
 
 impl Fired {
-    /// As it is written: `first-last first-last`, in their order. What cannot be read has not fired.
+    /// Reads what `write` wrote: `first-last first-last`, in ascending order. Text that cannot be read is ignored.
     pub fn read(text: &str) -> Self {
         let range = |word: &str| {
             let (first, last) = word.split_once('-')?;
@@ -26,7 +26,7 @@ impl Fired {
         Self(ranges)
     }
 
-    /// As `read` takes it.
+    /// The text that `read` reads.
     pub fn write(&self) -> String {
         let mut text = String::new();
         for (first, last) in &self.0 {
@@ -52,7 +52,7 @@ impl Fired {
         Some(slot)
     }
 
-    /// Notes that a slot of `plan` has fired.
+    /// Records that a slot of `plan` has fired.
     pub fn add(&mut self, plan: &Plan, slot: u64) {
         self.0.push((slot, slot));
         self.0.sort_unstable();

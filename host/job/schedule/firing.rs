@@ -1,5 +1,5 @@
-//! Firing of schedules: which are due, the step that fires one, and what is put back when Redis' clock was ahead. Each
-//! function is one script.
+//! Firing of schedules: which are due, firing one of them, and resetting those that were computed while Redis' clock
+//! was ahead. Each function is one script.
 
 use redis::Value;
 
@@ -16,41 +16,41 @@ use crate::job::script;
 use crate::job::store::StoreError;
 use crate::storage::link::Link;
 
-/// Schedules told at once.
+/// Schedules in one reply.
 const PAGE: usize = 100;
 
-/// A schedule and what it waits for.
+/// A schedule and its next firing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
     /// Its name.
     pub name: String,
-    /// What is to be fired.
+    /// The next firing.
     pub firing: Firing,
-    /// As Redis holds it.
+    /// The definition, as Redis holds it.
     pub definition: String,
     /// Which slots have fired, as Redis holds it.
     pub fired: String,
 }
 
-/// What a host has to know to go on.
+/// The state of the schedules, as a host needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
-    /// Redis time.
+    /// Redis time, in milliseconds.
     pub now: u64,
-    /// Whether Redis knows what this host's file holds.
+    /// Whether Redis knows the schedules of this host's file.
     pub declared: bool,
-    /// When the next one is due that is not due now.
+    /// When the next schedule is due that is not due now, in Redis milliseconds.
     pub next: Option<u64>,
-    /// Those that are due, some of them.
+    /// Some of the schedules that were asked for.
     pub due: Vec<Due>,
 }
 
-/// What is due, without the first `skip`.
+/// Schedules that are due, without the first `skip`.
 pub async fn due(link: &Link, seat: &str, skip: usize) -> Result<Look, StoreError> {
     look(link, seat, skip, "due").await
 }
 
-/// What waits for its time, without the first `skip`; nothing if these are all.
+/// Schedules that are not due yet, without the first `skip`; an empty `due` is the end.
 pub async fn ahead(link: &Link, seat: &str, skip: usize) -> Result<Look, StoreError> {
     look(link, seat, skip, "ahead").await
 }
@@ -63,12 +63,12 @@ async fn look(link: &Link, seat: &str, skip: usize, which: &str) -> Result<Look,
         return Err(StoreError::WrongType(fields.text()?));
     }
     let (now, declared) = (fields.number()?, fields.number()? == 1);
-    // Less than nothing stands for none, and is read as zero.
+    // -1 stands for none, and is read as zero.
     let next = Some(fields.number()?).filter(|next| *next > 0 && *next < PAUSED_MS);
     let mut due = Vec::new();
     while let name @ Value::BulkString(_) = fields.next() {
         let (name, at) = (text(name)?, fields.number()?);
-        // Where somebody has spoiled it by hand, the fence of the firing says so.
+        // If somebody changed it by hand, the check of the firing fails and reports that.
         let slot = fields.text()?.parse().unwrap_or(0);
         let (definition, fired) = (fields.text()?, fields.text()?);
         due.push(Due { name, firing: Firing { slot, at }, definition, fired });
@@ -76,7 +76,8 @@ async fn look(link: &Link, seat: &str, skip: usize, which: &str) -> Result<Look,
     Ok(Look { now, declared, next, due })
 }
 
-/// Does what is to be done about a schedule that is due; false: it is another one by now, or somebody was faster.
+/// Carries out `step` for a schedule that is due; false if the schedule has changed meanwhile, or another host was
+/// first.
 pub async fn fire(link: &Link, due: &Due, schedule: &Schedule, step: &Step) -> Result<bool, BookError> {
     let keys = QueueKeys::new(&schedule.queue_name()?);
     let mut call = script::SCHEDULE_FIRE.call(&[SCHEDULES, &self::schedule(&due.name), &keys.ready]);
@@ -103,8 +104,8 @@ pub async fn fire(link: &Link, due: &Due, schedule: &Schedule, step: &Step) -> R
     }
 }
 
-/// Puts a schedule back to the first slot after `now` that has not fired, if it waits for a later one: that was computed
-/// while Redis' clock was ahead. Answers whether it did.
+/// Moves a schedule back to the first slot after `now` that has not fired, if it waits for a later one, which was
+/// computed while Redis' clock was ahead. Returns whether it did.
 pub async fn reset(link: &Link, ahead: &Due, now: u64) -> Result<bool, BookError> {
     let (given, plan) = read(&ahead.definition)?;
     let next = plan.first(&ahead.name, given.jitter_ms, &Fired::read(&ahead.fired), now);
@@ -122,7 +123,7 @@ pub async fn reset(link: &Link, ahead: &Due, now: u64) -> Result<bool, BookError
     }
 }
 
-/// The id of the job of a firing: the same, whoever fires it.
+/// The id of the job of a firing; the same whichever host fires it.
 pub fn job_id(name: &str, slot: u64) -> JobId {
     JobId::new(format!("schedule-{name}-{slot}")).expect("a name is visible ASCII and short")
 }

@@ -1,5 +1,5 @@
-//! When a schedule fires: cron expressions in a time zone (`clock`), and fixed periods. Pure arithmetic on milliseconds
-//! since 1970; Redis time comes from outside.
+//! When a schedule fires: cron expressions in a time zone (`clock`), and fixed periods. Pure arithmetic on
+//! milliseconds since 1970; the caller passes Redis time in.
 //!
 //! A *slot* is a time of the expression or the period; the firing of a slot may be late by the jitter.
 
@@ -46,7 +46,7 @@ pub struct Step {
     pub fire: Option<u64>,
     /// What comes then; none if nothing ever does.
     pub next: Option<Firing>,
-    /// The slots that have fired then.
+    /// The slots that have fired after this step.
     pub fired: Fired,
 }
 
@@ -85,7 +85,7 @@ impl Plan {
         }
     }
 
-    /// The first firing of a slot after `ms`, without those that have `fired`.
+    /// The first firing of a slot after `ms` that is not among the `fired` ones.
     pub fn first(&self, name: &str, jitter_ms: u64, fired: &Fired, ms: u64) -> Option<Firing> {
         Some(self.firing(name, jitter_ms, fired.next(self, ms)?))
     }
@@ -97,7 +97,7 @@ impl Plan {
         Firing { slot, at: slot + late }
     }
 
-    /// What is to be done at `now` about the firing `due`, whose time has come, if these slots have `fired`.
+    /// What to do at `now` about the firing `due`, which is due, given the slots that have `fired`.
     pub fn step(
         &self,
         name: &str,
@@ -115,7 +115,7 @@ impl Plan {
         Step { fire, next, fired }
     }
 
-    /// The slot that fires at `now`, and the last one that has passed with it.
+    /// The slot that fires at `now`, if any, and the last slot that counts as passed then.
     fn pass(&self, missed: Missed, due: Firing, fired: &Fired, now: u64) -> (Option<u64>, u64) {
         if now.saturating_sub(due.at) <= GRACE_MS {
             return (Some(due.slot), due.slot);

@@ -5,7 +5,7 @@
 --        6 most bytes
 -- Reply  1 done, 0 late: the record was gone and nothing changed, or the key that is of a wrong type
 --
--- inflight -> dead, at Redis time; its unique key is let go. The oldest of dead -> gone while a cap is passed
+-- inflight -> dead, at Redis time; its unique key is released. The oldest of dead -> gone while a limit is exceeded
 local wrong = wrong_type(KEYS[1], 'hash', KEYS[2], 'hash', KEYS[3], 'zset')
 if wrong then return wrong end
 local record = take_record(KEYS[1], KEYS[2], ARGV[1])

@@ -1,11 +1,11 @@
--- Cancel: an operator takes running jobs away from their host, and gives it word. A run whose record is gone no longer
--- owns its job: whatever becomes of the word, nothing of its end takes place.
+-- Cancel: an operator takes running jobs away from their host, and leaves it a cancellation notice. A run whose
+-- record is gone no longer owns its job: even if the notice is lost, its end has no effect.
 --
--- KEYS   1 inflight of the host  2 stats  3 word for the host
--- ARGV   1 prefix of unique keys  2 how long a word is kept in ms  3… fields
+-- KEYS   1 inflight of the host  2 stats  3 the host's cancellation notice
+-- ARGV   1 prefix of unique keys  2 how long the notice is kept in ms  3… fields
 -- Reply  {0, cancelled, {their fields}}; {1, key} of a wrong type
 --
--- inflight -> gone; the unique key is let go, and the place among those with its key
+-- inflight -> gone; the unique key is released, and the slot of its key
 local inflight, stats, word = KEYS[1], KEYS[2], KEYS[3]
 local wrong = wrong_type(inflight, 'hash', stats, 'hash', word, 'string')
 if wrong then return {1, wrong} end
@@ -23,7 +23,7 @@ for i = 3, #ARGV do
     end
   end
 end
--- No two words are alike, so that the host knows a new one.
+-- Every notice is different, so that the host recognises a new one.
 if gone > 0 then redis.call('SET', word, time[1] .. '.' .. time[2], 'PX', ARGV[2]) end
 count(stats, 'cancelled', gone)
 return {0, gone, fields}

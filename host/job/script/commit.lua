@@ -49,7 +49,7 @@ local function against(at, last, own)
   return nil, entries, writes
 end
 
--- Notes which unique key the job of this record has: unique key -> its owners among the jobs that end here.
+-- Records which unique key the job of this record has: unique key -> its owners among the jobs that end here.
 local function note_unique(own, record)
   local owner, unique = unique_of(argv[1], record)
   if not owner then return end

@@ -4,7 +4,7 @@
 -- ARGV   1 field  2 counter: completed or discarded  3 prefix of unique keys
 -- Reply  1 done, 0 late: the record was gone and nothing changed, or the key that is of a wrong type
 --
--- inflight -> gone; its unique key is let go
+-- inflight -> gone; its unique key is released
 local wrong = wrong_type(KEYS[1], 'hash', KEYS[2], 'hash')
 if wrong then return wrong end
 local record = take_record(KEYS[1], KEYS[2], ARGV[1])

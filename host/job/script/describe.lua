@@ -2,7 +2,7 @@
 --
 -- KEYS   1 hosts  2 queues  3 the key about the host
 -- ARGV   1 host  2 queues as JSON  3 plugins as JSON  4 version  5 process id  6 '1' if it serves the fleet
---        7 machine and file  8… queues
+--        7 origin: machine and file of the seat  8… queues
 -- Reply  1 written, 0 the host is not registered, or the key that is of a wrong type
 local wrong = wrong_type(KEYS[1], 'zset', KEYS[2], 'set', KEYS[3], 'hash')
 if wrong then return wrong end

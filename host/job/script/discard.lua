@@ -1,12 +1,12 @@
--- Discard: an operator throws jobs away that do not run, a page at a time.
+-- Discard: an operator discards jobs that do not run, a page at a time.
 --
 -- KEYS   1 ready, delayed or dead  2 stats
--- ARGV   1 ready, delayed or dead  2 jobs to skip  3 jobs to look at  4 most jobs to throw away
+-- ARGV   1 ready, delayed or dead  2 jobs to skip  3 jobs to look at  4 most jobs to discard
 --        5 prefix of unique keys  6… job ids; none for all
--- Reply  {0, thrown away, jobs to skip for the next page or false, {their ids, if ids were given}};
+-- Reply  {0, discarded, jobs to skip for the next page or false, {their ids, if ids were given}};
 --        {1, key} of a wrong type
 --
--- ready, delayed, dead -> gone; the unique key is let go
+-- ready, delayed, dead -> gone; the unique key is released
 local source, stats = KEYS[1], KEYS[2]
 local wrong = wrong_type(source, ARGV[1] == 'ready' and 'list' or 'zset', stats, 'hash')
 if wrong then return {1, wrong} end

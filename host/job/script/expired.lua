@@ -1,4 +1,4 @@
--- Expired: tells which hosts let their lease end, the longest dead first.
+-- Expired: returns the hosts whose lease has ended, the longest dead first.
 --
 -- KEYS   1 hosts  2 the last contact
 -- ARGV   1 most hosts  2 prefix of the key about a host  3 lease in ms of the host that asks

@@ -1,7 +1,7 @@
 -- Forget: ends the registration of a host whose jobs were all reaped.
 --
 -- KEYS   1 hosts  2 the key about the host  3… where it could have records
--- ARGV   1 host  2 "1": by force, its lease does not matter  3… keys that go with the last host
+-- ARGV   1 host  2 "1": by force, its lease does not matter  3… keys to delete with the last host
 -- Reply  1 forgotten (or was not registered), 0 the host lives, or has records
 --
 -- hosts -> gone

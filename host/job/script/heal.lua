@@ -1,17 +1,18 @@
--- Heal: compares, for keys with parked jobs, the places that are taken with the jobs that have them, and gives the places
--- that no job has to parked ones. They differ if somebody deleted a key or a record by hand, or if hosts with different
--- limits served the queue.
+-- Heal: compares, for keys with parked jobs, the count of slots in use with the jobs that hold them, and gives slots
+-- that no job holds to parked jobs. They differ if somebody deleted a key or a record by hand, or if hosts with
+-- different limits served the queue.
 --
--- A round looks at delayed, then ready from its end, then what is in flight, and then judges. One call does a bounded
--- part of it; `audit` holds how far the round is, by fields that begin with two blanks, and the keys under trial: `<key>`
--- is how many of its jobs were met, ` <key>` how many places were taken when the round began. A job that moves
--- against that order could be missed, so whatever moves one takes its key out of the round (`place`). A round of several
--- calls may meet a job twice: it lowers the number of places that are taken, and never raises it.
+-- A round counts the jobs of delayed, then of ready from its end, then in flight, and then decides. One call does a
+-- bounded part of it. `audit` holds the progress of the round, in fields that begin with two blanks, and the keys
+-- that are checked: `<key>` is how many of its jobs were counted, ` <key>` how many slots were in use when the round
+-- began. A job that moves against that order could be missed, so every script that moves one removes its key from the
+-- round (`place`). A round of several calls may count a job twice, so it only lowers the count of slots in use, and
+-- never raises it.
 --
 -- KEYS   1 stats  2 ready  3 delayed  4 hosts
 -- ARGV   1 the asking host  2 most runs of one key; 0: keys have no limit, and all parked jobs become ready
 --        3 shortest time between two rounds in ms  4 most records and 5 most bytes that one call reads
--- Reply  {0, 1 if there is more to do now, jobs that became ready, keys whose number of places was wrong};
+-- Reply  {0, 1 if there is more to do now, jobs that became ready, keys whose count of slots in use was wrong};
 --        {1, key} of a wrong type
 --
 -- parked -> ready
@@ -20,8 +21,8 @@ local host, most, gap = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local records_max, bytes_max = tonumber(ARGV[4]), tonumber(ARGV[5])
 local prefix = string.sub(stats, 1, -6) -- Without "stats".
 local places, parked, audit = prefix .. 'places', prefix .. 'parked', prefix .. 'audit'
-local TRIED_MAX = 200 -- Keys of one round; where there are more, the next ones follow at once.
-local ABANDONED_MS = 10000 -- A round that nobody goes on with for so long, anybody may go on with.
+local TRIED_MAX = 200 -- Keys of one round; further ones follow in the next round, immediately.
+local ABANDONED_MS = 10000 -- A round that its host has not continued for so long may be continued by any host.
 local KEPT_MS = 3600000
 
 local wrong = wrong_type(parked, 'hash', ready, 'list')
@@ -32,14 +33,14 @@ if redis.call('EXISTS', parked) == 0 then return {0, 0, 0, 0} end
 local looked, bytes, moved = 0, 0, 0
 local function is_full() return looked >= records_max or bytes >= bytes_max end
 
--- How many records to read: a few at first, then as many as there is room for if they are like these.
+-- How many records to read: a few at first, then as many as fit if they are as large as the others so far.
 local function portion()
   if looked == 0 then return 8 end
   local like = bytes == 0 and records_max or math.floor((bytes_max - bytes) / bytes * looked)
   return math.max(1, math.min(128, records_max - looked, like))
 end
 
--- All parked jobs of a key become ready, without a place.
+-- Makes all parked jobs of a key ready, without a slot.
 local function free(key)
   local list = prefix .. 'parked:' .. key
   while not is_full() do
@@ -67,7 +68,7 @@ local function free_all()
       end
     end
   until cursor == '0' or is_full()
-  -- Only the number of all is left: nothing is parked.
+  -- Only the total is left: nothing is parked.
   if cursor == '0' and redis.call('HLEN', parked) == redis.call('HEXISTS', parked, ' ') then
     redis.call('DEL', parked, prefix .. 'owed')
     return 0
@@ -75,7 +76,7 @@ local function free_all()
   return is_full() and 1 or 0
 end
 
--- Chooses keys for a round. Counts of parked jobs that are not the lengths of their lists are set right on the way.
+-- Chooses keys for a round. Corrects counts of parked jobs that differ from the lengths of their lists.
 local function begin(from)
   redis.call('DEL', audit)
   local found = redis.call('HSCAN', parked, from, 'COUNT', TRIED_MAX)
@@ -114,7 +115,7 @@ local function meet(record)
   if key and state[key] then met[key] = (met[key] or 0) + 1 end
 end
 
--- Each stage goes on from `at` and answers where it stopped, or nothing when it has seen all.
+-- Each stage continues at `at` and returns where it stopped, or nil when it has read everything.
 local stages, following = {}, {delayed = 'ready', ready = 'inflight'}
 
 function stages.delayed(at)
@@ -130,7 +131,7 @@ function stages.delayed(at)
   return at ~= '0' and at or nil
 end
 
--- From the end: claims at the head move nothing there.
+-- From the end: claims at the head do not shift these positions.
 function stages.ready(at)
   at = tonumber(at)
   repeat
@@ -143,7 +144,7 @@ function stages.ready(at)
   return string.format('%d', at)
 end
 
--- `at` is the last sequence number that was seen of the first host, then the hosts that are left.
+-- `at` is the last sequence number that was read of the first host, then the hosts that are left.
 function stages.inflight(at)
   if at == '0' then at = '-1 ' .. table.concat(redis.call('ZRANGE', hosts, 0, -1), ' ') end
   local last, left = string.match(at, '^(%S+) ?(.*)$')
@@ -163,7 +164,7 @@ function stages.inflight(at)
           end
         end
       end
-      -- Names cost less than records, but many hosts have many.
+      -- Names cost less than records, but many hosts have many of them.
       looked = looked + math.floor(#fields / 16)
     end
     looked = looked + 1
@@ -178,7 +179,7 @@ local function judge(is_exact)
     if string.sub(key, 1, 1) ~= ' ' then
       count = tonumber(count) + (met[key] or 0)
       local taken = tonumber(redis.call('HGET', places, key)) or 0
-      -- A job that ended meanwhile was perhaps met before.
+      -- If not, jobs have ended or begun meanwhile, and some were perhaps counted before.
       if taken == tonumber(state[' ' .. key]) then
         if count < taken or is_exact and count > taken then
           taken, healed = count, healed + 1
@@ -220,5 +221,5 @@ local healed = judge(is_exact)
 redis.call('DEL', audit)
 redis.call('HSET', audit, '  next', state['  next'], '  ended', string.format('%d', now))
 redis.call('PEXPIRE', audit, KEPT_MS)
--- Keys beyond those of one round are next.
+-- The keys that did not fit into this round are next.
 return {0, state['  next'] ~= '0' and 1 or 0, moved, healed}

@@ -1,11 +1,11 @@
--- Import: jobs that were exported and are not in the queue come back to their place. Refused while Redis has reached its
--- memory limit.
+-- Import: adds exported jobs that are not in the queue to the place they came from. Refused while Redis has reached
+-- its memory limit.
 --
 -- KEYS   1 ready, delayed or dead  2 stats
 -- ARGV   1 ready, delayed or dead  2 prefix of unique keys  3… for each: its time in ms, its record
--- Reply  {0, added, duplicates: they are left out, for a living job has their unique key}; {1, key} of a wrong type
+-- Reply  {0, added, duplicates: skipped, because a living job has their unique key}; {1, key} of a wrong type
 --
--- nothing -> ready, delayed, dead; those that are to live take their unique key
+-- nothing -> ready, delayed, dead; all but dead jobs take their unique key
 local place, stats = KEYS[1], KEYS[2]
 local wrong = wrong_type(place, ARGV[1] == 'ready' and 'list' or 'zset', stats, 'hash')
 if wrong then return {1, wrong} end

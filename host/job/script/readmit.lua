@@ -1,9 +1,9 @@
--- Readmit: an id that has records in a queue and is not among the hosts is registered. If its host lives, it renews the
--- lease; if not, its jobs are taken back when the lease ends.
+-- Readmit: registers an id that has records in a queue and is not among the hosts. If its host is alive, it renews
+-- the lease; if not, its jobs are taken back when the lease ends.
 --
 -- KEYS   1 hosts  2 the key about the host  3 inflight of the host
 -- ARGV   1 host  2 lease in ms  3 queue
--- Reply  1 registered, 0 it was, or has no records, or a key of another type is in the way
+-- Reply  1 registered, 0 it was registered already, has no records, or a key is of a wrong type
 --
 -- nothing -> hosts, with a lease from now
 if wrong_type(KEYS[1], 'zset', KEYS[2], 'hash', KEYS[3], 'hash') then return 0 end

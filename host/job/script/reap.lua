@@ -1,13 +1,13 @@
 -- Reap: takes back what a dead host had in flight in one queue, a page at a time.
 --
 -- KEYS   1 inflight of that host  2 stats  3 ready  4 dead  5 hosts  6 list
--- ARGV   1 that host  2 its epoch in ms  3 "1": by force, its lease does not matter; "2": so, and without a crash
+-- ARGV   1 that host  2 its epoch in ms  3 "1": by force, its lease does not matter; "2": the same, counting no crash
 --        4 crashes at which a job is poison  5 most records  6 most bytes  7 most dead jobs  8 longest age in ms
 --        9 most dead bytes  10 prefix of unique keys
 -- Reply  {0, moved, buried, left}; {1} the host lives; {2, key} `key` is of a wrong type
 --
--- inflight -> ready, in the order of sequence numbers, with one crash more unless told otherwise
--- inflight -> dead at the poison limit; its unique key is let go
+-- inflight -> ready, in the order of sequence numbers, with one more crash unless told otherwise
+-- inflight -> dead at the poison limit; its unique key is released
 -- inflight -> the list, entries that runs had popped, before anything else: the last one taken first
 local inflight, stats, ready, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local wrong = wrong_type(inflight, 'hash', stats, 'hash', ready, 'list', dead, 'zset', KEYS[5], 'zset')

@@ -1,10 +1,10 @@
--- Register: begins the life of a host, or goes on with it under a new id. Its former ids stay registered as long as it
+-- Register: begins the life of a host, or continues it under a new id. Its former ids stay registered as long as it
 -- may have records under them.
 --
 -- KEYS   1 hosts  2 queues  3 the last contact
 -- ARGV   1 name and seat of the host  2 lease in ms  3 prefix of the key about a host
---        4 queues as JSON  5 plugins as JSON  6 version  7 process id  8 '1' if it serves the fleet  9 machine and file
---        10 how many former ids there are; they come next, then the queues
+--        4 queues as JSON  5 plugins as JSON  6 version  7 process id  8 '1' if it serves the fleet  9 origin: machine
+--        and file of the seat  10 how many former ids there are; they come next, then the queues
 -- Reply  the host's id; or {key} that is of a wrong type
 --
 -- nothing -> hosts, with a lease from now; its epoch is Redis time, or later if another life has that one

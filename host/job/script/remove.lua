@@ -5,7 +5,7 @@
 --        4 where the first of them stood in a list  5 how many stood from there to the last  6… their records
 -- Reply  {0, removed, {their ids}}; {1, key} of a wrong type
 --
--- list, ready, delayed, dead, parked -> gone; the unique key is let go, and the place among those with its key
+-- list, ready, delayed, dead, parked -> gone; the unique key is released, and the slot of its key
 local LOOK_BACK_MAX = 512
 local LOOK_BYTES_MAX = 4194304
 local source, stats = KEYS[1], KEYS[2]

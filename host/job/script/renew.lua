@@ -1,10 +1,10 @@
--- Renew: a living host keeps its lease, and those of its former ids. A lease that ended and that nobody forgot yet lives
--- again, and so does one that is missing among the hosts while the key about it is there: who takes back a host's jobs
--- deletes both.
+-- Renew: a live host renews its lease, and those of its former ids. A lease that has ended is renewed if the host is
+-- still registered. So is a lease that is missing among the hosts while the key about its host exists: a host that
+-- takes back another host's jobs deletes both.
 --
 -- KEYS   1 hosts  2 the last contact
 -- ARGV   1 prefix of the key about a host  2 lease in ms  3… host ids
--- Reply  for each: 1 kept, 2 it had ended and lives again, 0 it is not registered: its jobs are others' now
+-- Reply  for each: 1 renewed, 2 renewed after it had ended, 0 not registered: other hosts have its jobs now
 --
 -- hosts -> hosts, with a lease from now
 local lease = tonumber(ARGV[2])

@@ -1,9 +1,9 @@
--- Requeue: an operator makes jobs ready now, a page at a time. Dead ones begin anew.
+-- Requeue: an operator makes jobs ready now, a page at a time. Dead ones start again.
 --
 -- KEYS   1 dead or delayed  2 stats  3 ready
--- ARGV   1 dead or delayed  2 jobs to skip  3 jobs to look at  4 most jobs to move or to find a duplicate
+-- ARGV   1 dead or delayed  2 jobs to skip  3 jobs to look at  4 most jobs to move, duplicates included
 --        5 prefix of unique keys  6… job ids; none for all
--- Reply  {0, moved, jobs to skip for the next page or false, duplicates: they stay dead, for a living job has their
+-- Reply  {0, moved, jobs to skip for the next page or false, duplicates: they stay dead, because a living job has their
 --        unique key, {ids of all these, if ids were given}}; {1, key} of a wrong type
 --
 -- delayed -> ready

@@ -1,8 +1,8 @@
--- Revive: an operator makes these very jobs ready now, one of them perhaps with another payload.
+-- Revive: an operator makes exactly these jobs ready now, one of them perhaps with another payload.
 --
 -- KEYS   1 dead or delayed  2 stats  3 ready
 -- ARGV   1 dead or delayed  2 "1": with the payload in 3  3 a payload  4 prefix of unique keys  5… their records
--- Reply  {0, moved, duplicates: they stay dead, for a living job has their unique key, {ids of all these}};
+-- Reply  {0, moved, duplicates: they stay dead, because a living job has their unique key, {ids of all these}};
 --        {1, key} of a wrong type
 --
 -- delayed -> ready

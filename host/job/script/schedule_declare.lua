@@ -1,5 +1,6 @@
--- A host tells which schedules its file holds. One that is in nobody's file any more goes; a host that has not told
--- anything for long is nobody. One that told something later than now told it while Redis' clock was ahead.
+-- Schedule declare: a host reports which schedules its file holds. A schedule that is in no file any more is removed;
+-- the file of a host that has not reported for long does not count. A report from the future was made while Redis'
+-- clock was ahead; it is dated back to now.
 --
 -- KEYS   1 schedules  2 what hosts' files hold: by seat, Redis time and names, one a line
 -- ARGV   1 seat  2 'all', or 'missing' to leave those alone that are there  3 what the keys of schedules begin with

@@ -1,9 +1,9 @@
--- Schedules whose time has come, or those whose time has not, and when the next one's will.
+-- Schedule due: returns schedules that are due, or those that are not due yet, and when the next one is due.
 --
 -- KEYS   1 schedules  2 what hosts' files hold
--- ARGV   1 the asking host's seat  2 what the keys of schedules begin with  3 how many to leave out
---        4 how many to tell at most  5 'due', or 'ahead': those that wait for their time
--- Reply  {0, Redis time, whether the host's files are known, when the next one is due or -1,
+-- ARGV   1 the asking host's seat  2 what the keys of schedules begin with  3 how many to skip
+--        4 most schedules to return  5 'due', or 'ahead': those that are not due yet
+-- Reply  {0, Redis time, whether the schedules of the host's file are known, when the next one is due or -1,
 --        name, due, slot, definition, slots that have fired, …}; {1, key} of a wrong type
 local schedules, files = KEYS[1], KEYS[2]
 local wrong = wrong_type(schedules, 'zset', files, 'hash')

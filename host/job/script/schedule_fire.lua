@@ -1,12 +1,12 @@
--- Fires a schedule: pushes its job and advances it, in one step. Nothing happens unless it still is what the host has
--- reckoned with, so that of any number of hosts one fires. Refused, with nothing written, while Redis has reached its
--- memory limit.
+-- Schedule fire: pushes the job of a schedule and advances it, in one step. Nothing happens if the schedule is not as
+-- the host expects it, so that of several hosts only one fires. Refused, with nothing written, while Redis has
+-- reached its memory limit.
 --
 -- KEYS   1 schedules  2 the schedule  3 ready
 -- ARGV   1 name  2 slot, 3 definition and 4 slots that have fired, as they are expected to be  5 next slot
---        6 when that is due, empty for never  7 slots that have fired then
+--        6 when that is due; empty for never  7 slots that have fired after this
 --        8 job id; empty if nothing is to be pushed  9 notes as they stand in a header  10 payload
--- Reply  {0}; {1, key} of a wrong type; {2} it is another one by now
+-- Reply  {0}; {1, key} of a wrong type; {2} the schedule has changed, or another host was first
 --
 -- nothing -> ready
 local wrong = wrong_type(KEYS[1], 'zset', KEYS[2], 'hash', KEYS[3], 'list')

@@ -1,8 +1,8 @@
--- Seat: tells which lives of a seat are registered. Changes nothing.
+-- Seat: returns the registered lives of a seat. Changes nothing.
 --
 -- KEYS   1 hosts
 -- ARGV   1 prefix of the key about a host  2 name and seat of the host
--- Reply  {{id, ms until its lease ends, machine and file}, …}
+-- Reply  {{id, ms until its lease ends, origin: machine and file of the seat}, …}
 local rows, prefix = {}, ARGV[2] .. '.'
 local hosts = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
 for i = 1, #hosts, 2 do

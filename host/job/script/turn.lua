@@ -6,7 +6,7 @@
 --        7 inflight of the host  8 stats  9 hosts  10 prefix of unique keys
 --        11 most bytes of the claim; one job is claimed in any case  12 most bytes of a payload
 --        13 dead  14 most dead jobs  15 their longest age in ms  16 their most bytes
---        17, 18 of the part `limits`  19 which of the feeder's claims this is
+--        17, 18 of the part `limits`  19 the number of this claim among the feeder's
 --        20 how many of the fields below are enveloped; they come first  21… fields to acknowledge
 -- Reply  {0, settled, now, next due or false, more, paused, first seq, {envelopes}, {payloads}, too large, least next
 --        seq, limited}; the next due is not looked for when there may be more to claim. `limited` is 1 if a limit
@@ -14,15 +14,14 @@
 --        {1, settled} no living lease, nothing claimed
 --        {2, settled, key} `key` is of a wrong type, nothing claimed
 --
--- acknowledged  inflight -> gone; its unique key is let go
+-- acknowledged  inflight -> gone; its unique key is released
 -- claimed       due of delayed, ready, list -> inflight (or gone, at most once). While the list has jobs, half of the
---               claim is for it; due of delayed and ready share the other half. They alternate in who comes first,
---               and claims of one are for one of them after the other. Sequence numbers: envelopes, payloads, those
---               too large.
--- held back     due of delayed, ready, list -> parked or delayed, where the limits say so
+--               claim is for it; due of delayed and ready share the other half. They take turns in who comes first,
+--               and so do claims of one job. Sequence numbers: envelopes, payloads, those too large.
+-- held back     due of delayed, ready, list -> parked or delayed, if the limits demand it
 -- too large     due of delayed, ready, list -> dead, unseen by any host; a payload that would not fit among the
---               dead jobs is dropped, and said so. Its unique key is let go. The same for one whose headers leave no
---               room for what the limits have to note
+--               dead jobs is dropped, and the reason says so. Its unique key is released. The same for a job whose
+--               headers leave no room for the notes of the limits
 --
 -- A read makes Redis report the next change to this client: of the key (Redis 7.2), or of all KEYS (7.0).
 -- So KEYS has only what is to be watched, what is read of others is read by commands that could write but do
@@ -64,7 +63,7 @@ if failed(try('HDEL', stats, '')) then return {2, settled, stats} end
 if not lease or tonumber(lease) <= now then return {1, settled} end
 local due = try('ZCOUNT', delayed, '-inf', now)
 if failed(due) then return {2, settled, delayed} end
--- Of a list that is not there this is false.
+-- False for a list that does not exist.
 local has_list, has_ready = try('LPOP', list, 0), try('LPOP', ready, 0)
 if failed(has_list) then return {2, settled, list} end
 if failed(has_ready) then return {2, settled, ready} end
@@ -125,8 +124,8 @@ local function accept(taken, is_envelope, most, home, push)
   return #taken, held_back
 end
 
--- How many to take at once: one at first, then a few, or as many as there is room for if they are like the others. What
--- is taken in vain costs Redis: more than a few giants behind small ones would hold it up.
+-- How many to pop next: one at first, then a few, or as many as fit if they are as large as the others so far.
+-- Popping jobs that do not fit costs Redis: many large jobs behind small ones would block it.
 local PORTION_MAX = 4
 local function portion(room, asked)
   if asked == 0 then return 1 end
@@ -135,7 +134,7 @@ local function portion(room, asked)
   return math.min(most, math.floor((math.min(bytes_max, work_max) - work) / work * seen))
 end
 
--- Each of these takes as many from where they wait, and answers whether there are more.
+-- Each of these claims up to `room` jobs from one place, and returns whether there are more.
 local function take(home, pop, push, room, is_envelope, most)
   local asked = 0
   while room > 0 and looks > 0 and not full do
@@ -204,7 +203,7 @@ end
 if allowed > 0 then
   local nth = tonumber(ARGV[19])
   local takes, has = {take_due, take_ready, take_list}, {due > 0, has_ready, has_list}
-  -- Each has its part, however many there are of the others; for what one leaves there is a second round.
+  -- Each place has its share, however many jobs the others have; a second round fills what is left.
   local of_list = has_list and ((due > 0 or has_ready) and math.floor(allowed / 2) or allowed) or 0
   local of_due = allowed - of_list
   if has_ready then of_due = due > 0 and math.floor((of_due + 1 - nth % 2) / 2) or 0 end

@@ -24,21 +24,22 @@ impl ExitCode {
     pub const OUT_OF_MEMORY: Self = Self(4);
 }
 
-/// Seconds between the bound of processor time whose signal names it, and the one whose signal names nothing.
+/// Seconds between the soft limit of processor time, which sends SIGXCPU, and the hard limit, which kills.
 const GRACE_S: u64 = 1;
 
-/// What a compiler may have of a resource.
+/// A resource limit of the compiler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bound {
-    /// Most that it may have.
+    /// The soft limit, in the unit of the resource (bytes, seconds, files).
     pub(super) most: u64,
-    /// It is less than was asked for: this process was started with less (`ulimit`).
+    /// Whether it is lower than what was asked for, because this process was started with less (`ulimit`).
     pub(super) is_inherited: bool,
     maximum: u64,
 }
 
 impl Bound {
-    /// So much, or less if this process, and so its children, may have less. A bound is never raised: only root may.
+    /// The limit `wanted`, or the limit of this process if that is lower; children inherit it. Limits are never
+    /// raised: only root may do that.
     pub(super) fn of(resource: Resource, wanted: u64) -> Self {
         Self::below(getrlimit(resource).maximum, resource, wanted)
     }
@@ -51,7 +52,7 @@ impl Bound {
     }
 }
 
-/// The bound of address space that goes with so much memory.
+/// The limit of address space, in bytes, that goes with this limit of memory.
 pub(super) fn address_space(memory_bytes: u64) -> u64 {
     memory_bytes.saturating_add(RESERVED_BYTES)
 }
@@ -100,7 +101,7 @@ mod tests {
             (Resource::Fsize, None, 100, 100, 100),
             (Resource::Fsize, Some(100), 100, 100, 100),
             (Resource::Fsize, Some(30), 100, 30, 30),
-            // The signal that names the bound comes first.
+            // SIGXCPU, which names the limit, comes before the kill.
             (Resource::Cpu, None, 60, 60, 61),
             (Resource::Cpu, Some(61), 60, 60, 61),
             (Resource::Cpu, Some(50), 60, 49, 50),

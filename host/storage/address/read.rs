@@ -1,5 +1,6 @@
-//! Reading a Redis URL. The library drops what it does not understand; here every part is read or refused, because a
-//! host on another database than its producers waits for ever. No error repeats what may belong to a password.
+//! Reads a Redis URL. The library ignores what it does not understand; here every part is read or refused, because a
+//! host on another database than its producers would wait for ever. No error repeats text that may belong to a
+//! password.
 
 use std::borrow::Cow;
 
@@ -13,12 +14,12 @@ const TCP: [&str; 4] = ["redis", "rediss", "valkey", "valkeys"];
 const UNIX: [&str; 3] = ["unix", "redis+unix", "valkey+unix"];
 /// Parameters that a TCP address may have.
 const TCP_PARAMETERS: [&str; 1] = ["db"];
-/// Parameters that a unix socket may have: there is no other place for user and password.
+/// Parameters that a unix socket may have: its URL has no other place for user and password.
 const UNIX_PARAMETERS: [&str; 3] = ["db", "user", "pass"];
-/// Longest name of a parameter that an error repeats.
+/// Longest name of a parameter that an error repeats, in bytes.
 const NAME_BYTES_MAX: usize = 32;
 
-/// What a URL says: server, user, password, database.
+/// Reads server, user, password and database from a URL.
 pub(super) fn connection_info(text: &str) -> Result<ConnectionInfo, AddressError> {
     let (scheme, rest) = text.split_once(':').ok_or(AddressError::Form)?;
     let scheme = scheme.to_ascii_lowercase();
@@ -47,17 +48,17 @@ pub(super) fn connection_info(text: &str) -> Result<ConnectionInfo, AddressError
     Ok(info.set_redis_settings(redis))
 }
 
-/// The character that ended a user, a password or a path although it was meant to be part of it.
+/// The character that ended a user, a password or a path although it was meant as a part of it.
 fn reserved(rest: &str, is_tcp: bool) -> Option<char> {
     let rest = rest.trim_start_matches('/');
-    // The address of a server has no `@` after its first `/` or `?`.
+    // A valid TCP address has no `@` after its first `/` or `?`.
     let is_cut = |at: &usize| is_tcp && rest[*at..].contains('@');
     let cut = rest.find(['/', '?', '#']).filter(is_cut);
-    // No form has a part that begins with `#`.
+    // No form of URL has a fragment.
     cut.or_else(|| rest.find('#')).and_then(|at| rest[at..].chars().next())
 }
 
-/// The database that the parameters name, if all of them are known.
+/// The database that the parameters name, if all parameters are known.
 fn database_of<'u>(
     pairs: impl Iterator<Item = (Cow<'u, str>, Cow<'u, str>)>,
     known: &'static [&'static str],
@@ -66,7 +67,7 @@ fn database_of<'u>(
     let mut after_password = false;
     for (name, value) in pairs {
         if !known.contains(&name.as_ref()) {
-            // What follows a password, or has no value, may be the end of one.
+            // A parameter after a password, or without a value, may be the end of a password.
             let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
             let is_shown = !after_password && !value.is_empty() && name.len() <= NAME_BYTES_MAX;
             let shown = (is_shown && name.bytes().all(is_name)).then(|| name.into_owned());

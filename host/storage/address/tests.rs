@@ -1,4 +1,4 @@
-//! What is read from a URL, what is refused in which words, and what is shown.
+//! What is read from a URL, what is refused with which error, and what is shown.
 
 use super::*;
 
@@ -100,7 +100,7 @@ fn an_address_to_listen_on_is_refused_as_one() {
 }
 
 proptest::proptest! {
-    /// What is shown can be copied back: it leads to the same server and database.
+    /// The URL that is shown leads to the same server and database.
     #[test]
     fn what_is_shown_reads_back(host in hosts(), port in 1..=65_535_u16, path in ".{1,40}", db in 0..1000) {
         let path: String = path.bytes().map(|byte| format!("%{byte:02x}")).collect();
@@ -109,7 +109,7 @@ proptest::proptest! {
             format!("rediss://u:p@{host}:{port}?db={db}"),
             format!("unix:///run/{path}?db={db}&user=u&pass=p"),
         ] {
-            // Not every host and path can stand in a URL.
+            // Some generated hosts and paths are not valid in a URL.
             let Ok(address) = parse(&url) else { continue };
             let shown = address.to_string();
             let again = parse(&shown).unwrap_or_else(|error| panic!("{shown}: {error}"));

@@ -1,4 +1,5 @@
-//! Making one connection: the user it needs, a name, which server is at the other end, key tracking.
+//! Makes one connection: creates the user it needs, names the connection, checks which server it reached, and
+//! switches key tracking on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,31 +16,31 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Commands that may wait in the pipeline before callers wait.
 const PIPELINE_BUFFER: usize = 1024;
 
-/// A connection, and what is known of its other end.
+/// A connection, and what is known of the server.
 pub(super) struct Opened {
     pub(super) connection: MultiplexedConnection,
-    /// None for a server that does not tell.
+    /// None if the server does not name its process to this user.
     pub(super) process: Option<Process>,
     pub(super) tracks: bool,
     /// Set when the server closes the connection.
     pub(super) closed: Arc<AtomicBool>,
 }
 
-/// A server's process, and its number for one connection.
+/// A server's process, and the server's id for one connection.
 pub(super) struct Process {
     pub(super) run_id: String,
     pub(super) connection: i64,
 }
 
-/// What a server says of itself to everybody.
+/// What a server tells every user.
 pub(super) struct Hello {
     pub(super) is_replica: bool,
-    /// Its number for this connection.
+    /// The server's id for this connection.
     connection: Option<i64>,
 }
 
 impl Link {
-    /// One attempt to connect and set the connection up.
+    /// Makes one attempt to connect, and sets the connection up.
     pub(super) async fn open(&self) -> Result<Opened, Fault> {
         let inner = &*self.inner;
         if let Some(door) = &inner.door {
@@ -55,10 +56,10 @@ impl Link {
             .map_err(|_| Fault::TimedOut { address: inner.address.clone() })?
             .map_err(|error| self.no_connection(&error))?;
         let mut setup = Pipeline::with_capacity(3);
-        // A name helps whoever reads CLIENT LIST; a server that refuses it serves all the same.
+        // The name is for people who read CLIENT LIST; whether the server accepts it does not matter.
         setup.cmd("CLIENT").arg("SETNAME").arg(format!("sandhog-{}", inner.role));
         setup.cmd("HELLO");
-        // A plugin's own user may not ask: each time would be a line in the server's log of refusals.
+        // A plugin's own user may not ask: each attempt would leave a line in the server's ACL log.
         if inner.door.is_none() {
             setup.cmd("INFO").arg("server");
         }
@@ -75,7 +76,7 @@ impl Link {
             && door.is_elsewhere(number).await
         {
             inner.primary.leave(inner.primary.epoch(), "a plugin's connection led to another server");
-            return Err(self.moved());
+            return Err(self.server_changed());
         }
         let tracks = self.track(&mut connection).await?;
         let process = hello.connection.zip(run_id(&info));
@@ -104,7 +105,7 @@ impl Link {
             })
     }
 
-    /// Asks to be told of changed keys; answers whether the server does.
+    /// Switches key tracking on; false if the server does not allow it.
     async fn track(&self, connection: &mut MultiplexedConnection) -> Result<bool, Fault> {
         let mut tracking = cmd("CLIENT");
         tracking.arg("TRACKING").arg("ON");
@@ -121,14 +122,14 @@ impl Link {
         match tracking.query_async::<Value>(connection).await {
             Ok(_) => Ok(true),
             Err(error) => match Fault::new(&error, &self.inner.address) {
-                // To this user, or by this server. One that is busy says it to everybody, for now.
+                // Refused to this user, or not known to this server. A busy server refuses everybody for a while.
                 Fault::Refused { code, .. } if code == "NOPERM" || code == "ERR" => Ok(false),
                 _ => Err(self.no_connection(&error)),
             },
         }
     }
 
-    /// Whatever the server says to a newcomer (LOADING, NOAUTH), there is no connection.
+    /// If the server refuses a new connection (LOADING, NOAUTH), there is no connection.
     fn no_connection(&self, error: &RedisError) -> Fault {
         match Fault::new(error, &self.inner.address) {
             Fault::Refused { code, detail } => self.lost(format!("{code} {detail}")),
@@ -136,8 +137,9 @@ impl Link {
         }
     }
 
-    /// Passes a server that names its process, or does not let this user ask. One that is busy with a script names it
-    /// later: until then nobody knows whether commands of the former connection are still to be carried out.
+    /// Fails if the server cannot name its process because of its own state. A server that is busy with a script
+    /// names it later; until then nobody knows whether commands of the former connection are still to be carried out.
+    /// If this user may not ask, the connection is used without it.
     fn check_refusal(&self, info: &Value) -> Result<(), Fault> {
         match info.clone().extract_error().map_err(|error| Fault::new(&error, &self.inner.address)) {
             Err(fault @ Fault::Refused { .. }) if fault.is_state_of_server() => {
@@ -167,19 +169,19 @@ impl Hello {
     }
 }
 
-/// Asks a server what it says to everybody, whatever the user may do.
+/// Asks a server what it tells every user.
 pub(super) async fn hello(connection: &mut MultiplexedConnection) -> Result<Hello, RedisError> {
     cmd("HELLO").query_async::<Value>(connection).await.map(|answer| Hello::read(&answer))
 }
 
-/// Ends the former connection at the server's side. A command that was sent over it and not yet read could
-/// otherwise be carried out after we have looked what became of it.
+/// Ends the former connection at the server. A command that was sent over it and not read yet could otherwise be
+/// carried out after the host has checked what became of it.
 pub(super) async fn end_former(connection: &mut MultiplexedConnection, number: i64) {
-    // A server that refuses is looked at again after a while (the feeder's audit).
+    // If the server refuses, the audit of the feeder finds such jobs later.
     let _ = cmd("CLIENT").arg("KILL").arg("ID").arg(number).query_async::<Value>(connection).await;
 }
 
-/// The run id in what INFO says of a server, if the user may ask.
+/// The run id in the reply to INFO, if the user may ask.
 fn run_id(info: &Value) -> Option<String> {
     let run_id = text(info)?.lines().find_map(|line| line.strip_prefix("run_id:"))?;
     Some(run_id.trim().to_owned())

@@ -1,4 +1,4 @@
-//! The queue against a disk that is full, stands still, and works again.
+//! The queue against a disk that is full, blocks, and works again.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,14 +7,14 @@ use super::*;
 /// Longest wait of a test.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A disk that can be full, and that stands still while its lock is held.
+/// A disk that can be full, and that blocks while its lock is held.
 #[derive(Clone, Default)]
 struct Disk(Arc<Mutex<Content>>);
 
 #[derive(Default)]
 struct Content {
     text: String,
-    /// Bytes that still fit; none: all do.
+    /// Bytes that still fit; none: no limit.
     room: Option<usize>,
 }
 

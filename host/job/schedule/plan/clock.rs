@@ -1,24 +1,24 @@
 //! When a cron expression fires by the clocks of a zone.
 //!
-//! The promise, for clocks that are set forward or back:
+//! What is promised when clocks are set forward or back:
 //!
-//! - An expression that names hours fires for each of its times once, as soon as the clock has reached or passed it. So
-//!   a time that the clock leaves out fires at the end of the gap, and one that the clock shows twice fires at the first.
+//! - An expression that names hours fires once for each of its times, as soon as the clock has reached or passed it.
+//!   A time that the clock skips fires at the end of the gap; one that the clock shows twice fires the first time.
 //! - An expression whose hour field has every hour fires whenever the clock shows one of its times.
 //!
-//! A zone is a row of *stretches*, each with one offset from universal time. Within a stretch local time is universal
-//! time plus the offset, and both are counted in whole seconds since 1970.
+//! A zone is a sequence of *stretches*, each with one offset from universal time. Within a stretch, local time is
+//! universal time plus the offset; both are counted in whole seconds since 1970.
 
 use croner::{CronPattern, Weekday};
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 
-/// Seconds of a day by the calendar.
+/// Seconds of a calendar day.
 const DAY: i64 = 24 * 3600;
-/// How far a search goes: the 29th of February is a given weekday once in 40 years at the least.
+/// How far a search goes, in seconds. The 29th of February falls on a given weekday at least once in 40 years.
 const HORIZON: i64 = 100 * 366 * DAY;
 
-/// An expression, and the clocks it goes by.
+/// An expression and its time zone.
 #[derive(Debug, Clone)]
 pub(super) struct Clock {
     days: CronPattern,
@@ -28,21 +28,21 @@ pub(super) struct Clock {
     zone: TimeZone,
 }
 
-/// A time during which the offset is the same.
+/// A time with one offset.
 #[derive(Debug, Clone, Copy)]
 struct Stretch {
     /// Its first second.
     from: i64,
     /// The first second after it.
     until: i64,
-    /// From universal to local time.
+    /// From universal to local time, in seconds.
     offset: i64,
-    /// The first local time that is of this stretch.
+    /// The first local time that belongs to this stretch.
     first_local: i64,
 }
 
 impl Stretch {
-    /// When the clock has reached or passed a local time.
+    /// When the clock reaches or passes a local time, in milliseconds.
     fn reaches(&self, local: i64) -> Option<u64> {
         u64::try_from(self.from.max(local - self.offset)).ok()?.checked_mul(1000)
     }
@@ -69,7 +69,7 @@ impl Clock {
         let start = i64::try_from(ms / 1000).ok()? + 1;
         let end = start + HORIZON;
         let mut stretch = self.stretch(start)?;
-        // What a gap has left out is reached in the first second of the stretch behind it.
+        // Times in a gap fire in the first second of the stretch after it.
         let mut from = if start > stretch.from {
             stretch.first_local.max(start + stretch.offset)
         } else {
@@ -106,18 +106,18 @@ impl Clock {
         }
     }
 
-    /// The stretch that this second is in.
+    /// The stretch that contains this second.
     fn stretch(&self, second: i64) -> Option<Stretch> {
         let at = Timestamp::from_second(second).ok()?;
         let offset_at = |at| i64::from(self.zone.to_offset(at).seconds());
         let offset = offset_at(at);
-        // Changes before a moment are those before the next second: its own is one of them.
+        // `preceding` excludes its argument: the next second includes a change at this one.
         let change = self.zone.preceding(Timestamp::from_second(second + 1).ok()?).next();
         let from = change.map_or(i64::MIN / 2, |change| change.timestamp().as_second());
         let until = self.zone.following(at).next().map_or(i64::MAX / 2, |next| next.timestamp().as_second());
         let before = Timestamp::from_second(from - 1).map_or(offset, offset_at);
-        // Whoever fires whenever the clock shows a time begins with what it shows. Else it is what the clock has not
-        // reached before, be it left out now.
+        // An expression with every hour begins with the time that the clock shows. Others begin with the first time
+        // that the clock has not reached before, even if it skips that now.
         let first_local = from + if self.has_every_hour() { offset } else { before };
         Some(Stretch { from, until, offset, first_local })
     }
@@ -126,7 +126,7 @@ impl Clock {
         self.hours.len() == 24
     }
 
-    /// The first time of the expression from `from` on and before `until`, all local.
+    /// The first time of the expression in `from..until`, all in local time.
     fn first(&self, from: i64, until: i64) -> Option<i64> {
         let mut at = from;
         while at < until {
@@ -139,7 +139,7 @@ impl Clock {
         None
     }
 
-    /// The last time of the expression from `from` on and before `until`, all local.
+    /// The last time of the expression in `from..until`, all in local time.
     fn last(&self, from: i64, until: i64) -> Option<i64> {
         let mut end = until;
         while end > from {
@@ -152,7 +152,7 @@ impl Clock {
         None
     }
 
-    /// Whether the expression has the day that is so many days after 1 January 1970.
+    /// Whether the expression includes this day, counted from 1 January 1970.
     fn is_day(&self, day: i64) -> bool {
         let Ok(midnight) = Timestamp::from_second(day * DAY) else { return false };
         let date = Offset::UTC.to_datetime(midnight).date();
@@ -163,7 +163,7 @@ impl Clock {
             && self.days.day_match(year, month.into(), day.into(), weekday).unwrap_or(false)
     }
 
-    /// The first time of day of the expression from this second of the day on.
+    /// The first time of day of the expression at or after this second of the day.
     fn first_time(&self, from: i64) -> Option<i64> {
         for hour in self.hours.iter().map(|hour| hour * 3600).filter(|hour| hour + 3599 >= from) {
             for minute in
@@ -178,7 +178,7 @@ impl Clock {
         None
     }
 
-    /// The last time of day of the expression up to this second of the day.
+    /// The last time of day of the expression at or before this second of the day.
     fn last_time(&self, until: i64) -> Option<i64> {
         for hour in self.hours.iter().rev().map(|hour| hour * 3600).filter(|hour| *hour <= until) {
             for minute in

@@ -219,7 +219,7 @@ fn what_a_clock_that_was_ahead_has_fired_does_not_fire_again() {
     };
     run(4_600_000, &mut due, &mut fired);
     run(4_630_000, &mut due, &mut fired);
-    // It is right again: the schedule goes on from the present time, and leaves out what has fired when it comes to it.
+    // The clock is right again: the schedule continues from the present time, and skips slots that have fired already.
     due = plan.first("a", 0, &fired, 1_030_000).unwrap();
     assert_eq!(due.slot, 1_040_000);
     (1_040..4_700).for_each(|second| run(second * 1000, &mut due, &mut fired));
@@ -229,7 +229,7 @@ fn what_a_clock_that_was_ahead_has_fired_does_not_fire_again() {
     assert_eq!(once.len(), all.len(), "a slot fired twice");
     let missed: Vec<u64> = (100..470).map(|n| n * 10_000).filter(|slot| !all.contains(slot)).collect();
     assert_eq!(missed, [1_000_000, 1_010_000, 1_020_000, 1_030_000], "what passed while the clock was ahead");
-    // Made up for once, by a slot that has not fired.
+    // What was missed is made up for once, by a slot that has not fired.
     let fired = Fired::read("2000000-2100000");
     let due = Firing { slot: 1_000_000, at: 1_000_000 };
     let step = plan.step("a", 0, Missed::RunOnce, due, fired, 2_150_000);
@@ -239,13 +239,13 @@ fn what_a_clock_that_was_ahead_has_fired_does_not_fire_again() {
 #[test]
 fn zones_are_names_that_mean_the_same_everywhere() {
     for (name, expected) in [
-        ("localtime", "is `localtime`, which is another zone on each machine; write the zone itself"),
-        ("posixrules", "another zone on each machine"),
-        ("LocalTime", "another zone on each machine"),
-        ("Factory", "stands for an unknown zone"),
-        ("Etc/Unknown", "stands for an unknown zone"),
-        ("right/Europe/Berlin", "which not every host has; leave `right/` out: `Europe/Berlin`"),
-        ("posix/UTC", "leave `posix/` out: `UTC`"),
+        ("localtime", "is `localtime`, which differs between machines; write the zone itself"),
+        ("posixrules", "differs between machines"),
+        ("LocalTime", "differs between machines"),
+        ("Factory", "means an unknown zone"),
+        ("Etc/Unknown", "means an unknown zone"),
+        ("right/Europe/Berlin", "which not every host has; omit `right/`: `Europe/Berlin`"),
+        ("posix/UTC", "omit `posix/`: `UTC`"),
         ("Berlin", "is `Berlin`, which is not a time zone; write for example `Europe/Berlin` or `UTC`"),
         ("", "is ``, which is not a time zone"),
     ] {

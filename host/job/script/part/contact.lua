@@ -1,9 +1,10 @@
--- Part, needs `now`: contact(hosts, key, prefix, lease) notes in `key` that a host has reached Redis, and corrects leases
--- that say nothing about their hosts. `prefix` is that of the keys about hosts, `lease` the length in ms of a lease whose
--- host did not tell its own.
---   A lease that ended while no host reached Redis begins again: its host could not renew it. A host renews after a third
---   of its lease, so two fifths without any contact are too long. At most SPARED_MAX times, until its host renews it.
---   A lease that would last longer than it is long begins again: Redis' clock was set back.
+-- Part, needs `now`: contact(hosts, key, prefix, lease) records in `key` that a host has reached Redis, and corrects
+-- leases that say nothing about their hosts. `prefix` is that of the keys about hosts, `lease` the length in ms of a
+-- lease whose host did not report its own.
+--   A lease that ended while no host reached Redis begins again, because its host could not renew it. A host renews
+--   after a third of its lease, so two fifths without any contact are too long. At most SPARED_MAX times, until its
+--   host renews it.
+--   A lease that would last longer than its length begins again: Redis' clock was set back.
 local LEASE_MIN, LEASE_MAX, SPARED_MAX = 500, 600000, 3
 local CONTACT_KEPT, CONTACT_HOSTS_MAX = 3600000, 10000
 

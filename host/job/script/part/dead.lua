@@ -1,10 +1,10 @@
--- Part, needs `count`, `record`: the dead set, and in `stats` what it holds: `dead_jobs` and `dead_bytes`.
--- add_dead(dead, stats, now, envelope) puts one in that died now.
--- change_dead(dead, stats, jobs, bytes): an operator has put in so many, or taken them away if it is negative.
--- trim_dead(dead, stats, now, count, age_ms, bytes) drops the oldest until the caps hold, a bounded number and bounded
--- bytes at a time, but more than was put in: so the set shrinks to its caps.
--- If somebody else has changed the set, `dead_jobs` is not its length. Then its bytes are counted anew, a bounded number
--- at a time (`dead_recount`: jobs, bytes so far), and no job is dropped for their sake until all are counted.
+-- Part, needs `count`, `record`: the dead set, and its size in `stats`: `dead_jobs` and `dead_bytes`.
+-- add_dead(dead, stats, now, envelope) adds a job that died now.
+-- change_dead(dead, stats, jobs, bytes): an operator added so many, or removed them if the numbers are negative.
+-- trim_dead(dead, stats, now, count, age_ms, bytes) drops the oldest jobs until the limits hold, a bounded number and
+-- bounded bytes in one call, but more than one call adds: so the set shrinks to its limits.
+-- If `dead_jobs` is not the length of the set, somebody changed it by hand. Then its bytes are counted again, a bounded
+-- number in one call (`dead_recount`: jobs and bytes so far), and until then no job is dropped because of the bytes.
 local TRIM_MAX = 100
 local RECOUNT_JOBS_MAX, RECOUNT_BYTES_MAX = 1000, 4194304
 local trim_bytes_max = 4194304
@@ -28,18 +28,18 @@ end
 local function change_dead(dead, stats, jobs, bytes)
   if jobs == 0 then return end
   take_off(dead, stats, -jobs, -bytes)
-  -- It was anywhere in the set: those that were counted anew may be others now.
+  -- They were anywhere in the set, so the jobs that a recount has read so far may be others now.
   redis.call('HDEL', stats, 'dead_recount')
 end
 
--- Counts on; the bytes of all, if these are all.
+-- Continues the recount; returns the bytes of all jobs if it is finished.
 local function recount(dead, stats, left, so_far)
   local at, sum = string.match(so_far or '', '^(%d+) (%d+)$')
   at, sum = tonumber(at) or 0, tonumber(sum) or 0
   if at > left then at, sum = 0, 0 end
   local looked, bytes = 0, 0
   while at + looked < left and looked < RECOUNT_JOBS_MAX and bytes < RECOUNT_BYTES_MAX do
-    -- A few at first, then as many as there is room for if they are like these.
+    -- A few at first, then as many as fit if they are as large as the others so far.
     local ask = looked == 0 and 4 or math.floor((RECOUNT_BYTES_MAX - bytes) / math.max(bytes, 1) * looked)
     ask = math.max(1, math.min(ask, 128))
     for _, record in ipairs(redis.call('ZRANGE', dead, at + looked, at + looked + ask - 1)) do
@@ -56,7 +56,7 @@ local function recount(dead, stats, left, so_far)
   return sum
 end
 
--- The bytes of all, if they are known.
+-- The bytes of all jobs, if they are known.
 local function dead_bytes(dead, stats, left)
   local known = redis.call('HMGET', stats, 'dead_jobs', 'dead_bytes', 'dead_recount')
   local bytes = tonumber(known[2])
@@ -79,7 +79,7 @@ local function trim_dead(dead, stats, now, count_max, age_ms_max, bytes_max)
     count(stats, 'dead_dropped', dropped)
     take_off(dead, stats, dropped, freed)
     if not bytes then
-      -- The oldest are the first that were counted anew.
+      -- The recount began with the oldest.
       local at, sum = string.match(redis.call('HGET', stats, 'dead_recount') or '', '^(%d+) (%d+)$')
       at, sum = (tonumber(at) or 0) - dropped, (tonumber(sum) or 0) - freed
       redis.call('HSET', stats, 'dead_recount', at > 0 and string.format('%d %.0f', at, math.max(0, sum)) or '0 0')

@@ -3,22 +3,21 @@
 -- ARGV   17 most runs in the fleet; microseconds between two starts, how many may be saved up; most runs of one key;
 --        the same two for jobs of one key. 0: no limit
 --        18 where a key is: `header:<name>`, or a JSON pointer into the payload; empty: nowhere
--- looks_max                            jobs that a claim looks at, whatever it claims
--- work_max                             bytes of them, whatever becomes of them; one job is looked at in any case
--- is_owed()                            whether parked jobs wait for the next claim to give them their places
--- weary()                              whether a claim has read so much of payloads that it must end
+-- looks_max                            jobs that a claim reads, whether it claims them or not
+-- work_max                             bytes of these jobs; the first one is read whatever its size
+-- is_owed()                            whether parked jobs get their slots from the next claim
+-- weary()                              whether a claim has parsed so much of payloads that it must end
 -- allow(wanted)                        how many may be claimed now; nil and a key that is of a wrong type
 -- admit(record, enveloped, first)      the record of a job that may run, and whether it is an envelope; nothing if the
---                                      job was put where it waits: among the parked, or the delayed; nil and a text if
---                                      it can neither run nor wait: why
+--                                      job was parked or delayed; nil and the reason if it can neither run nor wait
 -- spare(first)                         0, or the least sequence number after those that were used for names of jobs:
 --                                      they begin where a claim's own, from `first` on, must have ended
 -- conclude(claimed, wanted)            after the claim of as many as were allowed, or fewer: 1 if only a limit ended it,
 --                                      and when it lets through more, in ms, if that is known
--- A rate is a bucket that fills with time: `rate` holds the moment at which it will be full again, in microseconds. One
--- further away than a bucket can be was written before Redis' clock was put back: then the bucket is empty, no more.
--- A job gets its place among those with its key first, or waits for it; then it pays for its start: so one that is
--- delayed keeps those behind it in the line.
+-- A rate is a bucket that fills with time: `rate` holds the moment at which it will be full again, in microseconds. A
+-- moment further away than a bucket can be was written before Redis' clock was set back: then the bucket is empty.
+-- A job first takes a slot of its key, or waits for one; then it pays for its start. So a job that is delayed by its
+-- rate keeps its slot, and the jobs of its key behind it wait.
 local looks_max = 256
 local work_max = 1048576
 local STEPS_MAX = 16384
@@ -48,8 +47,9 @@ local function bucket(key, moment)
   redis.pcall('SET', key, string.format('%.0f', moment), 'PX', string.format('%.0f', kept_ms))
 end
 
--- Jobs in flight in the fleet. Entries that runs have popped are beside them, and left out where it matters.
--- Nil and the key, if one is of a wrong type: ends were acknowledged before.
+-- Jobs in flight in the fleet. Entries that runs have popped are among the records, and are subtracted only if that
+-- changes the result. Nil and the key, if one is of a wrong type: jobs were acknowledged before, so this must not
+-- fail.
 local function in_flight(room)
   local all, hosts = 0, redis.pcall('ZRANGE', ARGV[9], 0, -1)
   if hosts.err then return nil, ARGV[9] end
@@ -86,7 +86,7 @@ local function allow(wanted)
     local places = prefix .. 'places'
     local held = redis.pcall('HINCRBY', places, ' ', 0)
     if type(held) == 'table' then return nil, places end
-    -- Two blanks are no key; the empty text is one.
+    -- Two blanks are not a key of any job; the empty text may be one.
     if redis.pcall('HDEL', prefix .. 'parked', '  ') ~= 0 then return nil, prefix .. 'parked' end
     if held ~= places_max then redis.call('HSET', places, ' ', places_max) end
     owed = hand_on_owed(ARGV[8])
@@ -124,7 +124,7 @@ local function reserve(key)
   local full = bucket(bucket_key)
   if not full then return now_us end
   if full > now_us + key_burst * key_gap then
-    -- No more starts lie ahead than jobs are delayed.
+    -- At most as many starts are reserved ahead as jobs are delayed.
     full = math.min(full, now_us + (key_burst + redis.call('ZCARD', KEYS[3])) * key_gap)
   end
   bucket(bucket_key, full + key_gap)
@@ -144,7 +144,7 @@ end
 local function take_place(key)
   if redis.pcall('LPOP', prefix .. 'parked:' .. key, 0) then return false end
   local taken = redis.pcall('HINCRBY', prefix .. 'places', key, 1)
-  -- A number spoiled by hand limits nothing.
+  -- A number that was changed to text by hand limits nothing.
   if type(taken) ~= 'number' or taken <= places_max then return true end
   redis.call('HINCRBY', prefix .. 'places', key, -1)
   return false
@@ -161,7 +161,7 @@ local function admit(record, enveloped, first)
   local id, attempts, crashes, first_seen, notes, begins = nil, '0', '0', string.format('%d', now), '', 1
   local key
   if enveloped then
-    -- No envelope, as hosts see it: it has no key.
+    -- Hosts do not take this for an envelope: it has no key.
     if (string.find(record, '\n', 1, true) or HEADER_BYTES_MAX + 1) > HEADER_BYTES_MAX then return record, true end
     id, attempts, crashes, first_seen, notes, begins = string.match(record, HEADER)
     if not id then return record, true end
@@ -188,7 +188,7 @@ local function admit(record, enveloped, first)
   end
   local start = key_gap > 0 and paid == 0 and reserve(key) or now_us
   if start > now_us then
-    -- Not rounded: those that start in the same millisecond stay in their order.
+    -- Not rounded, so that jobs that start in the same millisecond keep their order.
     add_record(KEYS[3], start / 1000, envelope(unpaid .. note .. ' !rated=1'))
     return count(ARGV[8], 'throttled', 1)
   end

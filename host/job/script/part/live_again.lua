@@ -1,7 +1,7 @@
--- Part, needs `envelope`, `record`, `unique`: jobs that are to live again.
+-- Part, needs `envelope`, `record`, `unique`: jobs that an operator adds again.
 -- take_unique(prefix, envelope) -> the record with which the job owns its unique key from now on, for as long as its
--- producer said; the same record, if it has none; nil if a living job has the key.
--- live_again(prefix, envelope) -> the same for a dead job, which begins anew: with no attempts and no crashes.
+-- producer asked for; the same record if it has no unique key; nil if a living job has the key.
+-- live_again(prefix, envelope) -> the same for a dead job, which starts again with no attempts and no crashes.
 local KEPT_MS, KEPT_MS_MAX = 86400000, 3155760000000
 
 local function take_unique(prefix, envelope)
@@ -9,7 +9,7 @@ local function take_unique(prefix, envelope)
   if not key then return envelope end
   local stop = string.find(envelope, '\n', 1, true)
   local line = string.gsub(string.sub(envelope, 1, stop - 1), ' !own=[^ ]*', '')
-  -- Records of former versions do not tell for how long.
+  -- Records of former versions do not say for how long.
   local kept = tonumber(note_of(line, '!kept')) or KEPT_MS
   kept = string.format('%.0f', math.min(math.max(kept, 1), KEPT_MS_MAX))
   local own = one_of_a_kind()

@@ -1,14 +1,14 @@
--- Part: places of keys. A job whose header has the note `!key` has one of the places that jobs with its key may have
--- at once in the fleet, wherever it is; only a parked one waits for it.
--- leave_key(stats, record) gives the place of a job that ends to the one of its key that waits longest, which becomes
--- ready; if none waits, the place is free. keep_key(stats, record) comes before a job with a place goes back to ready
--- or delayed. unpark(stats, record) counts a parked job that was taken away. void_round(stats) comes with jobs that were
--- taken out of the middle of ready. Beside `stats` are
---   places      hash: key -> places taken; ' ' -> how many a key has, by the latest claim
+-- Part: slots of keys. A job whose header has the note `!key` holds one of the slots that jobs with its key have in the
+-- fleet, wherever it is; only a parked job waits for one.
+-- leave_key(stats, record) gives the slot of a job that ends to the parked job of its key that has waited longest,
+-- which becomes ready; if none waits, the slot is free. keep_key(stats, record) must be called before a job with a slot
+-- goes back to ready or delayed. unpark(stats, record) counts a parked job that was removed. void_round(stats) must be
+-- called if jobs were removed from the middle of ready. Beside `stats` are
+--   places      hash: key -> slots in use; ' ' -> how many a key has, by the latest claim
 --   parked      hash: key -> jobs that wait, ' ' -> all of them; and parked:<key>, the list of these
---   audit       hash: the round of `heal` that is under way. A key that is taken out of it is not judged in this round
---   owed        set: keys with parked jobs that may have places and are given them by the next claims (hand_on_owed)
--- No function here can fail: a key of a wrong type, or a number spoiled by hand, limits nothing.
+--   audit       hash: the current round of `heal`. A key that is removed from it is not judged in this round
+--   owed        set: keys whose parked jobs get their slots from the next claims (hand_on_owed)
+-- No function here can fail: a key of a wrong type, or a number that was changed by hand, limits nothing.
 local HANDED_ON_MAX = 16
 -- What a script moves by one command costs Redis some milliseconds for each mebibyte.
 local HANDED_ON_BYTES_MAX = 2097152
@@ -41,7 +41,7 @@ local function unpark(stats, record)
   keep_key(stats, record)
 end
 
--- Gives parked jobs of `key`, of whose places so many are taken, the others; answers how many jobs.
+-- Gives the free slots of `key`, of which `taken` are in use, to parked jobs; answers how many.
 local function hand_on(prefix, key, taken, most)
   for jobs = 0, HANDED_ON_MAX do
     if most > 0 and taken >= most then return jobs end
@@ -68,7 +68,7 @@ local function leave_key(stats, record)
   hand_on(prefix, key, taken, most_places(prefix))
 end
 
--- Whether there may be more.
+-- The same for keys that an earlier script has left; answers whether there may be more of them.
 local function hand_on_owed(stats)
   local prefix = string.sub(stats, 1, -6)
   local places, most = prefix .. 'places', most_places(prefix)

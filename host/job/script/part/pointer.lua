@@ -1,13 +1,13 @@
--- Part: reads one value of a JSON text, without decoding the rest, in bounded time whatever the text is.
+-- Part: reads one value of a JSON text without decoding the rest, in bounded time whatever the text is.
 -- pointer(source) -> the words of a JSON pointer.
--- value_at(text, from, words) -> where the words lead to in the JSON that begins at byte `from`: a string; the text of a
---   number, `true` or `false`; nil if there is none of these. Or UNREADABLE, and then no parser is to be trusted to
---   find the same: the text is no JSON, or reading it takes more than READ_STEPS_MAX steps.
+-- value_at(text, from, words) -> the value at the pointer `words` in the JSON that begins at byte `from`: a string; the
+--   text of a number, `true` or `false`; nil if there is none of these. Or UNREADABLE: the text is not JSON, or reading
+--   it takes more than READ_STEPS_MAX steps. Then another parser might find another value.
 -- read_steps()  the steps that all calls have taken
--- A step is a bracket, a name or a string, or some bytes outside of strings; a string costs the same however long it is.
--- It reads what lenient parsers read: any depth, a byte order mark, lone surrogates, text after the value; of equal names
--- the last one counts. What is not on the way is not checked, but for signs that JSON has in strings only: another
--- parser could take them for comments or quotes, and see other brackets.
+-- A step is a bracket, a name or a string, or STEP_BYTES bytes outside of strings; a string costs the same whatever its
+-- length. It reads what lenient parsers read: any depth, a byte order mark, lone surrogates, text after the value; of
+-- equal names the last one counts. Values beside the path are not checked, except for characters that JSON has only in
+-- strings: another parser could take them for comments or quotes, and see other brackets.
 local UNREADABLE = {}
 local READ_STEPS_MAX = 16384
 local STEP_BYTES = 8
@@ -27,8 +27,8 @@ do
     return found
   end
 
-  -- Pays in advance for the bytes up to the next string, so that no pattern below runs over more; false if there are
-  -- too many.
+  -- Pays in advance for the bytes up to the next string, so that no pattern below reads more; false if they cost more
+  -- than is left.
   local function pay(at)
     local cost = 1 + ((find(text, '"', at, true) or #text + 1) - at) / STEP_BYTES
     if cost > left then return false end
@@ -36,7 +36,7 @@ do
     return true
   end
 
-  -- The end of the string whose first byte is at `at`; nil if there is none, or no step is left.
+  -- The end of the string whose first byte is at `at`; nil if it has none, or no step is left.
   local function string_end(at)
     local from = at
     while left > 0 do
@@ -60,8 +60,8 @@ do
     return string.char(0xf0 + math.floor(code / 64), 0x80 + code % 64) .. last
   end
 
-  -- The character of `\u` whose four digits are at `at`, and where it ends; nil if there are none. A lone half of a pair
-  -- is what most parsers make of it: U+FFFD.
+  -- The character of `\u` whose four digits are at `at`, and where it ends; nil if there are no four digits. A lone
+  -- surrogate becomes U+FFFD, as in most parsers.
   local function unicode(raw, at)
     local digits = match(raw, '^%x%x%x%x', at)
     if not digits then return end
@@ -72,7 +72,7 @@ do
     return utf8(0x10000 + (code - 0xd800) * 1024 + tonumber(low, 16) - 0xdc00), at + 10
   end
 
-  -- What a string says; nil if its escapes are none of JSON's.
+  -- The text of a string; nil if its escapes are not those of JSON.
   local function unescape(raw)
     local slash = find(raw, '\\', 1, true)
     if not slash then return raw end
@@ -92,7 +92,7 @@ do
     return table.concat(parts)
   end
 
-  -- Where the container ends whose first byte is at `at`.
+  -- The end of the container whose first byte is at `at`.
   local function skip(at)
     local depth = 1
     while left > 0 do
@@ -114,7 +114,7 @@ do
     end
   end
 
-  -- Behind the value at `at`, whatever it is.
+  -- The end of the value at `at`, whatever it is.
   local function pass(at)
     local sign = byte(text, at)
     if sign == 34 then
@@ -126,8 +126,8 @@ do
     return match(text, '^[%w.+-]+()', at)
   end
 
-  -- Each of these answers where what begins at `at` ends, nil if it cannot be read, and what the words from the one
-  -- with this number on lead to in it.
+  -- Each of these returns where the value at `at` ends, nil if it cannot be read; and what the words from
+  -- `words[nth]` on lead to in it.
   local value
 
   local function last_value(at)

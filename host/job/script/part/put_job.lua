@@ -1,7 +1,7 @@
--- Part, needs `record`: put_job(ready, delayed, id, notes, payload, delay, does, unique, kept, call) -> 0 and the length
--- of ready; 1 and when it is due; or 2, if a living job has the unique key. `notes` as they stand in a header, with a space
--- before each; `delay` in ms, '' for none; `does` LPUSH or RPUSH; without `unique` there is no unique key; `call` instead
--- of `redis.call`. All types were checked.
+-- Part, needs `record`: put_job(ready, delayed, id, notes, payload, delay, does, unique, kept, call) -> 0 and the
+-- length of ready; 1 and when it is due; or 2, if a living job has the unique key. `notes` are as in a header, with a
+-- space before each; `delay` is in ms, '' for none; `does` is LPUSH or RPUSH; without `unique` the job has no unique
+-- key; `call` replaces `redis.call`. The caller has checked all types.
 local function put_job(ready, delayed, id, notes, payload, delay, does, unique, kept, call)
   call = call or redis.call
   if unique then

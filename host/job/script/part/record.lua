@@ -1,9 +1,9 @@
--- Part, needs `now`: records that differ.
+-- Part, needs `now`: makes records distinct.
 -- one_of_a_kind() -> text that no other call of any script gets: Redis time in microseconds, and a number.
 -- add_record(set, score, record, call) adds the record of a job that is not in the sorted set, with `call` or
--- `redis.call`, and answers the record as it is there.
--- A sorted set holds equal bytes once. So if another job has the same bytes already, the record gets the note `!n`, in
--- place of a former one. Headers that producers and hosts fill leave room for it (`SCRIPT_NOTES_BYTES`).
+-- `redis.call`, and returns the record as it was stored.
+-- A sorted set holds equal bytes once. So if another job has the same bytes already, the record gets the note `!n`,
+-- in place of a former one. Headers that producers and hosts write leave room for it (`SCRIPT_NOTES_BYTES`).
 local ADD_TRIES_MAX = 64
 local kinds = 0
 local function one_of_a_kind()

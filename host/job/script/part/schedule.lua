@@ -1,7 +1,7 @@
 -- Part: PAUSED, the score of a schedule that does not fire; set_schedule(schedules, key, name, origin, definition,
 -- timing, slot, at) writes one down and answers 'added', 'changed', 'taken' (it was of another origin) or nil, if it
 -- is there as it is. One whose times are the same goes on where it was; one that is paused stays so.
--- is_schedule(key, slot, definition, fired): whether it still is the one that a host has seen.
+-- is_schedule(key, slot, definition, fired): whether the schedule is still as a host has read it.
 local PAUSED = 8640000000000000
 local function set_schedule(schedules, key, name, origin, definition, timing, slot, at)
   local there = redis.call('ZSCORE', schedules, name)
@@ -10,7 +10,7 @@ local function set_schedule(schedules, key, name, origin, definition, timing, sl
   redis.call('HSET', key, 'definition', definition, 'timing', timing, 'origin', origin)
   if not there or known[2] ~= timing then
     redis.call('HSET', key, 'slot', slot)
-    redis.call('HDEL', key, 'fired') -- Slots of other times.
+    redis.call('HDEL', key, 'fired') -- These are slots of the former times.
     redis.call('ZADD', schedules, known[4] and PAUSED or at, name)
   end
   return not there and 'added' or known[3] == origin and 'changed' or 'taken'

@@ -1,10 +1,10 @@
--- Part: what holds a job's unique key. The key holds the owner: the job's id, a blank and the note `!own`, which is one of
--- a kind, so that no other job with the same id can let go of it. Scripts of former versions wrote neither note nor
--- blank: then the id alone is the owner.
+-- Part: who owns a job's unique key. The key holds the owner: the job's id, a space and the note `!own`, which is
+-- unique, so that no other job with the same id can release it. Scripts of former versions wrote neither note nor
+-- space: then the id alone is the owner.
 -- unique_of(prefix, envelope) -> the owner that the job would be, and its unique key; nil if it has none.
--- free_unique(prefix, envelope) lets go of the job's unique key, if it has one and it is still its own.
+-- free_unique(prefix, envelope) releases the job's unique key if the job owns it.
 local function note_of(line, name)
-  -- Looked for as it stands: a pattern over the whole line goes back and forth in it for microseconds.
+  -- A plain search: a pattern over the whole line backtracks for microseconds.
   local _, at = string.find(line, ' ' .. name .. '=', 1, true)
   return at and string.match(line, '^[^ \n]*', at + 1)
 end

@@ -4,8 +4,8 @@
 -- ARGV   1 payload, and any of these after it, in any order:
 --        delay MS             not to be run before this has passed
 --        unique KEY MS        refused while a job with the same key lives, but no longer than this
---        header NAME VALUE    for the handler, UTF-8; may be repeated; together with the rest up to 16,384 bytes as they
---                             are stored: a byte that is not visible ASCII, `%` and `=` take three
+--        header NAME VALUE    for the handler, UTF-8; may be repeated; with the other words up to 16,384 bytes as
+--                             stored: a byte that is not visible ASCII, `%` and `=` take three
 --        id ID                the job's name, 1 to 128 visible ASCII characters; others may have the same
 --        result MS            its result is wanted, and kept for so long: the list `{queue}:sandhog:result:ID` gets one
 --                             entry when the job has ended, `done`, `dead`, `discarded` or `cancelled`, a line feed,

@@ -115,7 +115,7 @@ fn queue(table: &mut Table<'_>, ceilings: &Ceilings) -> Option<Consume> {
     let is_serial = table.truth("serial").unwrap_or(false);
     if is_serial {
         refuse_beside_serial(table, delivery, concurrency, limits.fleet_concurrency);
-        // Jobs in flight are counted, and one is in flight until its commit: no other is claimed before.
+        // Jobs in flight are counted, and a job is in flight until its commit, so no other is claimed before.
         limits.fleet_concurrency = Some(1);
     }
     let priority = table.integer("priority", 0..=PRIORITY_MAX, 10).unwrap_or(0);
@@ -150,15 +150,15 @@ fn concurrency(table: &mut Table<'_>, ceilings: &Ceilings) -> u32 {
     let concurrency = table.integer("concurrency", 1..=u32::MAX, 64).unwrap_or(64.min(ceilings.instances));
     if concurrency > ceilings.instances {
         let most = ceilings.instances;
-        let text = format!(
-            "is {concurrency}; this host runs {most} jobs at once at the most (its `limits.instances`)"
-        );
+        let text =
+            format!("is {concurrency}; this host runs at most {most} jobs at once (its `limits.instances`)");
         table.refuse("concurrency", &text);
     }
     concurrency
 }
 
-/// What cannot be beside `serial`: a run begins only after the last one's effects are visible, on all hosts.
+/// Refuses what contradicts `serial`: on all hosts together, a run begins only after the effects of the last one are
+/// visible.
 fn refuse_beside_serial(table: &mut Table<'_>, delivery: Delivery, concurrency: u32, fleet: Option<u32>) {
     let more = [("concurrency", concurrency), ("fleet_concurrency", fleet.unwrap_or(1))];
     for (name, most) in more {
@@ -169,7 +169,8 @@ fn refuse_beside_serial(table: &mut Table<'_>, delivery: Delivery, concurrency: 
         }
     }
     if table.has("batch") {
-        let text = "cannot be beside `batch`: a call has many jobs, and a serial queue runs one at a time";
+        let text =
+            "cannot be combined with `batch`: a call has many jobs, and a serial queue runs one at a time";
         table.refuse("serial", text);
     }
     if delivery == Delivery::AtMostOnce {

@@ -1,5 +1,5 @@
-//! Every kind of expression around changes of the clock, against a model that looks at the clock again and again: what
-//! `docs/schedules.md` promises, and nothing else.
+//! All kinds of expressions around clock changes, compared with a model that looks at the clock step by step and
+//! implements only what `docs/schedules.md` promises.
 
 use croner::Cron;
 use jiff::civil::DateTime;
@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::*;
 
-/// Zones, and years in which their clocks change in one way or another.
+/// Zones, each with years that contain different kinds of clock changes.
 const CHANGES: [(&str, &str, &str); 16] = [
     ("Europe/Berlin", "2026-01-01T00:00Z", "2027-01-01T00:00Z"),
     ("America/New_York", "2026-01-01T00:00Z", "2027-01-01T00:00Z"),
@@ -22,12 +22,12 @@ const CHANGES: [(&str, &str, &str); 16] = [
     ("Asia/Beirut", "2026-01-01T00:00Z", "2027-01-01T00:00Z"),
     ("Africa/Cairo", "2026-01-01T00:00Z", "2027-01-01T00:00Z"),
     ("America/Scoresbysund", "2023-06-01T00:00Z", "2025-01-01T00:00Z"),
-    // Forward and back again around Ramadan, besides what is summer elsewhere.
+    // Forward and back again around Ramadan, in addition to summer time.
     ("Africa/Casablanca", "2026-01-01T00:00Z", "2027-06-01T00:00Z"),
     // Two hours; three hours.
     ("Antarctica/Troll", "2026-01-01T00:00Z", "2027-01-01T00:00Z"),
     ("Antarctica/Casey", "2018-01-01T00:00Z", "2021-01-01T00:00Z"),
-    // A whole day that never was.
+    // A whole calendar day that was skipped.
     ("Pacific/Apia", "2011-01-01T00:00Z", "2012-12-31T00:00Z"),
     ("Asia/Kolkata", "2026-01-01T00:00Z", "2027-01-01T00:00Z"),
 ];
@@ -81,7 +81,7 @@ const OF_SECONDS: [(&str, bool); 6] = [
     ("10 0,30,59 * * * *", true),
 ];
 
-/// What fires from one second to the other, found by looking at the clock every `step` seconds.
+/// What fires in a window, found by looking at the clock every `step` seconds.
 fn model(cron: &Cron, zone: &TimeZone, every_hour: bool, (from, to): (i64, i64), step: i64) -> Vec<u64> {
     let clock = |at| zone.to_datetime(Timestamp::from_second(at).unwrap());
     let is_time = |time: DateTime| cron.is_time_matching(&time.to_zoned(TimeZone::UTC).unwrap()).unwrap();
@@ -136,7 +136,7 @@ fn compare(expression: &str, zone: &str, every_hour: bool, window: (i64, i64), s
     }
 }
 
-/// The changes of a zone in a time.
+/// The clock changes of a zone in a time.
 fn changes(zone: &str, from: &str, to: &str) -> Vec<i64> {
     let (from, to): (Timestamp, Timestamp) = (from.parse().unwrap(), to.parse().unwrap());
     let zone = zone::find(zone).unwrap();
@@ -144,7 +144,7 @@ fn changes(zone: &str, from: &str, to: &str) -> Vec<i64> {
     found.map(|change| change.timestamp().as_second()).collect()
 }
 
-/// All changes, each with its zone.
+/// All clock changes, each with its zone.
 fn all_changes() -> Vec<(&'static str, i64)> {
     let found = CHANGES
         .iter()

@@ -1,5 +1,5 @@
-//! How long a start waits for a Redis that is not there or not ready yet. What waiting cannot change (a wrong password, a
-//! cluster) is refused at once.
+//! How long a start waits for a Redis that does not answer or is not ready yet (`host.start_wait`). An error that
+//! waiting cannot fix, such as a wrong password or a cluster, is returned immediately.
 
 use std::time::{Duration, Instant};
 
@@ -12,20 +12,20 @@ use crate::storage::obstacle::Obstacle;
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// What is left of the time that a start may wait.
-pub(super) struct Patience {
+/// The rest of the time that a start may wait for Redis.
+pub(super) struct StartWait {
     address: Address,
     left: Duration,
 }
 
-impl Patience {
-    /// So long in all, for the Redis there.
+impl StartWait {
+    /// Waits for the Redis at `address`, at most `left` over all calls of `retry`.
     pub(super) fn new(address: &Address, left: Duration) -> Self {
         Self { address: address.clone(), left }
     }
 
-    /// Repeats the attempt until it succeeds, fails for good, or the time is over.
-    pub(super) async fn until<T, E: Into<StartError>>(
+    /// Repeats `attempt` until it succeeds, fails with an error that waiting cannot fix, or the time is used up.
+    pub(super) async fn retry<T, E: Into<StartError>>(
         &mut self,
         mut attempt: impl AsyncFnMut() -> Result<T, E>,
     ) -> Result<T, StartError> {
