@@ -93,7 +93,7 @@ async fn greeted_with(certificate: &str, key: &str, ca: &str) -> Result<String, 
 
 /// What `docs/tls.md` says of each kind of certificate.
 #[tokio::test]
-async fn certificates_are_accepted_and_refused_as_the_page_says() {
+async fn certificates_are_accepted_and_refused_as_documented() {
     let localhost = || CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let nameless = || CertificateParams::new(Vec::new()).unwrap();
     let issuer = authority("authority");

@@ -119,7 +119,7 @@ async fn hosts_looked_for(plain: &mut MultiplexedConnection, long: Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hosts_that_outlive_an_absence_of_redis_keep_their_jobs() {
+async fn hosts_that_survive_an_outage_of_redis_keep_their_jobs() {
     let mut redis = TestRedis::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let plugins = plugins(2);
     let lease = Duration::from_secs(1);
@@ -145,7 +145,7 @@ async fn hosts_that_outlive_an_absence_of_redis_keep_their_jobs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_put_forward_kills_nobody() {
+async fn a_clock_set_forward_expires_no_host() {
     let (redis, plugins) = (TestRedis::start(), plugins(2));
     let mut plain = redis.plain().await;
     // Leases that are not renewed while the test runs: the first to reach Redis is one that looks for the dead.
@@ -183,7 +183,7 @@ async fn jobs_of_a_host_that_died_before_the_clock_was_set_back_return_within_a_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_busy_host_whose_lease_has_ended_goes_on_under_its_id() {
+async fn a_busy_host_whose_lease_has_ended_keeps_its_id() {
     let (redis, plugins) = (TestRedis::start(), plugins(2));
     let mut plain = redis.plain().await;
     let host = host(&plugins, &redis, "h", Duration::from_secs(300)).await;
@@ -217,7 +217,7 @@ async fn a_run_whose_job_was_taken_is_stopped_after_a_reconnect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn runs_of_a_host_that_was_taken_for_dead_are_stopped_as_soon_as_it_knows() {
+async fn runs_of_a_host_that_was_declared_dead_are_stopped_when_it_notices() {
     let (redis, plugins) = (TestRedis::start(), plugins(1));
     let mut plain = redis.plain().await;
     let host = host(&plugins, &redis, "h", Duration::from_millis(500)).await;
@@ -238,7 +238,7 @@ async fn runs_of_a_host_that_was_taken_for_dead_are_stopped_as_soon_as_it_knows(
 
 /// The registry is lost, with what hosts told; what they run is not.
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_in_flight_under_a_former_id_are_counted_stopped_and_taken_back_like_others() {
+async fn jobs_in_flight_under_a_former_id_are_counted_stopped_and_reclaimed() {
     let (redis, plugins) = (TestRedis::start(), plugins(1));
     let mut plain = redis.plain().await;
     let host = host(&plugins, &redis, "h", Duration::from_millis(500)).await;
@@ -287,7 +287,7 @@ async fn a_job_outlives_the_registry_and_then_its_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_under_an_id_that_nobody_knows_runs_again() {
+async fn a_job_under_an_unregistered_id_runs_again() {
     let (redis, plugins) = (TestRedis::start(), plugins(2));
     let mut plain = redis.plain().await;
     let lost = "gone.00000007.018bcfe56800";

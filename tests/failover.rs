@@ -282,7 +282,7 @@ async fn blocked(plain: &mut MultiplexedConnection, wanted: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_that_ran_while_redis_stood_still_keep_their_attempts() {
+async fn jobs_that_ran_while_redis_was_stalled_keep_their_attempts() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
     let plugins = Plugins::new().with("greeter", &example::component("greeter"), GREETER);

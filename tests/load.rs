@@ -173,7 +173,7 @@ fn everything_that_is_not_offered_is_listed_at_once() {
 }
 
 #[tokio::test]
-async fn an_import_that_only_names_types_needs_nothing_of_the_host() {
+async fn an_import_of_types_only_is_accepted() {
     let quote = r#"(func (export "sandhog:test/prices#quote") (result i64) i64.const 5)"#;
     let bytes = component("typed-worker", &worker_text("", quote, "i32.const 0"));
     assert!(bytes.windows(18).any(|some| some == b"sandhog:test/money"), "the import is there");

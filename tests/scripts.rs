@@ -47,7 +47,7 @@ fn server(wanted: &[&str], tools: &[(&str, &str)]) -> (Option<i32>, String, Stri
 }
 
 #[test]
-fn the_server_under_test_is_the_one_that_is_wanted() {
+fn the_server_under_test_can_be_chosen() {
     const REDIS: (&str, &str) = ("redis-server", "echo Redis server v=7.0.15 sha=0");
     const OLD: (&str, &str) = ("redis-server", "echo Redis server v=6.2.1 sha=0");
     const VALKEY: (&str, &str) = ("my-valkey", "echo Valkey server v=9.1.2 sha=0");

@@ -40,7 +40,7 @@ async fn seen(plain: &mut MultiplexedConnection) -> Vec<Option<u64>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_job_of_a_serial_queue_sees_what_the_one_before_it_has_set() {
+async fn every_job_of_a_serial_queue_sees_the_changes_of_the_previous_one() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
     push(&mut plain, |_| "").await;
@@ -53,7 +53,7 @@ async fn every_job_of_a_serial_queue_sees_what_the_one_before_it_has_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_update_of_a_serial_queue_is_lost_by_retries_conflicts_and_further_hosts() {
+async fn a_serial_queue_loses_no_update_to_retries_conflicts_or_other_hosts() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
     push(&mut plain, |n| match n % 10 {

@@ -65,7 +65,7 @@ async fn set(plain: &mut MultiplexedConnection, name: &str, value: &str) {
 }
 
 #[tokio::test]
-async fn a_redis_that_starts_late_is_waited_for() {
+async fn a_host_waits_for_a_redis_that_starts_late() {
     let mut redis = TestRedis::start();
     redis.kill();
     // The socket is left behind: nobody listens on it.
@@ -73,7 +73,7 @@ async fn a_redis_that_starts_late_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_redis_that_loads_its_data_is_waited_for() {
+async fn a_host_waits_for_a_redis_that_loads_its_data() {
     let mut redis = TestRedis::start_with(&["--enable-debug-command", "yes"]);
     let mut plain = redis.plain().await;
     let _: () = cmd("DEBUG").arg("POPULATE").arg(20_000).query_async(&mut plain).await.unwrap();
@@ -87,14 +87,14 @@ async fn a_redis_that_loads_its_data_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_redis_without_enough_replicas_is_waited_for() {
+async fn a_host_waits_for_a_redis_without_enough_replicas() {
     let redis = TestRedis::start_with(&["--min-replicas-to-write", "1"]);
     let remedy = async || set(&mut redis.plain().await, "min-replicas-to-write", "0").await;
     waits_for(&redis.url(), "NOREPLICAS", remedy).await;
 }
 
 #[tokio::test]
-async fn a_redis_that_runs_a_long_script_is_waited_for() {
+async fn a_host_waits_for_a_redis_that_runs_a_long_script() {
     let redis = TestRedis::start_with(&["--busy-reply-threshold", "50"]);
     let client = redis::Client::open(redis.url()).unwrap();
     let mut busy = client.get_connection().unwrap();
@@ -111,7 +111,7 @@ async fn a_redis_that_runs_a_long_script_is_waited_for() {
 }
 
 #[test]
-fn when_the_time_is_over_the_start_is_refused_with_the_reason() {
+fn a_start_fails_with_the_reason_after_start_wait() {
     let program = with_a_plugin("redis://127.0.0.1:1");
     let output = program.output(&["run", "--start-wait", "300ms"]);
     let said = transcript(&[], &output);
@@ -131,7 +131,7 @@ fn when_the_time_is_over_the_start_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn what_waiting_cannot_change_is_refused_at_once() {
+async fn permanent_errors_are_refused_immediately() {
     let redis = TestRedis::start();
     let mut acl = cmd("ACL");
     acl.arg("SETUSER").arg("anna").arg(&["on", ">s3cret", "~*", "&*", "+@all"]);

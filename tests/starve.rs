@@ -27,7 +27,7 @@ async fn length(plain: &mut MultiplexedConnection, list: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_becomes_due_on_an_idle_queue_is_noticed_where_keys_are_not_tracked() {
+async fn due_jobs_of_an_idle_queue_run_without_key_tracking() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
     let mut refuse = redis::cmd("ACL");
@@ -56,7 +56,7 @@ async fn push_stuck(plain: &mut MultiplexedConnection, more: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_claimed_ahead_of_stuck_runs_are_done_by_an_idle_host() {
+async fn jobs_prefetched_behind_stuck_runs_are_done_by_an_idle_host() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
     let plugins = probe("concurrency = 8");
@@ -71,7 +71,7 @@ async fn jobs_claimed_ahead_of_stuck_runs_are_done_by_an_idle_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_alone_does_not_claim_and_give_back_all_the_time() {
+async fn a_lone_host_does_not_claim_and_return_jobs_continuously() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
     // Two runners compute and let no other one begin, though many more may.

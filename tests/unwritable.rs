@@ -111,7 +111,7 @@ impl Drop for Host {
 }
 
 #[tokio::test]
-async fn a_host_serves_on_when_the_reader_of_its_log_ends() {
+async fn a_host_keeps_serving_when_the_reader_of_its_log_ends() {
     let mut stage = Stage::new().await;
     let (mut reader, writer) = std::io::pipe().unwrap();
     let mut host = stage.start(writer).await;
@@ -122,7 +122,7 @@ async fn a_host_serves_on_when_the_reader_of_its_log_ends() {
 }
 
 #[tokio::test]
-async fn a_host_serves_on_and_stops_while_nobody_reads_its_log() {
+async fn a_host_keeps_serving_and_stops_while_nobody_reads_its_log() {
     let mut stage = Stage::new().await;
     let (mut reader, writer) = std::io::pipe().unwrap();
     let mut host = stage.start(writer).await;
@@ -143,7 +143,7 @@ async fn a_host_starts_and_serves_on_a_full_disk() {
 }
 
 #[tokio::test]
-async fn a_host_serves_on_when_its_log_file_has_reached_the_largest_size() {
+async fn a_host_keeps_serving_when_its_log_file_has_reached_the_size_limit() {
     let mut stage = Stage::new().await;
     // The first host compiles the component: what it keeps may be larger.
     let mut first = stage.start(Stdio::null()).await;

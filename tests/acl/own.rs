@@ -32,7 +32,7 @@ fn line(program: &Program) -> String {
 }
 
 #[tokio::test]
-async fn a_host_with_just_the_printed_rights_runs_the_examples() {
+async fn a_host_with_only_the_printed_rights_runs_the_examples() {
     for (per_plugin_users, database) in [(false, 0), (true, 0), (false, 3)] {
         let redis = TestRedis::start();
         let settings = format!("[redis]\nper_plugin_users = {per_plugin_users}\n{SETTINGS}");
@@ -92,7 +92,7 @@ async fn a_host_with_just_the_printed_rights_runs_the_examples() {
 }
 
 #[test]
-fn where_plugins_are_not_known_all_keys_are_allowed() {
+fn all_keys_are_allowed_if_the_plugins_are_unknown() {
     let program = Program::alone();
     for settings in ["", "[plugins]\nsource = \"redis\"\n"] {
         program.file("sandhog.toml", settings);

@@ -7,7 +7,7 @@ use crate::support::program::Program;
 use crate::support::redis::TestRedis;
 
 #[test]
-fn hosts_are_shown_with_what_is_wrong_with_them() {
+fn hosts_are_shown_with_their_state() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
     let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();

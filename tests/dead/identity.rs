@@ -29,7 +29,7 @@ fn dead_payloads(redis: &mut Connection) -> Vec<String> {
 }
 
 #[test]
-fn jobs_with_one_id_that_are_exported_and_discarded_all_come_back() {
+fn exported_and_discarded_jobs_with_one_id_are_all_imported() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
     let mut connection = plain(&redis);
@@ -56,7 +56,7 @@ fn jobs_with_one_id_that_are_exported_and_discarded_all_come_back() {
 }
 
 #[test]
-fn long_payloads_of_jobs_with_one_id_are_told_apart() {
+fn long_payloads_of_jobs_with_one_id_are_distinguished() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
     let mut connection = plain(&redis);
@@ -70,7 +70,7 @@ fn long_payloads_of_jobs_with_one_id_are_told_apart() {
 }
 
 #[test]
-fn an_id_names_every_job_that_has_it() {
+fn an_id_selects_every_job_that_has_it() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
     let mut connection = plain(&redis);
@@ -128,7 +128,7 @@ fn seed_unique(program: &Program, redis: &TestRedis) -> Connection {
 }
 
 #[test]
-fn a_requeued_job_does_not_live_beside_another_with_its_unique_key() {
+fn a_job_is_not_requeued_while_another_holds_its_unique_key() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
     let mut connection = seed_unique(&program, &redis);
@@ -179,7 +179,7 @@ fn a_requeued_job_does_not_live_beside_another_with_its_unique_key() {
 }
 
 #[test]
-fn an_imported_job_does_not_live_beside_another_with_its_unique_key() {
+fn a_job_is_not_imported_while_another_holds_its_unique_key() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
     let mut connection = seed_unique(&program, &redis);

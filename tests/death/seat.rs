@@ -39,7 +39,7 @@ async fn a_copied_state_dir_takes_no_jobs_from_the_living_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_ends_its_hosts_is_buried_though_they_start_again_at_once() {
+async fn a_job_that_crashes_its_hosts_is_buried_even_if_they_restart_immediately() {
     let (redis, plugins) = (TestRedis::start(), plugins(2));
     let mut plain = redis.plain().await;
     let settings = with_lease(LEASE);
@@ -59,7 +59,7 @@ async fn a_job_that_ends_its_hosts_is_buried_though_they_start_again_at_once() {
 
 /// Before the machine was started again, or elsewhere: only the lease tells.
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_of_a_life_whose_origin_is_unknown_wait_for_its_lease() {
+async fn jobs_of_a_host_of_unknown_origin_wait_for_its_lease() {
     let (redis, plugins) = (TestRedis::start(), plugins(2));
     let mut plain = redis.plain().await;
     let settings = with_lease("1s");

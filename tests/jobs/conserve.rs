@@ -197,7 +197,7 @@ impl Books {
 }
 
 #[test]
-fn no_job_is_lost_or_doubled_whatever_happens_to_jobs_that_are_alike() {
+fn no_equal_job_is_lost_or_duplicated() {
     let runtime: Runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let scene = runtime.block_on(Scene::new());
     let books = tokio::sync::Mutex::new(Books { scene, running: Vec::new(), jobs: 0 });

@@ -54,7 +54,7 @@ fn is_whole(row: &HostRow, lease_ms: i64) -> bool {
 }
 
 #[tokio::test]
-async fn a_lease_that_ended_while_nobody_reached_redis_begins_again() {
+async fn a_lease_that_ended_during_an_outage_starts_again() {
     let mut registry = Registry::new().await;
     let lived = registry.host("lived", LEASE).await;
     let ending = registry.host("ending", LEASE).await;
@@ -78,7 +78,7 @@ async fn a_lease_that_ended_while_nobody_reached_redis_begins_again() {
 }
 
 #[tokio::test]
-async fn whoever_reaches_redis_first_spares_the_others() {
+async fn the_first_host_to_reach_redis_renews_the_leases_of_the_others() {
     for first in ["renews", "registers"] {
         let mut registry = Registry::new().await;
         let (one, other) = (registry.host("one", LEASE).await, registry.host("other", LEASE).await);
@@ -95,7 +95,7 @@ async fn whoever_reaches_redis_first_spares_the_others() {
 }
 
 #[tokio::test]
-async fn contacts_as_they_are_every_day_spare_nobody() {
+async fn regular_contacts_renew_no_expired_lease() {
     let mut registry = Registry::new().await;
     let dead = registry.host("dead", LEASE).await;
     // One other host, which renews its lease every five seconds and does nothing else.
@@ -104,7 +104,7 @@ async fn contacts_as_they_are_every_day_spare_nobody() {
 }
 
 #[tokio::test]
-async fn a_host_that_never_answers_is_spared_three_times_at_most() {
+async fn an_unresponsive_host_gets_at_most_three_new_leases() {
     let mut registry = Registry::new().await;
     let dead = registry.host("dead", LEASE).await;
     for _ in 0..3 {
@@ -116,7 +116,7 @@ async fn a_host_that_never_answers_is_spared_three_times_at_most() {
 }
 
 #[tokio::test]
-async fn a_registry_whose_last_contact_is_unknown_gives_everybody_a_lease() {
+async fn every_host_gets_a_lease_if_the_last_contact_is_unknown() {
     for spoil in [&["DEL", "sandhog:contact"][..], &["LPUSH", "sandhog:contact", "x"]] {
         let mut registry = Registry::new().await;
         let host = registry.host("h", LEASE).await;
@@ -131,7 +131,7 @@ async fn a_registry_whose_last_contact_is_unknown_gives_everybody_a_lease() {
 }
 
 #[tokio::test]
-async fn a_lease_is_not_believed_beyond_its_length() {
+async fn a_lease_never_lasts_longer_than_its_length() {
     const HOUR: i64 = 3_600_000;
     let mut registry = Registry::new().await;
     let (dead, long) = (registry.host("dead", LEASE).await, registry.host("l", LEASE * 20).await);
@@ -154,7 +154,7 @@ async fn a_lease_is_not_believed_beyond_its_length() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_missing_among_hosts_lives_again_and_a_forgotten_one_does_not() {
+async fn a_host_missing_from_the_registry_returns_and_a_forgotten_one_does_not() {
     let mut registry = Registry::new().await;
     let host = registry.host("h", LEASE).await;
     registry.scene.send(&["DEL", "sandhog:hosts"]).await;
@@ -166,7 +166,7 @@ async fn a_host_that_is_missing_among_hosts_lives_again_and_a_forgotten_one_does
 }
 
 #[tokio::test]
-async fn former_ids_stay_registered_and_are_told_from_hosts() {
+async fn former_ids_stay_registered_and_do_not_count_as_hosts() {
     let mut registry = Registry::new().await;
     let former = registry.host("h", LEASE).await;
     registry.scene.send(&["FLUSHALL"]).await;

@@ -35,7 +35,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn good_jobs_are_not_dropped_for_those_that_somebody_took_away_by_hand() {
+async fn no_job_is_dropped_because_others_were_removed_by_hand() {
     let mut scene = Scene::keeping(20 * JOB_BYTES).await;
     for n in 0..30 {
         scene.bury(n).await;
@@ -54,7 +54,7 @@ async fn good_jobs_are_not_dropped_for_those_that_somebody_took_away_by_hand() {
 }
 
 #[tokio::test]
-async fn jobs_that_somebody_put_there_by_hand_count() {
+async fn jobs_added_by_hand_count() {
     let mut scene = Scene::keeping(20 * JOB_BYTES).await;
     for n in 0..30 {
         let record = format!("1 hand-{n:04} 1 0 5\n");
@@ -66,7 +66,7 @@ async fn jobs_that_somebody_put_there_by_hand_count() {
 }
 
 #[tokio::test]
-async fn many_dead_jobs_are_counted_anew_a_bounded_number_at_a_time() {
+async fn many_dead_jobs_are_recounted_in_bounded_steps() {
     let mut scene = Scene::keeping(ROOMY.bytes).await;
     let mut seed = cmd("ZADD");
     seed.arg("{q}:sandhog:dead");
@@ -89,7 +89,7 @@ async fn many_dead_jobs_are_counted_anew_a_bounded_number_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_count_that_is_under_way_outlives_what_the_caps_drop() {
+async fn a_recount_survives_drops_by_the_caps() {
     let mut scene = Scene::new().await;
     let limits = DeadLimits { count: 2_400, bytes: ROOMY.bytes, age_ms: 8_000_000_000_000 };
     scene.store = JobStore::new(scene.link.clone(), queue(), limits);

@@ -48,7 +48,7 @@ fn counts(expected: &[(&str, u32)]) -> BTreeMap<String, u32> {
 }
 
 #[tokio::test]
-async fn nothing_starves_whatever_comes_faster_than_it_is_done() {
+async fn no_source_starves_under_overload() {
     let mut scene = Scene::new().await;
     let all: &[&str] = &["due", "ready", "list"];
     for (places, of, expected) in [
@@ -69,7 +69,7 @@ async fn nothing_starves_whatever_comes_faster_than_it_is_done() {
 }
 
 #[tokio::test]
-async fn nothing_starves_where_bytes_end_every_claim() {
+async fn no_source_starves_if_bytes_end_every_claim() {
     let mut scene = Scene::new().await;
     begin(&mut scene, &["due", "ready", "list"]).await;
     let from = claims(&mut scene, 12, 8, 1).await;
@@ -77,7 +77,7 @@ async fn nothing_starves_where_bytes_end_every_claim() {
 }
 
 #[tokio::test]
-async fn what_one_place_leaves_others_take() {
+async fn other_sources_use_what_one_leaves() {
     let mut scene = Scene::new().await;
     for (places, only) in [(&["due", "ready", "list"], "ready"), (&["list", "ready", "due"], "due")] {
         begin(&mut scene, places).await;
@@ -98,7 +98,7 @@ async fn what_one_place_leaves_others_take() {
 }
 
 #[tokio::test]
-async fn due_ones_come_first() {
+async fn due_jobs_come_first() {
     let mut scene = Scene::new().await;
     begin(&mut scene, &["due", "ready", "list"]).await;
     let reply = scene.claim(6).await.unwrap();

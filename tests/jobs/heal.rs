@@ -81,7 +81,7 @@ async fn a_place_whose_job_was_deleted_by_hand_is_given_to_the_next_one() {
 }
 
 #[tokio::test]
-async fn places_are_as_many_as_the_jobs_that_have_them_wherever_these_are() {
+async fn places_equal_the_jobs_that_hold_them_in_every_state() {
     let mut scene = Scene::new().await;
     let other = host(2);
     for (places, most, freed, keys, after) in [
@@ -105,7 +105,7 @@ async fn places_are_as_many_as_the_jobs_that_have_them_wherever_these_are() {
 }
 
 #[tokio::test]
-async fn very_many_keys_are_healed_in_a_row_of_rounds() {
+async fn very_many_keys_take_several_rounds() {
     let mut scene = Scene::new().await;
     scene.begin(&[&["HSET", ":parked", " ", "1000"], &["HSET", ":places", " ", "1"]]).await;
     for key in 0..1_000 {
@@ -244,7 +244,7 @@ async fn one_host_at_a_time_and_not_too_often() {
 }
 
 #[tokio::test]
-async fn where_keys_have_no_limit_any_more_parked_jobs_are_ready_in_their_order() {
+async fn parked_jobs_become_ready_in_order_if_the_limit_is_removed() {
     let mut scene = Scene::new().await;
     scene.seed_parked(&["p1", "p2", "p3"], "1").await;
     scene.send(&["RPUSH", ":parked:b", "1 q1 0 0 5 !key=b t=b\nq\n !key=x"]).await;
@@ -265,7 +265,7 @@ async fn where_keys_have_no_limit_any_more_parked_jobs_are_ready_in_their_order(
 }
 
 #[tokio::test]
-async fn jobs_claimed_at_most_once_hand_their_places_on() {
+async fn at_most_once_jobs_pass_on_their_places() {
     let mut scene = Scene::new().await;
     let jobs: Vec<String> = (0..10).map(|nth| job(&nth.to_string(), false)).collect();
     let mut push = vec!["RPUSH", ":ready"];
@@ -292,7 +292,7 @@ async fn jobs_claimed_at_most_once_hand_their_places_on() {
 }
 
 #[tokio::test]
-async fn an_empty_text_is_a_key_like_others() {
+async fn an_empty_string_is_a_key() {
     let mut scene = Scene::new().await;
     scene.begin(&[&["RPUSH", ":ready", "1 one 0 0 5 t=\n1", "1 two 0 0 5 t=\n2"]]).await;
     let limits = per_key(1);
@@ -305,7 +305,7 @@ async fn an_empty_text_is_a_key_like_others() {
 }
 
 #[tokio::test]
-async fn a_number_of_places_spoiled_by_hand_loses_no_job() {
+async fn an_invalid_number_of_places_loses_no_job() {
     let mut scene = Scene::new().await;
     let (one, two) = (job("one", false), job("two", false));
     scene.begin(&[&["HSET", ":places", "a", "x"], &["RPUSH", ":ready", &one, &two]]).await;

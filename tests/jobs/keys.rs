@@ -42,7 +42,7 @@ async fn no_payload_of_a_tenant_escapes_its_limit() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_has_one_key_with_the_limit() {
+async fn unreadable_payloads_share_one_limited_key() {
     let mut scene = Scene::new().await;
     let many = format!(r#"{{"tenant":"a","rows":[{}]}}"#, vec![r#"{"a":1}"#; 20_000].join(","));
     scene.begin(&[&["RPUSH", "q", "no JSON", "{", &many, r#"{"tenant":"a""#, r#"{"tenant":"b"}"#]]).await;
@@ -66,7 +66,7 @@ async fn large_numbers_are_different_keys() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_no_utf8_leaves_the_payload_alone() {
+async fn a_key_that_is_not_utf8_does_not_damage_the_payload() {
     let mut scene = Scene::new().await;
     scene.begin(&[]).await;
     let payload = b"{\"tenant\":\"\xff\xed\xa0\x80\"}";
@@ -77,7 +77,7 @@ async fn a_key_that_is_no_utf8_leaves_the_payload_alone() {
 }
 
 #[tokio::test]
-async fn a_header_filled_to_the_brim_by_its_producer_is_read_back_whatever_limits_note() {
+async fn a_full_header_can_be_read_after_limits_add_to_it() {
     let mut scene = Scene::new().await;
     scene.begin(&[]).await;
     let tenant = "t".repeat(80);
@@ -147,7 +147,7 @@ async fn delayed(scene: &mut Scene) -> Vec<(Vec<u8>, f64)> {
 }
 
 #[tokio::test]
-async fn the_head_of_a_line_is_delayed_by_its_rate_and_nobody_overtakes_it() {
+async fn a_job_delayed_by_its_key_rate_is_not_overtaken() {
     let mut scene = Scene::new().await;
     let limits = line();
     scene.begin(&[&["RPUSH", "q", &of("a", 1), &of("a", 2), &of("a", 3)]]).await;
@@ -168,7 +168,7 @@ async fn the_head_of_a_line_is_delayed_by_its_rate_and_nobody_overtakes_it() {
 }
 
 #[tokio::test]
-async fn a_job_that_runs_again_in_its_place_pays_for_its_start() {
+async fn a_retry_in_key_order_counts_towards_the_key_rate() {
     let mut scene = Scene::new().await;
     let limits = line();
     scene.begin(&[&["RPUSH", "q", &of("a", 1)]]).await;
@@ -184,7 +184,7 @@ async fn a_job_that_runs_again_in_its_place_pays_for_its_start() {
 }
 
 #[tokio::test]
-async fn those_that_start_in_one_millisecond_keep_their_order() {
+async fn jobs_that_start_in_one_millisecond_keep_their_order() {
     let mut scene = Scene::new().await;
     let limits = key("/tenant", None, Some(4000));
     scene.begin(&[]).await;
@@ -204,7 +204,7 @@ async fn those_that_start_in_one_millisecond_keep_their_order() {
 }
 
 #[tokio::test]
-async fn a_bucket_from_the_future_is_an_empty_one() {
+async fn a_bucket_in_the_future_counts_as_empty() {
     let mut scene = Scene::new().await;
     let ahead = |now_ms: i64| ((now_ms + 3_600_000) * 1000).to_string();
     let rate = Some(Rate { count: 5, per: SECOND });

@@ -130,7 +130,7 @@ fn worst() -> Vec<(&'static str, Payload)> {
 }
 
 #[tokio::test]
-async fn no_claim_holds_up_redis_whatever_payloads_it_finds() {
+async fn no_claim_blocks_redis_for_long_whatever_the_payloads() {
     let mut watch = Watch::new(ROOMY).await;
     for (what, payload) in worst() {
         for (how, tenants, limits) in [
@@ -151,7 +151,7 @@ async fn no_claim_holds_up_redis_whatever_payloads_it_finds() {
 }
 
 #[tokio::test]
-async fn no_claim_holds_up_redis_where_large_jobs_stand_behind_small_ones() {
+async fn no_claim_blocks_redis_for_long_if_large_jobs_follow_small_ones() {
     let mut watch = Watch::new(ROOMY).await;
     let giant = "x".repeat(VALUE_MAX - 60);
     for limits in [NO_LIMITS.clone(), key("header:t", Some(1), None)] {
@@ -170,7 +170,7 @@ async fn no_claim_holds_up_redis_where_large_jobs_stand_behind_small_ones() {
 }
 
 #[tokio::test]
-async fn no_end_of_a_run_holds_up_redis_however_large_its_payload_is() {
+async fn no_end_of_a_run_blocks_redis_for_long() {
     // More is dead than is kept: each burial drops some.
     let mut watch = Watch::new(DeadLimits { bytes: 4 << 20, ..ROOMY }).await;
     let envelope = |nth: u64| format!("1 job-{nth} 0 0 5\n{}", "x".repeat(VALUE_MAX));

@@ -36,7 +36,7 @@ fn is(text: &str) -> Option<Option<Vec<u8>>> {
 }
 
 #[tokio::test]
-async fn what_lenient_parsers_read_is_read() {
+async fn the_scan_accepts_what_lenient_parsers_accept() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
     let deep = format!(r#"{{"x":{}{},"t":"a"}}"#, "[".repeat(4000), "]".repeat(4000));
@@ -73,7 +73,7 @@ async fn what_lenient_parsers_read_is_read() {
 }
 
 #[tokio::test]
-async fn what_parsers_could_read_differently_is_unreadable() {
+async fn ambiguous_texts_are_unreadable() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
     for payload in [
@@ -171,7 +171,7 @@ fn json() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn any_json_is_read_as_by_another_parser() {
+fn any_json_is_read_as_another_parser_reads_it() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let redis = TestRedis::start();
     let plain = tokio::sync::Mutex::new(runtime.block_on(redis.plain()));

@@ -58,7 +58,7 @@ async fn a_list_is_remembered_until_its_last_entry_is_settled() {
 }
 
 #[tokio::test]
-async fn lists_that_were_remembered_for_nothing_are_forgotten_a_page_at_a_time() {
+async fn lists_without_records_are_forgotten_a_page_at_a_time() {
     let mut scene = Scene::new().await;
     let leases = Leases::new(scene.link.clone());
     let kept = scene.pop("kept", 1).await;

@@ -165,7 +165,7 @@ async fn roll(scene: &mut Scene, from: &Manifest, to: &Manifest, seed: u64) {
 }
 
 #[tokio::test]
-async fn hosts_with_different_limits_strand_no_job_and_keep_no_place() {
+async fn hosts_with_different_limits_leave_no_job_parked() {
     let mut scene = Scene::new().await;
     for from in manifests() {
         for to in manifests() {

@@ -44,7 +44,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn a_delayed_job_that_is_pushed_many_times_is_there_many_times() {
+async fn equal_delayed_pushes_are_separate_jobs() {
     let mut scene = Scene::new().await;
     let script = producer::scripts().remove(0);
     // As one step, so that all of them have the same millisecond.
@@ -66,7 +66,7 @@ async fn a_delayed_job_that_is_pushed_many_times_is_there_many_times() {
 }
 
 #[tokio::test]
-async fn a_host_that_pushes_the_same_delayed_job_many_times_pushes_it_many_times() {
+async fn equal_delayed_pushes_of_a_host_are_separate_jobs() {
     let mut scene = Scene::new().await;
     let id = Some(JobId::new("order-7").unwrap());
     let options = PushOptions { delay: Some(Duration::from_secs(60)), id, ..PushOptions::default() };
@@ -124,7 +124,7 @@ async fn equal_jobs_that_are_too_large_are_all_buried() {
 }
 
 #[tokio::test]
-async fn equal_jobs_that_a_rate_holds_back_all_wait() {
+async fn equal_jobs_held_back_by_a_rate_all_wait() {
     let mut scene = Scene::new().await;
     scene.equal_ready("1 order-7 0 0 5 tenant=a\npay").await;
     let rate = Some(Rate { count: 1, per: Duration::from_millis(10) });
@@ -147,7 +147,7 @@ async fn equal_jobs_that_a_rate_holds_back_all_wait() {
 }
 
 #[tokio::test]
-async fn equal_jobs_that_runs_push_are_all_there() {
+async fn equal_jobs_pushed_by_runs_are_all_kept() {
     let mut scene = Scene::new().await;
     scene.begin(&[]).await;
     let pushes = || push_job("order-7", Some(60_000), None);
@@ -170,7 +170,7 @@ async fn equal_jobs_with_the_longest_headers_can_all_be_read() {
 }
 
 #[tokio::test]
-async fn a_job_that_lets_go_of_its_unique_key_does_not_let_go_of_that_of_another_with_its_id() {
+async fn the_end_of_a_job_does_not_free_the_unique_key_of_another_with_its_id() {
     let mut scene = Scene::new().await;
     let options = PushOptions {
         id: Some(JobId::new("order-7").unwrap()),

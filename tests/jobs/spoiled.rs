@@ -234,7 +234,7 @@ async fn a_script_that_meets_a_key_of_a_wrong_type_writes_nothing_or_everything(
 }
 
 #[tokio::test]
-async fn each_act_does_something_where_no_key_is_spoiled() {
+async fn each_act_does_something_if_no_key_is_spoiled() {
     let mut scene = Scene::new().await;
     for (name, _) in ACTS {
         scene.seed_spoiled("unused", &["SET", "KEY", "x"]).await;

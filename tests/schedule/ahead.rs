@@ -17,7 +17,7 @@ fn each_second() -> Schedule {
 }
 
 #[tokio::test]
-async fn a_schedule_that_waits_for_a_slot_of_a_clock_that_was_ahead_fires_now() {
+async fn a_schedule_set_by_a_clock_that_was_ahead_fires_now() {
     let redis = TestRedis::start();
     let (mut plain, link) = (redis.plain().await, redis.link());
     let names = ["period".to_owned(), "cron".to_owned()];
@@ -59,7 +59,7 @@ async fn a_schedule_that_waits_for_a_slot_of_a_clock_that_was_ahead_fires_now() 
 }
 
 #[tokio::test]
-async fn only_what_waits_for_too_late_a_slot_is_put_back() {
+async fn only_schedules_with_a_too_late_slot_are_reset() {
     let redis = TestRedis::start();
     let (mut plain, link) = (redis.plain().await, redis.link());
     let now = now_ms(&mut plain).await;
@@ -99,7 +99,7 @@ async fn only_what_waits_for_too_late_a_slot_is_put_back() {
 }
 
 #[tokio::test]
-async fn a_host_that_told_of_its_file_by_a_clock_that_was_ahead_is_not_believed_for_ever() {
+async fn a_host_that_declared_schedules_by_a_clock_ahead_is_forgotten_in_time() {
     let redis = TestRedis::start();
     let (mut plain, link) = (redis.plain().await, redis.link());
     let now = now_ms(&mut plain).await;

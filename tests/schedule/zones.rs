@@ -19,7 +19,7 @@ fn zone_file(rule: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_machine_whose_zone_files_lack_a_zone_uses_the_one_that_is_built_in() {
+fn a_zone_missing_on_the_machine_is_taken_from_the_program() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
     let zones = program.folder().join("zoneinfo");

@@ -23,7 +23,7 @@ async fn server(rules: &str) -> (TestRedis, String) {
 }
 
 #[tokio::test]
-async fn a_user_without_some_commands_serves_and_says_once_what_is_missing() {
+async fn a_host_without_some_commands_works_and_warns_once_of_each() {
     for (rules, missing) in [
         ("+@all -@dangerous", &["INFO", "CONFIG GET", "CLIENT KILL"][..]),
         ("+@all -@admin -@dangerous +info", &["CONFIG GET", "CLIENT KILL"]),
@@ -63,7 +63,7 @@ async fn a_user_without_some_commands_serves_and_says_once_what_is_missing() {
 }
 
 #[tokio::test]
-async fn a_user_without_scripts_is_refused_with_the_line_that_it_lacks() {
+async fn a_user_without_scripts_is_refused_with_a_hint() {
     let (_redis, url) = server("~* +@all -@scripting").await;
     let output = with_a_plugin(&url).output(&["run"]);
     let said = transcript(&[], &output);
@@ -72,7 +72,7 @@ async fn a_user_without_scripts_is_refused_with_the_line_that_it_lacks() {
 }
 
 #[tokio::test]
-async fn a_user_without_the_keys_of_a_queue_is_told_which_they_are() {
+async fn missing_keys_of_a_queue_are_logged() {
     let (redis, url) = server("~jobs ~sandhog:* +@all").await;
     let program = with_a_plugin(&url);
     let mut host = program.start(&["run"]);
@@ -92,7 +92,7 @@ async fn a_user_without_the_keys_of_the_fleet_is_refused_with_the_keys() {
 }
 
 #[tokio::test]
-async fn a_script_that_was_forgotten_is_loaded_again_without_script_load() {
+async fn a_flushed_script_is_loaded_again_without_script_load() {
     let (redis, url) = server("~* +@all -script").await;
     let program = with_a_plugin(&url);
     let mut host = program.start(&["run"]);

@@ -43,7 +43,7 @@ async fn complete(redis: &TestRedis, queue: &str, jobs: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_restart_the_last_good_version_of_a_plugin_takes_no_queue_that_another_one_names_now() {
+async fn after_a_restart_the_last_good_version_takes_no_queue_of_another_plugin() {
     let (redis, plugins) = (TestRedis::start(), Plugins::new());
     plugins.put("a", &wrong(), &manifest(&["q", "own"]));
     stop(plugins.serve(&redis.url(), "h").await).await;
