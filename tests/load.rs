@@ -178,7 +178,7 @@ async fn an_import_of_types_only_is_accepted() {
     let bytes = component("typed-worker", &worker_text("", quote, "i32.const 0"));
     assert!(bytes.windows(18).any(|some| some == b"sandhog:test/money"), "the import is there");
     assert_eq!(run(&load(&bytes)).await.outcome, Outcome::Done);
-    // A resource is more than a type: somebody has to make it.
+    // A resource is more than a type: the host would have to implement it.
     let resource =
         r#"(component (import "shop:goods/cart" (instance (export "cart" (type (sub resource))))))"#;
     let refused = refusal(&wat::parse_str(resource).unwrap());

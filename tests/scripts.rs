@@ -35,7 +35,7 @@ fn fuzz(tools: &[(&str, &str)]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
-/// Runs `scripts/install-redis.sh` with nothing but this to be found; its exit code, what it printed and what it said.
+/// Runs `scripts/install-redis.sh` with only these tools in the path; returns exit code, standard output and error.
 fn server(wanted: &[&str], tools: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let path = path(tools);
     let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/install-redis.sh"));

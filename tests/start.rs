@@ -1,4 +1,4 @@
-//! A host that starts before its Redis does: what it waits for, how long, and what it refuses at once.
+//! A host that starts before its Redis: what it waits for, how long, and what it refuses immediately.
 
 mod rights;
 
@@ -24,7 +24,7 @@ fn with_a_plugin(url: &str) -> Program {
     program
 }
 
-/// Starts a host that has to wait for this, which then ends; and stops it.
+/// Starts a host that has to wait for this cause, applies the remedy, and stops the host.
 async fn waits_for(url: &str, cause: &str, remedy: impl AsyncFnOnce()) {
     let program = with_a_plugin(url);
     let mut host = program.start(&["run", "--start-wait", "10m"]);
@@ -43,7 +43,7 @@ fn stop(host: &mut Running) {
     assert_eq!(host.wait(), Some(0), "{}", host.stderr());
 }
 
-/// Waits until the server answers a PING with what begins so.
+/// Waits until the server answers a PING with this beginning.
 async fn until_it_says(redis: &TestRedis, beginning: &str) {
     let begun = Instant::now();
     loop {
@@ -68,7 +68,7 @@ async fn set(plain: &mut MultiplexedConnection, name: &str, value: &str) {
 async fn a_host_waits_for_a_redis_that_starts_late() {
     let mut redis = TestRedis::start();
     redis.kill();
-    // The socket is left behind: nobody listens on it.
+    // The socket file still exists, but nobody listens.
     waits_for(&redis.url(), "Connection refused", async || redis.restart()).await;
 }
 
@@ -79,7 +79,7 @@ async fn a_host_waits_for_a_redis_that_loads_its_data() {
     let _: () = cmd("DEBUG").arg("POPULATE").arg(20_000).query_async(&mut plain).await.unwrap();
     let _: () = cmd("SAVE").query_async(&mut plain).await.unwrap();
     redis.kill();
-    // Until it is told to hurry, loading takes a minute; in between it answers.
+    // Loading takes a minute until the delay is removed; Redis answers in between.
     redis.begin_again(&["--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024"]);
     until_it_says(&redis, "LOADING").await;
     waits_for(&redis.url(), "LOADING", async || set(&mut redis.plain().await, "key-load-delay", "0").await)

@@ -1,4 +1,4 @@
-//! A Redis that cannot be used: the line says what is wrong, the hint what to do about just that.
+//! A Redis that cannot be used: the line names the problem, the hint the remedy for exactly that problem.
 
 use redis::cmd;
 
@@ -6,7 +6,7 @@ use crate::support::program::Program;
 use crate::support::redis::TestRedis;
 use crate::support::server::{PortServer, authority, old_proxy};
 
-/// The error and the hint of a command that only reads, and that a host says the same.
+/// The error and the hint of a command that only reads; `run` must report the same.
 #[track_caller]
 fn said(program: &Program, url: &str) -> (String, String) {
     let mut seen = Vec::new();
@@ -18,7 +18,7 @@ fn said(program: &Program, url: &str) -> (String, String) {
             |head: &str| text.lines().find_map(|line| line.strip_prefix(head)).unwrap_or_default().to_owned();
         seen.push((line("sandhog: "), line("hint: ")));
     }
-    // How a connection ends that the server does not want is a matter of chance.
+    // How the server ends such a connection is not deterministic.
     assert!(seen.iter().all(|(_, hint)| *hint == seen[0].1), "{seen:#?}");
     seen.swap_remove(0)
 }

@@ -1,4 +1,4 @@
-//! Limits that the host was started with: the compiler's own limits are never above them.
+//! Limits that the host was started with: the compiler's own limits never exceed them.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use crate::support::program::{Program, transcript};
 
 const MANIFEST: &str = "kind = \"worker\"\n[[consume]]\nqueue = \"orders\"\n";
 
-/// Checks a component under limits, as a shell's `ulimit` sets them; answers what is printed.
+/// Checks a component under limits, as a shell's `ulimit` sets them; returns what is printed.
 fn check(component: &[u8], limits: &str) -> String {
     let program = Program::alone();
     program.file("plugin.wasm", component);
@@ -30,7 +30,7 @@ fn plugins_load_under_limits_below_those_of_the_compiler() {
 #[test]
 fn a_component_beyond_an_inherited_limit_is_refused_with_that_limit() {
     let inherited = "the host was started with this limit: raise it (`ulimit -d`, `-v`, `-t`, `-f`)";
-    // A few bytes each, and more than a hundred when they are compiled.
+    // A few bytes each in the component, and more than a hundred when compiled.
     let division = |n| format!("(func (param i64) (result i64) local.get 0 i64.const {n} i64.div_s)");
     let divisions: String = (2..1002).map(division).collect();
     for (component, limits, expected) in [

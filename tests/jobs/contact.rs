@@ -1,5 +1,5 @@
-//! Leases that say nothing about their hosts: because no host reached Redis, or because its clock was set. Time passes by
-//! ageing what is in Redis.
+//! Leases that do not show whether their host is alive: no host reached Redis, or its clock was set. Instead of waiting,
+//! tests change times in Redis.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Registry {
         self.leases.register(name, 1, lease, &HostInfo::default(), &[]).await.unwrap()
     }
 
-    /// The last contact was, and leases end, so many milliseconds from now.
+    /// Sets the last contact and the ends of leases to this many milliseconds from now.
     async fn age(&mut self, contact_ms: i64, leases: &[(&HostId, i64)]) {
         let now = self.scene.now_ms().await;
         self.scene.send(&["SET", "sandhog:contact", &(now + contact_ms).to_string()]).await;
@@ -48,7 +48,7 @@ impl Registry {
     }
 }
 
-/// Whether this is about a lease from now; a busy machine takes its time.
+/// Whether this is about a whole lease from now; a busy machine may be slow.
 fn is_whole(row: &HostRow, lease_ms: i64) -> bool {
     (lease_ms - 5_000..=lease_ms).contains(&row.expires_in_ms)
 }
@@ -62,17 +62,17 @@ async fn a_lease_that_ended_during_an_outage_starts_again() {
     let patient = registry.host("patient", Duration::from_secs(600)).await;
     let ages = [(&lived, -2_000), (&ending, 300), (&dead, -20_500), (&patient, 60_000)];
     registry.age(-20_000, &ages).await;
-    assert_eq!(registry.expired().await, std::slice::from_ref(&dead), "only who was dead before");
+    assert_eq!(registry.expired().await, std::slice::from_ref(&dead), "only the host that was dead before");
     for host in [&lived, &ending] {
         let row = registry.row(host).await;
         assert!(is_whole(&row, LEASE_MS) && row.is_silent, "{row:?}");
     }
     let row = registry.row(&patient).await;
-    assert!(row.expires_in_ms <= 60_000 && !row.is_silent, "20 s are nothing to a lease of 10 min: {row:?}");
+    assert!(row.expires_in_ms <= 60_000 && !row.is_silent, "20 s do not extend a lease of 10 min: {row:?}");
 
     assert_eq!(registry.leases.renew(&[&lived], LEASE).await, Ok(vec![Renewal::Kept]), "it had not ended");
-    assert!(!registry.row(&lived).await.is_silent, "it was heard");
-    // Whoever says nothing now is dead after all.
+    assert!(!registry.row(&lived).await.is_silent, "it renewed its lease");
+    // A host that still does not renew is dead.
     registry.age(-1_000, &[(&lived, 10_000), (&ending, -1)]).await;
     assert_eq!(registry.expired().await, [dead, ending]);
 }
@@ -98,7 +98,7 @@ async fn the_first_host_to_reach_redis_renews_the_leases_of_the_others() {
 async fn regular_contacts_renew_no_expired_lease() {
     let mut registry = Registry::new().await;
     let dead = registry.host("dead", LEASE).await;
-    // One other host, which renews its lease every five seconds and does nothing else.
+    // One other host renews its lease every five seconds and does nothing else.
     registry.age(-5_500, &[(&dead, -5_000)]).await;
     assert_eq!(registry.expired().await, [dead]);
 }
@@ -135,18 +135,18 @@ async fn a_lease_never_lasts_longer_than_its_length() {
     const HOUR: i64 = 3_600_000;
     let mut registry = Registry::new().await;
     let (dead, long) = (registry.host("dead", LEASE).await, registry.host("l", LEASE * 20).await);
-    // Redis' clock was an hour ahead: the last contact is still to come.
+    // Redis' clock was an hour ahead: the last contact is in the future.
     registry.age(HOUR, &[(&dead, HOUR + 9_000), (&long, HOUR + 200_000)]).await;
-    assert!(is_whole(&registry.row(&dead).await, LEASE_MS), "shown as what it is going to be");
+    assert!(is_whole(&registry.row(&dead).await, LEASE_MS), "shown as it is after the correction");
     assert_eq!(registry.expired().await, []);
     assert!(is_whole(&registry.row(&dead).await, LEASE_MS));
     assert!(is_whole(&registry.row(&long).await, 20 * LEASE_MS));
     let set = registry.scene.dump_all().await["sandhog:hosts"].clone();
-    assert!(set.contains("@T+10") || set.contains("@T+20"), "it is so in Redis, too: {set}");
+    assert!(set.contains("@T+10") || set.contains("@T+20"), "Redis has the same: {set}");
     registry.age(-1_000, &[(&dead, -500)]).await;
     assert_eq!(registry.expired().await, std::slice::from_ref(&dead));
 
-    // By hand, with contacts as every day.
+    // Changed by hand, with regular contacts.
     registry.age(0, &[(&dead, 1_000 * HOUR)]).await;
     assert_eq!(registry.expired().await, []);
     registry.age(-1_000, &[(&dead, -500)]).await;
@@ -162,7 +162,7 @@ async fn a_host_missing_from_the_registry_returns_and_a_forgotten_one_does_not()
     assert!(is_whole(&registry.row(&host).await, LEASE_MS));
     assert_eq!(registry.leases.forget(&host, true, &[]).await, Ok(true));
     assert_eq!(registry.leases.renew(&[&host], LEASE).await, Ok(vec![Renewal::Gone]));
-    assert_eq!(registry.scene.dump_all().await.len(), 0, "nothing is left of the last host");
+    assert_eq!(registry.scene.dump_all().await.len(), 0, "the last host leaves no keys");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What the dead take up: a number beside the set, which is counted anew when somebody's hand was in the set.
+//! The counter of the bytes of dead jobs: it is recounted if somebody has changed the set by hand.
 
 use redis::cmd;
 use sandhog::job::settle::Fate;
@@ -6,7 +6,7 @@ use sandhog::job::store::{DeadLimits, JobStore};
 
 use super::{ROOMY, Scene, bare, header, queue};
 
-/// Bytes of the jobs here, header and payload.
+/// Bytes of one job, header and payload.
 const JOB_BYTES: u64 = 1000;
 
 impl Scene {
@@ -44,12 +44,12 @@ async fn no_job_is_dropped_because_others_were_removed_by_hand() {
     scene.send(&["ZREMRANGEBYRANK", ":dead", "0", "14"]).await;
     for n in 30..40 {
         scene.bury(n).await;
-        assert_eq!(scene.dead().await, u64::from(n - 24), "nothing is dropped that has room");
+        assert_eq!(scene.dead().await, u64::from(n - 24), "no job is dropped below the cap");
     }
     for n in 40..60 {
         scene.bury(n).await;
     }
-    assert_eq!(scene.dead().await, 20, "the cap is kept again");
+    assert_eq!(scene.dead().await, 20, "the cap applies again");
     assert_eq!(scene.counter("dead_bytes").await, Some((20 * JOB_BYTES).to_string()));
 }
 
@@ -81,7 +81,7 @@ async fn many_dead_jobs_are_recounted_in_bounded_steps() {
     while scene.counter("dead_jobs").await.as_deref() != Some("2500") {
         assert_eq!(scene.store.trim().await, Ok(0));
         calls += 1;
-        assert!(calls <= 10, "it is never done");
+        assert!(calls <= 10, "the recount does not end");
     }
     assert!(calls >= 3, "{calls} calls for 2,500 jobs");
     assert_eq!(scene.counter("dead_bytes").await, Some(bytes.to_string()));

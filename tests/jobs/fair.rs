@@ -1,5 +1,5 @@
-//! What is due, ready and in the list: each gets its part of every claim, also of claims of one and of claims that end
-//! with their bytes.
+//! Due jobs, ready jobs and the list each get their share of every claim, including claims of one job and claims that are
+//! ended by their bytes.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{Scene, payloads, turn};
 
 const EACH: u64 = 40;
 
-/// Lays so many jobs into each of these places; their payloads say which.
+/// Adds this many jobs to each of these places; their payloads name the place.
 async fn begin(scene: &mut Scene, places: &[&str]) {
     scene.begin(&[]).await;
     for nth in 0..EACH {
@@ -25,7 +25,7 @@ async fn begin(scene: &mut Scene, places: &[&str]) {
     }
 }
 
-/// So many claims of a feeder: how many came from where.
+/// Makes this many claims; returns how many jobs came from each place.
 async fn claims(scene: &mut Scene, claims: u64, of: u32, bytes_max: u64) -> BTreeMap<String, u32> {
     let host = scene.host.clone();
     let mut from: BTreeMap<String, u32> = BTreeMap::new();
@@ -84,7 +84,7 @@ async fn other_sources_use_what_one_leaves() {
         for key in ["q", ":ready", ":delayed"] {
             let is_kept = (key == ":ready" && only == "ready") || (key == ":delayed" && only == "due");
             if !is_kept {
-                // One is left.
+                // Leaves one.
                 match key {
                     ":delayed" => scene.send(&["ZREMRANGEBYRANK", key, "1", "-1"]).await,
                     _ => scene.send(&["LTRIM", key, "0", "0"]).await,

@@ -1,5 +1,5 @@
-//! Places of keys that no job has: found, and given to parked jobs. Rounds of one call and of many, with jobs that move
-//! meanwhile; and queues whose keys have no limit any more.
+//! Places of keys that no job holds are found and given to parked jobs: in rounds of one call and of many, with jobs that
+//! move meanwhile, and in queues whose keys no longer have a limit.
 
 use sandhog::job::heal::{HEAL_BYTES_MAX, Heal, Healed};
 use sandhog::job::lease::Death;
@@ -9,7 +9,7 @@ use sandhog::job::store::{Delivery, StoreError, Turn, TurnReply};
 
 use super::{Scene, enveloped, header, host, payloads, turn};
 
-/// At most so many jobs with the same header `t`.
+/// At most this many jobs with the same header `t`.
 pub fn per_key(concurrency: u32) -> QueueLimits {
     let source = KeySource::Header("t".to_owned());
     let key = Some(KeyLimits { source, concurrency: Some(concurrency), rate: None, in_order: true });
@@ -134,7 +134,7 @@ async fn counts_of_parked_jobs_are_those_of_their_lists() {
     assert!(!scene.dump().await.contains_key(":parked"));
 }
 
-/// Ten jobs with places and thirty without, everywhere.
+/// Ten jobs with places and thirty without, in every state.
 async fn crowd(scene: &mut Scene, places: &str) {
     scene.seed_parked(&["p1", "p2"], places).await;
     for nth in 0..10 {
@@ -157,7 +157,7 @@ async fn a_round_of_many_small_calls_finds_the_same() {
     for (places, freed, keys, after) in [
         ("10", 0, 0, "hash  =1, a=10"),
         ("12", 0, 1, "hash  =1, a=10"),
-        // Jobs could have been met twice: the number stays, and no place is given.
+        // Jobs may have been counted twice: the number stays, and no place is given away.
         ("8", 0, 0, "hash  =1, a=8"),
     ] {
         crowd(&mut scene, places).await;
@@ -168,7 +168,7 @@ async fn a_round_of_many_small_calls_finds_the_same() {
             if !part.more {
                 break;
             }
-            assert!(calls < 100, "it comes to an end");
+            assert!(calls < 100, "the round does not end");
         }
         assert!(calls >= 5, "only {calls} calls");
         assert_eq!(sum, healed(freed, keys), "{places}");
@@ -230,13 +230,13 @@ async fn one_host_at_a_time_and_not_too_often() {
     let (first, second) = (scene.host.clone(), host(2));
     let store = scene.store.clone();
     let link = scene.link.clone();
-    assert_eq!(store.heal(&link, &heal(&second, 0)).await, Ok(Healed::default()), "the first is at it");
+    assert_eq!(store.heal(&link, &heal(&second, 0)).await, Ok(Healed::default()), "the first host is checking");
     assert_eq!(scene.dump().await[":places"], "hash  =1, a=12");
     assert_eq!(store.heal(&link, &heal(&first, 0)).await, Ok(healed(0, 1)));
     scene.send(&["HSET", ":places", "a", "12"]).await;
     assert_eq!(store.heal(&link, &heal(&second, 60_000)).await, Ok(Healed::default()), "just done");
     assert_eq!(store.heal(&link, &heal(&second, 0)).await, Ok(healed(0, 1)));
-    // Whose round nobody goes on with, another one takes up.
+    // Another host continues an abandoned round.
     scene.send(&["HSET", ":places", "a", "12"]).await;
     assert!(scene.heal_part(10, 3).await.more);
     scene.send(&["HSET", ":audit", "  moment", "1"]).await;
@@ -274,7 +274,7 @@ async fn at_most_once_jobs_pass_on_their_places() {
     let limits = per_key(1);
     let first = scene.limited(16, &limits).await.jobs.remove(0);
     assert_eq!(scene.dump().await[":parked"], "hash  =9, a=9");
-    // The manifest changes; the run that began before it ends.
+    // The manifest changes; then a run that started before it ends.
     let mut slots = vec![first.slot];
     let mut ran = Vec::new();
     loop {

@@ -1,5 +1,5 @@
-//! Keys of jobs, as the claim finds them in payloads: no payload escapes the limit of its key, and what a claim notes
-//! of a key can always be read back. Rates beside places, and buckets from the future.
+//! Keys of jobs, as the claim finds them in payloads: no payload escapes the limit of its key, and the notes of a claim
+//! can always be read again. Also rates combined with places, and buckets in the future.
 
 use redis::AsyncCommands;
 use sandhog::job::envelope::{HEADER_BYTES_MAX, Header};
@@ -11,7 +11,7 @@ use sandhog::job::store::Turn;
 use super::limits::{SECOND, key, of, slots, step};
 use super::{Scene, payloads, turn};
 
-/// How many are parked, of each key.
+/// How many jobs are parked for each key.
 async fn parked(scene: &mut Scene) -> String {
     scene.dump().await.remove(":parked").unwrap_or_default()
 }
@@ -88,7 +88,7 @@ async fn a_full_header_can_be_read_after_limits_add_to_it() {
         call.arg("header").arg("filler").arg("f".repeat(filler));
         call
     };
-    // The longest that is accepted.
+    // The longest header that is accepted.
     let (mut fits, mut too_long) = (0, HEADER_BYTES_MAX);
     while too_long - fits > 1 {
         let middle = fits.midpoint(too_long);
@@ -110,7 +110,7 @@ async fn a_full_header_can_be_read_after_limits_add_to_it() {
         assert_eq!(payloads(&reply.jobs), ["THE PAYLOAD"]);
         assert_eq!(reply.jobs[0].header.id.as_str(), "i".repeat(128));
         step(&mut scene, &slots(&reply.jobs), 0, &limits).await;
-        // The next one has its place, is delayed, and its time comes.
+        // The next job gets its place, is delayed, and becomes due.
         step(&mut scene, &[], 8, &limits).await;
         let delayed: Vec<Vec<u8>> = scene.plain.zrange("{q}:sandhog:delayed", 0, -1).await.unwrap();
         for envelope in delayed {
@@ -134,7 +134,7 @@ async fn a_header_without_room_for_its_key_is_buried_with_the_reason() {
     assert_eq!((header.id.as_str(), payload), ("full", &b"THE PAYLOAD"[..]));
 }
 
-/// One at a time, one start in 100 s.
+/// One job at a time, one start in 100 s.
 fn line() -> QueueLimits {
     let mut limits = key("/tenant", Some(1), Some(1));
     let of_key = limits.key.as_mut().unwrap();
@@ -156,7 +156,7 @@ async fn a_job_delayed_by_its_key_rate_is_not_overtaken() {
         let reply = step(&mut scene, &[], 8, &limits).await;
         seen.extend(payloads(&reply.jobs));
         step(&mut scene, &slots(&reply.jobs), 0, &limits).await;
-        // One more comes while the head of the line is delayed.
+        // One more job arrives while the first one is delayed.
         let _: u64 = scene.plain.rpush("q", of("a", nth)).await.unwrap();
         assert!(step(&mut scene, &[], 8, &limits).await.jobs.is_empty());
         let waiting = delayed(&mut scene).await;
@@ -188,12 +188,12 @@ async fn jobs_that_start_in_one_millisecond_keep_their_order() {
     let mut scene = Scene::new().await;
     let limits = key("/tenant", None, Some(4000));
     scene.begin(&[]).await;
-    // Nothing is saved up.
+    // No burst is available.
     let full_at = (scene.now_ms().await + 2_000) * 1000;
     scene.send(&["SET", ":rate:a", &full_at.to_string()]).await;
     let jobs: Vec<String> = (0..40).map(|nth| of("a", nth)).collect();
     let _: u64 = scene.plain.rpush("q", &jobs).await.unwrap();
-    // Their numbers grow by a digit on the way.
+    // Their sequence numbers get one more digit on the way.
     scene.next_seq = 10_000_000_000_000 - 512 - 20;
     step(&mut scene, &[], 1, &limits).await;
     let waiting = delayed(&mut scene).await;

@@ -1,5 +1,5 @@
-//! A host whose Redis user may not do everything, as users of providers may not: it works, and says once what it does
-//! without.
+//! A host whose Redis user may not run every command, as with some providers: it works, and warns once of each missing
+//! command.
 
 use redis::{AsyncCommands as _, cmd};
 
@@ -11,7 +11,7 @@ use crate::support::redis::TestRedis;
 const ALL_KEYS: &str = "~*";
 const NEEDED_KEYS: &str = "~jobs ~{jobs}:sandhog:* ~sandhog:*";
 
-/// A server with a user of these rules, and a URL for that.
+/// A server with a user with these rules, and the URL for that user.
 async fn server(rules: &str) -> (TestRedis, String) {
     let redis = TestRedis::start();
     let mut acl = cmd("ACL");
@@ -42,7 +42,7 @@ async fn a_host_without_some_commands_works_and_warns_once_of_each() {
             let mut host = program.start(&["run"]);
             host.wait_for("joined");
             let mut plain = redis.plain().await;
-            // The second push comes when the queue has been found empty.
+            // The second push comes after the host has found the queue empty.
             for number in 1..=2 {
                 let _: () = plain.rpush("jobs", vec!["1", "2", "3"]).await.unwrap();
                 until(&format!("{rules}, {keys}: the jobs are done"), async || {

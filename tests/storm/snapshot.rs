@@ -45,7 +45,7 @@ pub struct Snapshot {
     pub tickets: Vec<String>,
     /// What the worker says must never be.
     pub violations: Vec<String>,
-    /// What equal jobs have left.
+    /// What the equal jobs have left.
     pub twins: Vec<String>,
     /// Dead jobs of all queues.
     pub dead: u64,
@@ -104,7 +104,7 @@ pub async fn read(server: &mut Server) -> RedisResult<Snapshot> {
     Ok(found)
 }
 
-/// Whether a queue without any job has this companion key: counters, and what its limits are kept by.
+/// Whether this companion key may remain in a queue without jobs: counters and the state of limits.
 fn is_usual(what: &str) -> bool {
     ["stats", "rate", "vacant", "places"].contains(&what) || what.starts_with("rate:")
 }

@@ -136,7 +136,7 @@ async fn changes(scene: &mut Scene, what: &str) -> Act {
         _ => (Place::Inflight, Change::Cancel, &["job-08", "job-09", "job-10", "job-12", "job-13"]),
     };
     let filter = Filter::default();
-    // What was changed before a page was refused is told as well.
+    // Changes made before a page was refused are reported as well.
     let mut so_far = 0;
     let told = |_, _, changed| so_far = changed;
     let result = change(&scene.link, &queue(), &[place], &filter, does, told).await;
@@ -174,7 +174,7 @@ async fn schedules(scene: &mut Scene, what: &str) -> Act {
             }
             act
         }
-        // What waits for a slot far ahead goes back to the next one.
+        // A schedule that waits for a far slot is reset to its next one.
         "reset" => Act::of(firing::reset(link, &due(5), 1).await).0,
         "pause" => known(book::pause(link, "nightly").await),
         _ => known(book::remove(link, "nightly").await),
@@ -186,7 +186,7 @@ fn due(slot: u64) -> Due {
     Due { name: "nightly".to_owned(), firing, definition, fired: String::new() }
 }
 
-/// That there is no such schedule is an answer.
+/// "No such schedule" is a valid answer.
 fn known(result: Result<(), book::BookError>) -> Act {
     match result {
         Err(book::BookError::Unknown(_)) => Act::default(),
