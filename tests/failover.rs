@@ -288,7 +288,7 @@ async fn jobs_that_ran_while_redis_was_stalled_keep_their_attempts() {
     let plugins = Plugins::new().with("greeter", &example::component("greeter"), GREETER);
     let host = host(&plugins, &redis.url(), Duration::from_millis(300)).await;
     let mut pushed = 0;
-    until("runs were caught by a standstill", async || {
+    until("runs waited for a stalled Redis", async || {
         let before = count(&host, "names", |c| &c.completed);
         let _: u64 = plain.rpush("names", vec!["ada"; 10_000]).await.unwrap();
         pushed += 10_000;

@@ -230,7 +230,7 @@ async fn one_host_at_a_time_and_not_too_often() {
     let (first, second) = (scene.host.clone(), host(2));
     let store = scene.store.clone();
     let link = scene.link.clone();
-    assert_eq!(store.heal(&link, &heal(&second, 0)).await, Ok(Healed::default()), "the first host is checking");
+    assert_eq!(store.heal(&link, &heal(&second, 0)).await, Ok(Healed::default()), "the first one checks");
     assert_eq!(scene.dump().await[":places"], "hash  =1, a=12");
     assert_eq!(store.heal(&link, &heal(&first, 0)).await, Ok(healed(0, 1)));
     scene.send(&["HSET", ":places", "a", "12"]).await;
