@@ -62,7 +62,7 @@ fn the_server_under_test_can_be_chosen() {
                    hint: REDIS=redis, REDIS=valkey, or the path of a program";
     assert_eq!(server(&["/no/server"], &[REDIS]), refused(missing));
     let no_apt = "there is no apt-get to fetch `valkey-server`\n\
-                  hint: give a program of your own: REDIS=/path/to/valkey-server";
+                  hint: name a server program that you have: REDIS=/path/to/valkey-server";
     assert_eq!(server(&["valkey"], &[REDIS]), refused(no_apt));
 }
 
