@@ -110,7 +110,7 @@ async fn age(plain: &mut MultiplexedConnection, contact_ms: i64, leases: &[(&Hos
 }
 
 /// Waits until hosts have reached Redis for this long, by Redis' clock.
-async fn hosts_looked_for(plain: &mut MultiplexedConnection, long: Duration) {
+async fn wait_for_contact(plain: &mut MultiplexedConnection, long: Duration) {
     let wanted = now_ms(plain).await + i64::try_from(long.as_millis()).unwrap();
     until("hosts have reached Redis for long enough", async || {
         plain.get::<_, Option<i64>>("sandhog:contact").await.unwrap().is_some_and(|at| at >= wanted)
@@ -135,7 +135,7 @@ async fn hosts_that_survive_an_outage_of_redis_keep_their_jobs() {
         until("every lease is over", async || gone.elapsed() > lease * 3 / 2).await;
         redis.restart();
         plain = redis.plain().await;
-        hosts_looked_for(&mut plain, lease * 2).await;
+        wait_for_contact(&mut plain, lease * 2).await;
     }
     assert_eq!(reaped(&mut plain).await, 0, "no host died");
     assert_eq!(plain.llen::<_, u64>("starts").await.unwrap(), 4, "no run began twice");
@@ -157,7 +157,7 @@ async fn a_clock_set_forward_expires_no_host() {
     let ids = [id_of(&mut plain, "one").await, id_of(&mut plain, "other").await];
     // As seen by a clock that was set forward by an hour.
     age(&mut plain, -3_600_000, &[(&ids[0], -3_300_000), (&ids[1], -3_300_000)]).await;
-    hosts_looked_for(&mut plain, Duration::from_millis(500)).await;
+    wait_for_contact(&mut plain, Duration::from_millis(500)).await;
     assert_eq!(reaped(&mut plain).await, 0);
     let rows = Leases::new(redis.link()).list().await.unwrap();
     assert!(rows.len() == 2 && rows.iter().all(|row| row.expires_in_ms > 0), "{rows:?}");

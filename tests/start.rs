@@ -44,7 +44,7 @@ fn stop(host: &mut Running) {
 }
 
 /// Waits until the server answers a PING with this beginning.
-async fn until_it_says(redis: &TestRedis, beginning: &str) {
+async fn until_ping_answers(redis: &TestRedis, beginning: &str) {
     let begun = Instant::now();
     loop {
         let client = redis::Client::open(redis.url()).unwrap();
@@ -81,7 +81,7 @@ async fn a_host_waits_for_a_redis_that_loads_its_data() {
     redis.kill();
     // Loading takes a minute until the delay is removed; Redis answers in between.
     redis.begin_again(&["--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024"]);
-    until_it_says(&redis, "LOADING").await;
+    until_ping_answers(&redis, "LOADING").await;
     waits_for(&redis.url(), "LOADING", async || set(&mut redis.plain().await, "key-load-delay", "0").await)
         .await;
 }
@@ -102,7 +102,7 @@ async fn a_host_waits_for_a_redis_that_runs_a_long_script() {
         let ended: Result<(), _> = cmd("EVAL").arg("while true do end").arg(0).query(&mut busy);
         ended.unwrap_err()
     });
-    until_it_says(&redis, "BUSY").await;
+    until_ping_answers(&redis, "BUSY").await;
     waits_for(&redis.url(), "BUSY", async || {
         let _: () = cmd("SCRIPT").arg("KILL").query(&mut client.get_connection().unwrap()).unwrap();
     })

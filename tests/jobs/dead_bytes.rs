@@ -26,7 +26,7 @@ impl Scene {
         redis::from_redis_value(self.send(&["HGET", ":stats", name]).await).unwrap()
     }
 
-    async fn keeping(bytes: u64) -> Self {
+    async fn with_cap(bytes: u64) -> Self {
         let mut scene = Self::new().await;
         let limits = DeadLimits { count: 1_000_000, bytes, age_ms: 8_000_000_000_000 };
         scene.store = JobStore::new(scene.link.clone(), queue(), limits);
@@ -36,7 +36,7 @@ impl Scene {
 
 #[tokio::test]
 async fn no_job_is_dropped_because_others_were_removed_by_hand() {
-    let mut scene = Scene::keeping(20 * JOB_BYTES).await;
+    let mut scene = Scene::with_cap(20 * JOB_BYTES).await;
     for n in 0..30 {
         scene.bury(n).await;
     }
@@ -55,7 +55,7 @@ async fn no_job_is_dropped_because_others_were_removed_by_hand() {
 
 #[tokio::test]
 async fn jobs_added_by_hand_count() {
-    let mut scene = Scene::keeping(20 * JOB_BYTES).await;
+    let mut scene = Scene::with_cap(20 * JOB_BYTES).await;
     for n in 0..30 {
         let record = format!("1 hand-{n:04} 1 0 5\n");
         let record = format!("{record}{}", "x".repeat(1000 - record.len()));
@@ -67,7 +67,7 @@ async fn jobs_added_by_hand_count() {
 
 #[tokio::test]
 async fn many_dead_jobs_are_recounted_in_bounded_steps() {
-    let mut scene = Scene::keeping(ROOMY.bytes).await;
+    let mut scene = Scene::with_cap(ROOMY.bytes).await;
     let mut seed = cmd("ZADD");
     seed.arg("{q}:sandhog:dead");
     let mut bytes = 0;

@@ -135,7 +135,7 @@ async fn counts_of_parked_jobs_are_those_of_their_lists() {
 }
 
 /// Ten jobs with places and thirty without, in every state.
-async fn crowd(scene: &mut Scene, places: &str) {
+async fn seed_forty_jobs(scene: &mut Scene, places: &str) {
     scene.seed_parked(&["p1", "p2"], places).await;
     for nth in 0..10 {
         let (with, without) = (job(&format!("w{nth}"), true), job(&format!("o{nth}"), false));
@@ -160,7 +160,7 @@ async fn a_round_of_many_small_calls_finds_the_same() {
         // Jobs may have been counted twice: the number stays, and no place is given away.
         ("8", 0, 0, "hash  =1, a=8"),
     ] {
-        crowd(&mut scene, places).await;
+        seed_forty_jobs(&mut scene, places).await;
         let (mut sum, mut calls) = (Healed::default(), 0);
         loop {
             let part = scene.heal_part(10, 5).await;
@@ -189,7 +189,7 @@ async fn a_job_that_moves_while_a_round_is_under_way_keeps_its_place() {
     for moves in ["retry", "release", "reap"] {
         let mut moved_in_the_middle = 0;
         for calls_before in 0..40 {
-            crowd(&mut scene, "10").await;
+            seed_forty_jobs(&mut scene, "10").await;
             let mut more = true;
             for _ in 0..calls_before {
                 more = more && scene.heal_part(10, 3).await.more;
@@ -218,7 +218,7 @@ async fn a_job_that_moves_while_a_round_is_under_way_keeps_its_place() {
 #[tokio::test]
 async fn one_host_at_a_time_and_not_too_often() {
     let mut scene = Scene::new().await;
-    crowd(&mut scene, "12").await;
+    seed_forty_jobs(&mut scene, "12").await;
     assert!(scene.heal_part(10, 3).await.more);
     let heal = |host, gap_ms| Heal {
         host,

@@ -135,7 +135,7 @@ async fn a_header_without_room_for_its_key_is_buried_with_the_reason() {
 }
 
 /// One job at a time, one start in 100 s.
-fn line() -> QueueLimits {
+fn one_at_a_time() -> QueueLimits {
     let mut limits = key("/tenant", Some(1), Some(1));
     let of_key = limits.key.as_mut().unwrap();
     (of_key.in_order, of_key.rate) = (true, Some(Rate { count: 1, per: SECOND * 100 }));
@@ -149,7 +149,7 @@ async fn delayed(scene: &mut Scene) -> Vec<(Vec<u8>, f64)> {
 #[tokio::test]
 async fn a_job_delayed_by_its_key_rate_is_not_overtaken() {
     let mut scene = Scene::new().await;
-    let limits = line();
+    let limits = one_at_a_time();
     scene.begin(&[&["RPUSH", "q", &of("a", 1), &of("a", 2), &of("a", 3)]]).await;
     let mut seen = Vec::new();
     for nth in 4..8 {
@@ -170,7 +170,7 @@ async fn a_job_delayed_by_its_key_rate_is_not_overtaken() {
 #[tokio::test]
 async fn a_retry_in_key_order_counts_towards_the_key_rate() {
     let mut scene = Scene::new().await;
-    let limits = line();
+    let limits = one_at_a_time();
     scene.begin(&[&["RPUSH", "q", &of("a", 1)]]).await;
     let job = step(&mut scene, &[], 8, &limits).await.jobs.remove(0);
     assert!(scene.settle(job.slot, &job.header, Fate::Retry { delay_ms: 0 }).await.unwrap());

@@ -82,7 +82,7 @@ impl Fleet<'_> {
     }
 
     /// A run ends in a way that does not complete its job.
-    async fn set_back(&mut self, nth: usize, way: u32) {
+    async fn fail_run(&mut self, nth: usize, way: u32) {
         let server = &mut self.servers[nth];
         let Some(mut job) = server.running.pop() else { return };
         let fate = match way {
@@ -157,7 +157,7 @@ async fn roll(scene: &mut Scene, from: &Manifest, to: &Manifest, seed: u64) {
         let nth = random.usize(..2);
         match random.u32(..10) {
             0..6 => fleet.turn(nth, random.usize(..3), random.u32(..5)).await,
-            6..9 => fleet.set_back(nth, random.u32(..3)).await,
+            6..9 => fleet.fail_run(nth, random.u32(..3)).await,
             _ => fleet.heal(nth).await,
         }
     }

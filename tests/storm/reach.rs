@@ -15,7 +15,7 @@ const QUIET: Duration = Duration::from_millis(2_500);
 /// `busy-reply-threshold` in milliseconds.
 const BUSY_AFTER_MS: u64 = 20;
 /// The script of another client: it only reads, so it can be killed, and it ends by itself otherwise.
-const STRANGER: &str = "for i = 1, 1000000000 do end return redis.call('EXISTS', 'stranger')";
+const FOREIGN_SCRIPT: &str = "for i = 1, 1000000000 do end return redis.call('EXISTS', 'stranger')";
 
 impl Storm {
     /// The former primary runs until the end of the round, so only a host itself closes connections to it.
@@ -74,7 +74,7 @@ impl Storm {
     pub(super) async fn occupy(&mut self) -> RedisResult<()> {
         let mut limit = cmd("CONFIG");
         self.server.ask::<()>(limit.arg("SET").arg("busy-reply-threshold").arg(BUSY_AFTER_MS)).await?;
-        self.server.leave_alone(cmd("EVAL").arg(STRANGER).arg(0)).await?;
+        self.server.leave_alone(cmd("EVAL").arg(FOREIGN_SCRIPT).arg(0)).await?;
         let long = self.moment(100, 1_500);
         self.later(long, End::Script);
         Ok(())

@@ -75,7 +75,7 @@ pub async fn read(server: &mut Server) -> RedisResult<Snapshot> {
             ("{ledger}" | "{ledger-follow}" | "{twins}", Some(("sandhog", "dead"))) => {
                 found.dead += server.ask::<u64>(cmd("ZCARD").arg(&key)).await?;
             }
-            ("{ledger}" | "{ledger-follow}" | "{twins}", Some(("sandhog", what))) if is_usual(what) => {}
+            ("{ledger}" | "{ledger-follow}" | "{twins}", Some(("sandhog", what))) if may_remain(what) => {}
             ("{ledger}", Some(("sandhog", what))) if what.starts_with("unique:") => found.unique.push(key),
             ("sandhog", _) => {}
             ("ledger", None) if rest == "balance" => {}
@@ -105,7 +105,7 @@ pub async fn read(server: &mut Server) -> RedisResult<Snapshot> {
 }
 
 /// Whether this companion key may remain in a queue without jobs: counters and the state of limits.
-fn is_usual(what: &str) -> bool {
+fn may_remain(what: &str) -> bool {
     ["stats", "rate", "vacant", "places"].contains(&what) || what.starts_with("rate:")
 }
 

@@ -23,7 +23,7 @@ if value == 'spoiled' then redis.call('DEL', KEYS[1]) end
 if redis.call('EXISTS', 'aside:' .. KEYS[1]) == 1 then redis.call('RENAME', 'aside:' .. KEYS[1], KEYS[1]) end
 return 1";
 
-const SPOILT: [&str; 13] = [
+const SPOILED_KEYS: [&str; 13] = [
     "ledger",
     "{ledger}:sandhog:ready",
     "{ledger}:sandhog:delayed",
@@ -206,7 +206,7 @@ impl Storm {
     }
 
     async fn spoil(&mut self) -> RedisResult<()> {
-        let key = SPOILT[self.rng.usize(..SPOILT.len())].to_owned();
+        let key = SPOILED_KEYS[self.rng.usize(..SPOILED_KEYS.len())].to_owned();
         self.story.push(format!("  it is {key}"));
         let long = self.moment(20, 400);
         // It is restored in any case: after a lost reply it is unknown whether it was done.
@@ -220,7 +220,7 @@ impl Storm {
         if self.was_wrong {
             self.right_clock().await;
         }
-        for key in SPOILT {
+        for key in SPOILED_KEYS {
             let _: i64 = self.server.surely(cmd("EVAL").arg(RESTORE).arg(1).arg(key)).await;
         }
     }

@@ -98,9 +98,9 @@ async fn edit(scene: &mut Scene, what: &str) -> Act {
         }
         "requeue dead" => Act::of(requeue(link, &queue(), &all(Place::Dead), 9, |_| {}).await).0,
         "requeue delayed" => Act::of(requeue(link, &queue(), &all(Place::Delayed), 9, |_| {}).await).0,
-        "discard dead" => thrown_away(scene, Place::Dead, &["job-07"]).await,
-        "discard delayed" => thrown_away(scene, Place::Delayed, &["job-05", "job-06"]).await,
-        "discard ready" => thrown_away(scene, Place::Ready, &["job-03", "job-04"]).await,
+        "discard dead" => discard_place(scene, Place::Dead, &["job-07"]).await,
+        "discard delayed" => discard_place(scene, Place::Delayed, &["job-05", "job-06"]).await,
+        "discard ready" => discard_place(scene, Place::Ready, &["job-03", "job-04"]).await,
         "import" => {
             let line = |place: &str, nth: u32| {
                 read(&format!(
@@ -120,7 +120,7 @@ async fn edit(scene: &mut Scene, what: &str) -> Act {
     }
 }
 
-async fn thrown_away(scene: &Scene, place: Place, jobs: &[&'static str]) -> Act {
+async fn discard_place(scene: &Scene, place: Place, jobs: &[&'static str]) -> Act {
     let thrown = discard(&scene.link, &queue(), &Which::All(place), 9, |_| {}).await;
     Act::ending(thrown.map(|changed| changed.jobs), jobs)
 }
