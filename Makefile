@@ -1,11 +1,11 @@
 # Each target does its own set-up: on a fresh machine with Rust, `make demo` and `make test` are all it takes.
 # Where the Rust guests' toolchain comes from can be chosen: GUEST_RUST=auto|system|rustup|debian.
-# The server under test can be chosen: REDIS=redis|valkey fetches the newest one that Debian has, REDIS=/path is a program.
+# REDIS selects the server under test: REDIS=redis|valkey fetches the newest one that Debian has, REDIS=/path is a program.
 
 CARGO ?= cargo
 BINARY = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug/sandhog
 REDIS ?=
-# By then the target `redis` has fetched it: this only prints the path of its program.
+# The target `redis` has fetched the server before: this only prints the path of its program.
 WITH_REDIS = SANDHOG_REDIS_SERVER="$$(scripts/install-redis.sh $(REDIS))"
 
 .PHONY: help demo test chaos fuzz bench bench-quick guests rust-guests lint build redis python
@@ -17,7 +17,7 @@ help: ## this list
 demo: redis rust-guests ## the guided tour: a private Redis, the example plugins, 10,000 orders, a killed host
 	@$(BINARY) demo
 
-test: redis guests python ## everything that is tested (arguments for `cargo test`: make test ARGS=...), REDIS=valkey
+test: redis guests python ## all tests; ARGS=... for `cargo test`, REDIS=redis|valkey|PATH for another server
 	@scripts/guests.sh test
 	@$(WITH_REDIS) scripts/guests.sh languages test $(BINARY)
 	@$(WITH_REDIS) $(CARGO) test $(ARGS)
@@ -25,7 +25,7 @@ test: redis guests python ## everything that is tested (arguments for `cargo tes
 MINUTES ?= 30
 SEED ?= 7
 
-chaos: redis rust-guests ## faults strike a ledger, MINUTES=30 SEED=7; ends with 1 when its books are wrong (ARGS="--help")
+chaos: redis rust-guests ## inject faults and check a ledger, MINUTES=30 SEED=7; exits with 1 if it does not balance (ARGS="--help")
 	@$(WITH_REDIS) $(CARGO) test --quiet --locked --test chaos -- --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 TIME ?= 60

@@ -1,40 +1,42 @@
 #!/usr/bin/env bash
-# Fetches a newer server than this machine's Debian has, and prints the path of its program:
-# fetch-redis.sh redis-server|valkey-server. Nothing is installed, and root is not needed: the package and every
-# library that it needs are unpacked into a cache folder. The mirror and the key that signs it are those of the
-# machine's own apt. What is in the cache is not fetched again; delete the folder to get a newer version.
+# Fetches a newer server than this machine's Debian has, and prints the path of its program.
+# Usage: fetch-redis.sh redis-server|valkey-server
+#
+# Installs nothing and does not need root: it unpacks the package and its libraries into a cache folder. It uses the
+# mirror and the signing key of the machine's own apt. A cached server is not fetched again; delete the folder to get
+# a newer version.
 set -euo pipefail
 
 package=$1
-# The newest version of all of them is taken. A backport comes from `testing`, which gets it from `unstable`.
+# apt takes the newest version of all of these. A backport comes from `testing`, which gets it from `unstable`.
 suites="stable-backports testing unstable"
 cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/sandhog/servers
 program=$cache/$package/bin/$package
 [ -x "$program" ] && { echo "$program"; exit 0; }
 
 die() {
-  printf '%s\nhint: give a program of your own: REDIS=/path/to/%s\n' "$1" "$package" >&2
+  printf '%s\nhint: name a server program that you have: REDIS=/path/to/%s\n' "$1" "$package" >&2
   exit 1
 }
 command -v apt-get >/dev/null || die "there is no apt-get to fetch \`$package\`"
 
-# Where the machine gets Debian from. Before the first `apt-get update` only the sources are known, not their origin.
+# The machine's Debian mirror. Before the first `apt-get update` apt knows the sources, but not their origin.
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1) || true
 [ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' | grep '/debian/*$' | head -n 1) || true
 [ -n "$mirror" ] || die "apt has no source of Debian packages"
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-[ -r "$keyring" ] || die "there is no $keyring to check signatures with"
+[ -r "$keyring" ] || die "cannot check signatures: there is no $keyring"
 
 mkdir -p "$cache"
 work=$(mktemp -d "$cache/.new.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/apt/lists/partial" "$work/apt/archives/partial" "$work/apt/none"
-# As if nothing were installed: then the libraries come along, the C library among them.
+# An empty status file: apt then downloads all libraries, including the C library.
 : >"$work/apt/status"
 for suite in $suites; do
   echo "deb [signed-by=$keyring] $mirror $suite main"
 done >"$work/apt/sources.list"
-# Backports are not to be left out, as they are unless asked for.
+# apt ignores backports by default; give them the same priority.
 printf 'Package: *\nPin: release o=Debian*\nPin-Priority: 500\n' >"$work/apt/preferences"
 cat >"$work/apt/apt.conf" <<CONF
 Dir::State "$work/apt";
@@ -61,7 +63,7 @@ loader=$(find "$root" -name 'ld-linux*.so.*' | head -n 1)
 libraries=$(dirname "$(find "$root" -name libc.so.6 | head -n 1)")
 [ -x "$root/usr/bin/$package" ] && [ -x "$loader" ] || die "\`$package\` has no program, or no loader"
 
-# Its libraries are newer than the machine's: its own loader starts it, with these libraries and no others.
+# The libraries are newer than the machine's, so the package's own loader starts the program with these libraries only.
 final=$cache/$package
 mkdir "$root/bin.new"
 cat >"$root/bin.new/$package" <<RUN

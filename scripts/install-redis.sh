@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes sure that there is a server for tests, `sandhog dev` and `sandhog demo`, and prints the path of its program.
+# Provides a server for tests, `sandhog dev` and `sandhog demo`, and prints the path of its program.
 #
 #   install-redis.sh            SANDHOG_REDIS_SERVER if it is set, otherwise `redis-server`, installed if it is missing
 #   install-redis.sh redis      the newest Redis of Debian's newer suites
-#   install-redis.sh valkey     the newest Valkey of them
+#   install-redis.sh valkey     the newest Valkey of these suites
 #   install-redis.sh PATH       this program
 set -euo pipefail
 

@@ -79,7 +79,7 @@ async fn tls_with_our_own_authority_and_client_certificates() {
     assert!(distrusted.query::<String>(&cmd("PING")).await.is_err(), "an unknown authority");
 }
 
-/// A server with a certificate of its own making: what a client says that trusts `ca.crt` of the same folder.
+/// What a client that trusts `ca.crt` of the folder reports about a server with this certificate.
 async fn greeted_with(certificate: &str, key: &str, ca: &str) -> Result<String, String> {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in [("server.crt", certificate), ("server.key", key), ("ca.crt", ca)] {
@@ -91,9 +91,9 @@ async fn greeted_with(certificate: &str, key: &str, ca: &str) -> Result<String, 
     said.map_err(|fault| fault.to_string())
 }
 
-/// What `docs/tls.md` says of each kind of certificate.
+/// Each kind of certificate that `docs/tls.md` lists.
 #[tokio::test]
-async fn certificates_are_accepted_and_refused_as_the_page_says() {
+async fn certificates_are_accepted_and_refused_as_documented() {
     let localhost = || CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let nameless = || CertificateParams::new(Vec::new()).unwrap();
     let issuer = authority("authority");
@@ -101,7 +101,7 @@ async fn certificates_are_accepted_and_refused_as_the_page_says() {
         params.distinguished_name.push(DnType::CommonName, name);
         params
     };
-    // Of an authority: the name counts only as a subject alternative name.
+    // Signed by an authority: only a subject alternative name counts as the name.
     for (params, said) in [
         (named(localhost(), "redis"), Ok("PONG")),
         (named(nameless(), "localhost"), Err("certificate not valid for name \"localhost\"")),
@@ -114,7 +114,7 @@ async fn certificates_are_accepted_and_refused_as_the_page_says() {
             Err(said) => assert!(answer.as_ref().is_err_and(|error| error.contains(said)), "{answer:?}"),
         }
     }
-    // Signed by itself and named as `ca`: taken if it says that it is no authority.
+    // Self-signed and used as `ca`: accepted if marked as not an authority.
     for (is_ca, said) in [
         (IsCa::ExplicitNoCa, Ok("PONG")),
         (IsCa::Ca(BasicConstraints::Unconstrained), Err("CaUsedAsEndEntity")),

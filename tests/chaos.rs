@@ -30,7 +30,7 @@ const SAY_EVERY: Duration = Duration::from_secs(30);
 const STORM_ROUNDS: usize = 50;
 /// One storm in so many is over a ledger in serializable isolation.
 const SERIALIZABLE_EVERY: u64 = 4;
-/// One storm in so many has faults of Redis only, and jobs that may fail a few times only.
+/// One storm in this many has only faults of Redis, and jobs with few attempts.
 const STRICT_EVERY: u64 = 5;
 /// Fewest strikes of faults in a round, and how many different numbers of them there are.
 const STRIKES_MIN: usize = 2;
@@ -55,10 +55,10 @@ struct Args {
     /// No jobs that fail half way by themselves.
     #[arg(long)]
     no_mishaps: bool,
-    /// Only faults of Redis, and few attempts for a job: a job that pays for such a fault dies.
+    /// Only faults of Redis, and few attempts per job: a job that is charged for such a fault dies.
     #[arg(long)]
     strict: bool,
-    /// No limits of queues and no options of jobs that are drawn.
+    /// No random limits of queues and no random options of jobs.
     #[arg(long)]
     unmixed: bool,
 }

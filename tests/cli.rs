@@ -3,7 +3,7 @@
 
 // Flags, settings and a Redis that is not there.
 mod refusal;
-// A Redis that cannot be used: what is wrong, and what to do.
+// A Redis that cannot be used: the error and the hint.
 mod obstacle;
 // push, queues, jobs, hosts.
 mod job;
@@ -13,7 +13,7 @@ mod plugin;
 mod cases;
 // keygen, sign, deploy.
 mod fleet;
-// hosts.
+// `hosts`: the table and the JSON.
 mod hosts;
 // One run, and what it would change.
 mod invoke;
@@ -21,7 +21,7 @@ mod invoke;
 mod secret;
 // What is measured, and that nothing of it stays.
 mod bench;
-// The program of private servers.
+// Which server program `invoke`, `test`, `dev` and `demo` start.
 mod server;
 // run, dev and demo: whole hosts.
 mod serve;

@@ -1,5 +1,5 @@
 //! Compiling in a child process: bombs, crashes, and compilers that do not end. What is kept of it is in `cache`,
-//! what becomes of versions that are no longer used in `retired`, limits of the host itself in `inherited`.
+//! what becomes of versions that are no longer used in `retired`, limits that the host inherited in `inherited`.
 
 mod cache;
 mod inherited;

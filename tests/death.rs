@@ -1,5 +1,5 @@
-//! What counts as the death of a host, and what becomes of runs whose job was taken away: through whole hosts. Time passes
-//! by ageing what is in Redis.
+//! When a host counts as dead, and what happens to runs whose job was taken away. Instead of waiting, tests change times
+//! in Redis.
 
 mod seat;
 
@@ -19,7 +19,7 @@ use crate::support::host::{Plugins, count, serve, stop, until};
 use crate::support::process::{HostProcess, hosts};
 use crate::support::redis::TestRedis;
 
-/// Long enough that no test would wait for it.
+/// So long that no test waits for it.
 const MANIFEST: &str = r#"
 kind = "worker"
 effects.mode = "immediate"
@@ -33,7 +33,7 @@ queue.push = ["starts"]
 
 const PUSH: &str = r#"(import "sandhog:worker/queue@0.1.0" "push" (func $push (param i32 i32 i32 i32 i32)))"#;
 
-/// Pushes its payload to `starts`, at once; a job whose payload begins with `L` then runs for ever.
+/// Pushes its payload to `starts` immediately; a job whose payload begins with `L` then runs forever.
 fn plugins(concurrency: usize) -> Plugins {
     let component = worker(
         PUSH,
@@ -46,7 +46,7 @@ fn plugins(concurrency: usize) -> Plugins {
     Plugins::new().with("worker", &component, &manifest)
 }
 
-/// A host in this process whose lease lasts so long.
+/// A host in this process with this lease.
 async fn host(plugins: &Plugins, redis: &TestRedis, name: &str, lease: Duration) -> Host {
     let mut settings = plugins.settings(&redis.url(), name);
     settings.host.lease = lease;
@@ -54,7 +54,7 @@ async fn host(plugins: &Plugins, redis: &TestRedis, name: &str, lease: Duration)
     serve(settings).await
 }
 
-/// Settings of a host process that nobody waits for.
+/// Settings of a host process with this lease.
 fn with_lease(lease: &str) -> String {
     format!("[host]\nlease = \"{lease}\"\nreap_every = \"100ms\"\nthreads = 2\n[limits]\ninstances = 16\n")
 }
@@ -71,7 +71,7 @@ async fn push(plain: &mut MultiplexedConnection, jobs: &[&str]) {
     let _: u64 = plain.rpush("jobs", jobs.to_vec()).await.unwrap();
 }
 
-/// Waits until so many runs have begun.
+/// Waits until this many runs have started.
 async fn started(plain: &mut MultiplexedConnection, runs: usize) {
     until("runs have begun", async || plain.llen::<_, usize>("starts").await.unwrap() >= runs).await;
 }
@@ -91,14 +91,14 @@ async fn now_ms(plain: &mut MultiplexedConnection) -> i64 {
     seconds * 1000 + micros / 1000
 }
 
-/// Cuts every connection at the server.
+/// Closes every connection at the server.
 async fn cut(plain: &mut MultiplexedConnection) {
     let mut kill = redis::cmd("CLIENT");
     kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
     let _: u64 = kill.query_async(plain).await.unwrap();
 }
 
-/// In one step: the last contact was, and leases of hosts with this name end, so many milliseconds from now.
+/// In one step: sets the last contact and the leases of these hosts to this many milliseconds from now.
 async fn age(plain: &mut MultiplexedConnection, contact_ms: i64, leases: &[(&HostId, i64)]) {
     let now = now_ms(plain).await;
     let mut steps = redis::pipe();
@@ -109,17 +109,17 @@ async fn age(plain: &mut MultiplexedConnection, contact_ms: i64, leases: &[(&Hos
     let () = steps.query_async(plain).await.unwrap();
 }
 
-/// Waits until hosts have reached Redis for so long, by its own clock.
-async fn hosts_looked_for(plain: &mut MultiplexedConnection, long: Duration) {
+/// Waits until hosts have reached Redis for this long, by Redis' clock.
+async fn wait_for_contact(plain: &mut MultiplexedConnection, long: Duration) {
     let wanted = now_ms(plain).await + i64::try_from(long.as_millis()).unwrap();
-    until("hosts have looked for a while", async || {
+    until("hosts have reached Redis for long enough", async || {
         plain.get::<_, Option<i64>>("sandhog:contact").await.unwrap().is_some_and(|at| at >= wanted)
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hosts_that_outlive_an_absence_of_redis_keep_their_jobs() {
+async fn hosts_that_survive_an_outage_of_redis_keep_their_jobs() {
     let mut redis = TestRedis::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let plugins = plugins(2);
     let lease = Duration::from_secs(1);
@@ -135,7 +135,7 @@ async fn hosts_that_outlive_an_absence_of_redis_keep_their_jobs() {
         until("every lease is over", async || gone.elapsed() > lease * 3 / 2).await;
         redis.restart();
         plain = redis.plain().await;
-        hosts_looked_for(&mut plain, lease * 2).await;
+        wait_for_contact(&mut plain, lease * 2).await;
     }
     assert_eq!(reaped(&mut plain).await, 0, "no host died");
     assert_eq!(plain.llen::<_, u64>("starts").await.unwrap(), 4, "no run began twice");
@@ -145,19 +145,19 @@ async fn hosts_that_outlive_an_absence_of_redis_keep_their_jobs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_put_forward_kills_nobody() {
+async fn a_clock_set_forward_expires_no_host() {
     let (redis, plugins) = (TestRedis::start(), plugins(2));
     let mut plain = redis.plain().await;
-    // Leases that are not renewed while the test runs: the first to reach Redis is one that looks for the dead.
+    // The leases are not renewed during the test: the first command to reach Redis is the reaper's.
     let lease = Duration::from_secs(300);
     let one = host(&plugins, &redis, "one", lease).await;
     let other = host(&plugins, &redis, "other", lease).await;
     push(&mut plain, &["L1", "L2", "L3", "L4"]).await;
     started(&mut plain, 4).await;
     let ids = [id_of(&mut plain, "one").await, id_of(&mut plain, "other").await];
-    // Everything is as old as it is to a clock that was put forward by an hour.
+    // As seen by a clock that was set forward by an hour.
     age(&mut plain, -3_600_000, &[(&ids[0], -3_300_000), (&ids[1], -3_300_000)]).await;
-    hosts_looked_for(&mut plain, Duration::from_millis(500)).await;
+    wait_for_contact(&mut plain, Duration::from_millis(500)).await;
     assert_eq!(reaped(&mut plain).await, 0);
     let rows = Leases::new(redis.link()).list().await.unwrap();
     assert!(rows.len() == 2 && rows.iter().all(|row| row.expires_in_ms > 0), "{rows:?}");
@@ -174,7 +174,7 @@ async fn jobs_of_a_host_that_died_before_the_clock_was_set_back_return_within_a_
     started(&mut plain, 1).await;
     let id = id_of(&mut plain, "died").await;
     died.signal(Signal::KILL);
-    // The clock was ahead by an hour when it died.
+    // Redis' clock was an hour ahead when the host died.
     age(&mut plain, 3_600_000, &[(&id, 3_601_000)]).await;
     let other = host(&plugins, &redis, "other", Duration::from_secs(1)).await;
     started(&mut plain, 2).await;
@@ -183,7 +183,7 @@ async fn jobs_of_a_host_that_died_before_the_clock_was_set_back_return_within_a_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_busy_host_whose_lease_has_ended_goes_on_under_its_id() {
+async fn a_busy_host_whose_lease_has_ended_keeps_its_id() {
     let (redis, plugins) = (TestRedis::start(), plugins(2));
     let mut plain = redis.plain().await;
     let host = host(&plugins, &redis, "h", Duration::from_secs(300)).await;
@@ -209,7 +209,7 @@ async fn a_run_whose_job_was_taken_is_stopped_after_a_reconnect() {
     let taken = store(&redis).reap(&id, Death::Certain, 99).await.unwrap();
     assert_eq!(taken.moved, 1);
     cut(&mut plain).await;
-    // The only runner is free for the job it was taken from, which would wait ten minutes otherwise.
+    // The only runner becomes free for the reclaimed job, which would otherwise wait ten minutes.
     started(&mut plain, 2).await;
     assert_eq!(count(&host, "jobs", |c| &c.taken), 1);
     assert_eq!(count(&host, "jobs", |c| &c.cancelled), 0);
@@ -217,18 +217,18 @@ async fn a_run_whose_job_was_taken_is_stopped_after_a_reconnect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn runs_of_a_host_that_was_taken_for_dead_are_stopped_as_soon_as_it_knows() {
+async fn runs_of_a_host_that_was_declared_dead_are_stopped_when_it_notices() {
     let (redis, plugins) = (TestRedis::start(), plugins(1));
     let mut plain = redis.plain().await;
     let host = host(&plugins, &redis, "h", Duration::from_millis(500)).await;
     push(&mut plain, &["L"]).await;
     started(&mut plain, 1).await;
     let id = id_of(&mut plain, "h").await;
-    // What another host does to one that says nothing for too long.
+    // What another host does to a host that has not renewed its lease.
     assert_eq!(store(&redis).reap(&id, Death::Certain, 99).await.unwrap().moved, 1);
     assert_eq!(Leases::new(redis.link()).forget(&id, true, &[queue()]).await, Ok(true));
     started(&mut plain, 2).await;
-    until("it goes on under a new id only", async || {
+    until("it has only its new id", async || {
         let ids = hosts(&mut plain, "h").await;
         ids.len() == 1 && ids[0] != id.as_str()
     })
@@ -236,9 +236,9 @@ async fn runs_of_a_host_that_was_taken_for_dead_are_stopped_as_soon_as_it_knows(
     drop(host);
 }
 
-/// The registry is lost, with what hosts told; what they run is not.
+/// Deletes the registry and the descriptions of hosts; in-flight records stay.
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_in_flight_under_a_former_id_are_counted_stopped_and_taken_back_like_others() {
+async fn jobs_in_flight_under_a_former_id_are_counted_stopped_and_reclaimed() {
     let (redis, plugins) = (TestRedis::start(), plugins(1));
     let mut plain = redis.plain().await;
     let host = host(&plugins, &redis, "h", Duration::from_millis(500)).await;
@@ -253,9 +253,9 @@ async fn jobs_in_flight_under_a_former_id_are_counted_stopped_and_taken_back_lik
     let row = rows.iter().find(|row| row.id == former).unwrap();
     assert!(row.successor.is_some() && row.expires_in_ms > 0, "{row:?}");
     assert_eq!(inspect::counts(&link, &queue()).await.unwrap().inflight, 1);
-    assert_eq!(plain.llen::<_, u64>("starts").await.unwrap(), 1, "it goes on");
+    assert_eq!(plain.llen::<_, u64>("starts").await.unwrap(), 1, "the run continues");
 
-    // An operator takes it away, and the word is lost.
+    // An operator cancels it, and the cancellation notice is lost.
     let record = format!("{{jobs}}:sandhog:inflight:{former}");
     let () = plain.del(record).await.unwrap();
     cut(&mut plain).await;
@@ -287,7 +287,7 @@ async fn a_job_outlives_the_registry_and_then_its_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_under_an_id_that_nobody_knows_runs_again() {
+async fn a_job_under_an_unregistered_id_runs_again() {
     let (redis, plugins) = (TestRedis::start(), plugins(2));
     let mut plain = redis.plain().await;
     let lost = "gone.00000007.018bcfe56800";

@@ -1,5 +1,5 @@
-//! Which server a host is at, and what becomes of jobs while Redis does not serve: failovers that leave connections
-//! open, idle connections that were closed, servers that stand still.
+//! Which server a host is connected to, and what happens to jobs while Redis does not serve: failovers that leave
+//! connections open, idle connections that were closed, servers that are stalled.
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::support::example;
 use crate::support::host::{Plugins, count, serve, stop, until};
 use crate::support::redis::TestRedis;
 
-/// A failed attempt is the last: whatever is charged to a job shows.
+/// `max_attempts = 1`: any attempt charged to a job buries it.
 const GREETER: &str = r#"
 kind = "worker"
 [[consume]]
@@ -39,8 +39,8 @@ kv = { read = ["*"], write = ["*"] }
 queue.push = ["*"]
 "#;
 
-/// A name that leads to one of two servers, the second a replica of the first. Connections that are open stay at the
-/// server they were opened to, as behind most load balancers.
+/// A name that leads to one of two servers; the second is a replica of the first. Open connections stay at the server
+/// they were opened to, as behind most load balancers.
 struct Pair {
     first: TestRedis,
     second: TestRedis,
@@ -70,7 +70,7 @@ impl Pair {
         format!("unix://{}", self.socket().display())
     }
 
-    /// New connections lead to this server.
+    /// Makes new connections lead to this server.
     fn lead_to(&self, server: &TestRedis) {
         let _ = std::fs::remove_file(self.socket());
         symlink(server.socket(), self.socket()).unwrap();
@@ -85,7 +85,7 @@ impl Pair {
     }
 }
 
-/// Makes a server listen on a free port, as its replica needs it.
+/// Makes a server listen on a free port, so that a replica can connect.
 async fn listen(server: &mut MultiplexedConnection) -> u16 {
     loop {
         let port = fastrand::u16(20_000..60_000);
@@ -116,7 +116,7 @@ async fn connections(plain: &mut MultiplexedConnection) -> Vec<(u64, String)> {
     all.filter(|(_, name)| name.starts_with("sandhog-")).collect()
 }
 
-/// Ends the connections with these names at the server's side.
+/// Closes the connections with these names at the server.
 async fn close(plain: &mut MultiplexedConnection, names: &[&str]) {
     for (number, name) in connections(plain).await {
         if names.contains(&name.as_str()) {
@@ -129,7 +129,7 @@ async fn close(plain: &mut MultiplexedConnection, names: &[&str]) {
 async fn host(plugins: &Plugins, url: &str, redis_timeout: Duration) -> Host {
     let mut settings = plugins.settings(url, "h");
     settings.redis.timeout = redis_timeout;
-    // What is tested here is not what becomes of a host whose lease is over.
+    // Long enough that the lease does not end during a test.
     settings.host.lease = Duration::from_secs(30);
     serve(settings).await
 }
@@ -183,12 +183,12 @@ async fn an_idle_host_notices_that_its_server_was_demoted() {
     let pair = Pair::start().await;
     let plugins = Plugins::new().with("greeter", &example::component("greeter"), GREETER);
     let mut settings = plugins.settings(&pair.url(), "h");
-    // Nothing that writes tells it: no lease to renew, no jobs.
+    // No writes reveal the demotion: no lease renewal, no jobs.
     (settings.host.lease, settings.host.reap_every) = (Duration::from_secs(600), Duration::from_secs(600));
     let host = serve(settings).await;
     pair.fail_over().await;
     let (mut first, mut second) = (pair.first.plain().await, pair.second.plain().await);
-    until("its connections are at the new primary", async || {
+    until("it is connected to the new primary", async || {
         let is_claims = |(_, name): &(u64, String)| name == "sandhog-claims";
         connections(&mut second).await.iter().any(is_claims)
     })
@@ -218,7 +218,7 @@ async fn a_quiet_host_whose_idle_connections_were_closed_fails_no_job() {
     for done in 1..=10 {
         let _: u64 = plain.rpush("names", "ada").await.unwrap();
         until("the job is done", async || count(&host, "names", |c| &c.completed) == done).await;
-        // What `timeout` of redis.conf does, and load balancers do, after minutes.
+        // `timeout` in redis.conf and load balancers do this after minutes.
         close(&mut plain, &["sandhog-guests", "sandhog-commits"]).await;
     }
     assert_eq!(plain.zcard::<_, u64>("{names}:sandhog:dead").await.unwrap(), 0);
@@ -238,8 +238,8 @@ async fn a_connection_that_was_closed_is_replaced_before_a_call_not_after() {
         until("the job is done", async || count(&host, "names", |c| &c.completed) == done).await;
         close(&mut plain, &["sandhog-guests"]).await;
     }
-    // A write is not sent twice, so it fails on a connection that turns out to be closed. A machine that is busy may
-    // let a job be faster than the news now and then.
+    // A write is not sent twice, so it fails if its connection turns out to be closed. On a busy machine a job may
+    // start before the host has noticed that.
     let failed = count(&host, "names", |c| &c.outages);
     assert!(failed < 5, "{failed} of 9 jobs met a closed connection");
     stop(host).await;
@@ -250,7 +250,7 @@ async fn a_read_whose_connection_is_lost_is_sent_once_more_and_a_write_is_not() 
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
     let link = redis.link();
-    // Stands for a read that Redis has not answered yet.
+    // Like a read that Redis has not answered yet.
     let mut wait = redis::cmd("BLPOP");
     wait.arg("list").arg(60);
     let (reader, read) = (link.clone(), wait.clone());
@@ -272,7 +272,7 @@ async fn answer<T: 'static>(calls: &mut JoinSet<T>) -> T {
     calls.join_next().await.unwrap().unwrap()
 }
 
-/// Waits until so many clients wait for an entry.
+/// Waits until this many clients are blocked.
 async fn blocked(plain: &mut MultiplexedConnection, wanted: u64) {
     until("clients wait", async || {
         let info: String = redis::cmd("INFO").arg("clients").query_async(plain).await.unwrap();
@@ -282,19 +282,19 @@ async fn blocked(plain: &mut MultiplexedConnection, wanted: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_that_ran_while_redis_stood_still_keep_their_attempts() {
+async fn jobs_that_ran_while_redis_was_stalled_keep_their_attempts() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
     let plugins = Plugins::new().with("greeter", &example::component("greeter"), GREETER);
     let host = host(&plugins, &redis.url(), Duration::from_millis(300)).await;
     let mut pushed = 0;
-    until("runs were caught by a standstill", async || {
+    until("runs waited for a stalled Redis", async || {
         let before = count(&host, "names", |c| &c.completed);
         let _: u64 = plain.rpush("names", vec!["ada"; 10_000]).await.unwrap();
         pushed += 10_000;
         until("jobs are running", async || count(&host, "names", |c| &c.completed) > before).await;
         let _: () = redis::cmd("CLIENT").arg("PAUSE").arg(900).query_async(&mut plain).await.unwrap();
-        // Answered when the pause is over.
+        // Redis answers after the pause.
         let _: () = redis::cmd("PING").query_async(&mut plain).await.unwrap();
         count(&host, "names", |c| &c.outages) > 0
     })

@@ -125,7 +125,7 @@ impl Scene {
         seconds * 1000 + micros / 1000
     }
 
-    /// The database, but for the registry of hosts, and the number of dead jobs in `stats`.
+    /// The database without the registry of hosts, and without the number of dead jobs in `stats`.
     pub async fn dump(&mut self) -> BTreeMap<String, String> {
         let mut all = self.dump_all().await;
         all.retain(|key, _| !key.starts_with("sandhog:"));

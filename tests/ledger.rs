@@ -126,7 +126,7 @@ async fn the_ledger_holds_while_handlers_are_swapped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_ledger_holds_when_redis_is_another_away_or_slow() {
+async fn the_ledger_holds_when_redis_is_replaced_away_or_slow() {
     let faults = [
         Fault::FailedOverOpen,
         Fault::FailedOverOpenLate,
@@ -140,13 +140,13 @@ async fn the_ledger_holds_when_redis_is_another_away_or_slow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_ledger_holds_when_clocks_and_rights_are_wrong_and_features_meet() {
+async fn the_ledger_holds_with_wrong_clocks_missing_rights_and_mixed_features() {
     let faults = [Fault::ClockAhead, Fault::ClockBehind, Fault::RightsTaken, Fault::HostKilled];
     held(storm(Weather { mixed: true, twins: true, ..of(18, &faults) }, 3).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_job_pays_with_its_attempts_for_a_redis_that_does_not_answer() {
+async fn redis_outages_use_up_no_attempts() {
     let faults = [
         Fault::RedisKilled,
         Fault::ConnectionsKilled,

@@ -173,12 +173,12 @@ fn everything_that_is_not_offered_is_listed_at_once() {
 }
 
 #[tokio::test]
-async fn an_import_that_only_names_types_needs_nothing_of_the_host() {
+async fn an_import_of_types_only_is_accepted() {
     let quote = r#"(func (export "sandhog:test/prices#quote") (result i64) i64.const 5)"#;
     let bytes = component("typed-worker", &worker_text("", quote, "i32.const 0"));
     assert!(bytes.windows(18).any(|some| some == b"sandhog:test/money"), "the import is there");
     assert_eq!(run(&load(&bytes)).await.outcome, Outcome::Done);
-    // A resource is more than a type: somebody has to make it.
+    // A resource is more than a type: the host would have to implement it.
     let resource =
         r#"(component (import "shop:goods/cart" (instance (export "cart" (type (sub resource))))))"#;
     let refused = refusal(&wat::parse_str(resource).unwrap());

@@ -10,13 +10,13 @@ mod access;
 mod acl;
 // The connection cut at every command in turn.
 mod anomaly;
-// What counts as the death of a host, and what becomes of its runs.
+// When a host counts as dead, and what happens to its runs.
 mod death;
 // The pages in `docs/`, whose commands are run.
 mod docs;
 // Effects that take place with their job's completion.
 mod effects;
-// Which server a host is at; what becomes of jobs while Redis does not serve.
+// Which server a host is connected to; what happens to jobs while Redis does not serve.
 mod failover;
 // Hosts, connections and Redis itself killed under load.
 mod faults;
@@ -50,7 +50,7 @@ mod limits;
 mod load;
 // Projects of workers as `sandhog new` makes them: built, tested, run.
 mod new;
-// Panics of threads and tasks: they end a host, and its jobs come back.
+// Panics of threads and tasks: they end the host, and its jobs come back.
 mod panics;
 // Lists that runs popped from, after the death of their host.
 mod popped;
@@ -74,13 +74,13 @@ mod sandbox;
 mod scripts;
 // Jobs pushed at certain times, by any number of hosts.
 mod schedule;
-// Queues that run one job after the other.
+// Queues that run one job at a time.
 mod serial;
-// A Redis that is not ready, or that a host cannot use, as it starts.
+// A Redis that is not ready, or that a host cannot use, at its start.
 mod start;
 // Stopping a host in every way.
 mod shutdown;
-// Jobs that nobody may forget.
+// Jobs that must not starve.
 mod starve;
 // Hosts, Redis and faults for the ledger.
 mod storm;
@@ -94,5 +94,5 @@ mod support;
 mod tidy;
 // Reads that many runs share.
 mod together;
-// A host whose log cannot be written, or is not read.
+// A host whose log cannot be written or is not read.
 mod unwritable;

@@ -1,5 +1,5 @@
 //! A panic of any thread or task ends the process of a host with an error, and the next start reclaims its jobs. The
-//! processes that panic are this test binary, started once more: `child_…` are not tests of their own.
+//! processes that panic are this test binary, started again: the functions `child_…` are not tests themselves.
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -21,7 +21,7 @@ use crate::support::host::{Plugins, until};
 use crate::support::process::{HostProcess, hosts};
 use crate::support::redis::TestRedis;
 
-/// Longer than any test waits: jobs come back because their host has started again, not because its lease has ended.
+/// So long that jobs come back only because their host starts again, not because the lease ends.
 const LEASE: Duration = Duration::from_secs(600);
 const MANIFEST: &str = "kind = \"worker\"\n[[consume]]\nqueue = \"jobs\"\nconcurrency = 2\ntimeout = \"60s\"\n\
     [effects]\nmode = \"immediate\"\n[grants]\nkv.read = [\"*\"]\nkv.write = [\"*\"]\n";
@@ -29,7 +29,7 @@ const MANIFEST: &str = "kind = \"worker\"\n[[consume]]\nqueue = \"jobs\"\nconcur
 /// A job that waits for the key `gate`.
 const WAITS: &str = "report none\nwait gate";
 
-/// Runs `child` of this file as a process of its own, with `input`, to its end.
+/// Runs `child` of this file as a separate process, with `input`, until it ends.
 fn run(child: &str, input: &str) -> Output {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", &format!("panics::{child}"), "--ignored", "--nocapture"]);
@@ -64,7 +64,7 @@ async fn child_that_panics() {
         "contained" => assert!(panics::contained(|| panic!("here")).is_err()),
         other => unreachable!("{other}"),
     }
-    // Without the end that a panic makes, this is an end of its own, with another code.
+    // Reached only if the panic did not end the process; the exit code differs.
     tokio::time::sleep(Duration::from_secs(2)).await;
     telemetry::flush();
     std::process::exit(7);
@@ -83,7 +83,7 @@ fn a_panic_ends_the_process_whatever_thread_or_task_it_is_in() {
     }
 }
 
-/// Panics when a run begins, or when Redis has accepted the end of one.
+/// Panics when a run starts, or when Redis has accepted the end of one.
 struct Panics {
     begin: bool,
 }
@@ -122,7 +122,7 @@ async fn child_with_a_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_whose_task_panics_ends_and_its_next_start_reclaims_its_jobs() {
     let plugins = Plugins::new().with("probe", &example::component("probe"), MANIFEST);
-    // In a runner, which is among the guests' threads, and in a feeder, which is on the control thread.
+    // In a runner, on one of the guests' threads, and in a feeder, on the control thread.
     for (when, jobs) in
         [("begin", [WAITS, "report none\n# panic"]), ("settled", [WAITS, "report none\n# ends"])]
     {
@@ -135,7 +135,7 @@ async fn a_host_whose_task_panics_ends_and_its_next_start_reclaims_its_jobs() {
         let log = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{log}");
         assert!(log.contains("ERROR") && log.contains("panicked at tests/panics.rs:"), "{log}");
-        // The lease is there, and the waiting job is still in flight under it.
+        // The lease still exists, and the waiting job is in flight under it.
         assert_eq!(hosts(&mut plain, "h").await.len(), 1);
         let records: Vec<String> = plain.keys("{jobs}:sandhog:inflight:h.*").await.unwrap();
         assert_eq!(records.len(), 1, "{when}");

@@ -207,7 +207,7 @@ async fn holding_costs_no_polls_though_jobs_wait_and_are_due() {
         let before = commands(&mut plain).await;
         tokio::time::sleep(Duration::from_secs(3)).await;
         let spent = commands(&mut plain).await - before;
-        // The safety poll of idle queues is at most one in 0.75 s, the scheduler looks now and then, and each of a few
+        // The safety poll of idle queues runs at most once in 0.75 s, the scheduler polls now and then, and each of a few
         // connections is checked once or twice.
         assert!(spent <= 22, "{what}: {spent} commands in 3 s");
         assert_eq!(Counters::read(&lane(&host, "jobs").counters.turns), turns, "{what}");

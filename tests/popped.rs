@@ -1,5 +1,5 @@
-//! A host that popped from very many lists and died: its jobs come back before any of these lists is looked at, and no
-//! command is about more than some thousand keys.
+//! A host that popped from very many lists and died: its jobs come back before any of these lists is read, and no command
+//! names more than a few thousand keys.
 
 use futures_util::StreamExt as _;
 use redis::AsyncCommands as _;
@@ -8,7 +8,7 @@ use crate::support::example;
 use crate::support::host::{Plugins, stop, until};
 use crate::support::redis::TestRedis;
 
-/// A host of former versions, which noted each list that its runs ever popped from.
+/// A host of an older version, which recorded every list that its runs ever popped from.
 const DEAD: &str = "old.00000001.000000000001";
 const LISTS: usize = 20_000;
 
@@ -18,7 +18,7 @@ async fn jobs_of_a_dead_host_come_back_before_the_lists_it_popped_from() {
     let mut plain = redis.plain().await;
     let about = format!("sandhog:host:{DEAD}");
     let _: () = plain.hset(&about, "queues", "[\"orders\"]").await.unwrap();
-    // Their names come before the queue's.
+    // The names of these lists sort before the queue's.
     for first in (0..LISTS).step_by(1_000) {
         let notes: Vec<(String, &str)> =
             (first..first + 1_000).map(|nth| (format!("pop:inbox:{nth}"), "")).collect();

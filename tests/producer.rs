@@ -48,7 +48,7 @@ async fn taken(plain: &mut MultiplexedConnection) -> BTreeMap<String, String> {
     let mut found = dump(plain).await;
     for (key, owner) in &mut found {
         if key.contains(":unique:") {
-            // Behind the id.
+            // What follows the id.
             owner.truncate(owner.rfind(' ').unwrap());
         }
     }

@@ -35,7 +35,7 @@ fn fuzz(tools: &[(&str, &str)]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
-/// Runs `scripts/install-redis.sh` with nothing but this to be found; its exit code, what it printed and what it said.
+/// Runs `scripts/install-redis.sh` with only these tools in the path; returns exit code, standard output and error.
 fn server(wanted: &[&str], tools: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let path = path(tools);
     let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/install-redis.sh"));
@@ -47,7 +47,7 @@ fn server(wanted: &[&str], tools: &[(&str, &str)]) -> (Option<i32>, String, Stri
 }
 
 #[test]
-fn the_server_under_test_is_the_one_that_is_wanted() {
+fn the_server_under_test_can_be_chosen() {
     const REDIS: (&str, &str) = ("redis-server", "echo Redis server v=7.0.15 sha=0");
     const OLD: (&str, &str) = ("redis-server", "echo Redis server v=6.2.1 sha=0");
     const VALKEY: (&str, &str) = ("my-valkey", "echo Valkey server v=9.1.2 sha=0");
@@ -62,7 +62,7 @@ fn the_server_under_test_is_the_one_that_is_wanted() {
                    hint: REDIS=redis, REDIS=valkey, or the path of a program";
     assert_eq!(server(&["/no/server"], &[REDIS]), refused(missing));
     let no_apt = "there is no apt-get to fetch `valkey-server`\n\
-                  hint: give a program of your own: REDIS=/path/to/valkey-server";
+                  hint: name a server program that you have: REDIS=/path/to/valkey-server";
     assert_eq!(server(&["valkey"], &[REDIS]), refused(no_apt));
 }
 

@@ -1,4 +1,4 @@
-//! `serial = true`: each run sees what the run before it has changed, on one host and on several.
+//! `serial = true`: each run sees the changes of the previous one, on one host and on several.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,14 +21,14 @@ fn plugins() -> Plugins {
     Plugins::new().with("probe", &example::component("probe"), manifest)
 }
 
-/// Pushes jobs that get what the one before has set, and set it anew.
+/// Pushes jobs that read the value of the previous job and set a new one.
 async fn push(plain: &mut MultiplexedConnection, begin: impl Fn(u64) -> &'static str) {
     let job = |n| format!("report key seen:{n}\n{}kv.get last\nkv.set last {n}", begin(n));
     let jobs: Vec<String> = (0..JOBS).map(job).collect();
     let _: u64 = plain.rpush("jobs", jobs).await.unwrap();
 }
 
-/// What each job has got.
+/// What each job has read.
 async fn seen(plain: &mut MultiplexedConnection) -> Vec<Option<u64>> {
     let keys: Vec<String> = (0..JOBS).map(|n| format!("seen:{n}")).collect();
     let reports: Vec<String> = plain.mget(&keys).await.unwrap();
@@ -40,7 +40,7 @@ async fn seen(plain: &mut MultiplexedConnection) -> Vec<Option<u64>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_job_of_a_serial_queue_sees_what_the_one_before_it_has_set() {
+async fn every_job_of_a_serial_queue_sees_the_changes_of_the_previous_one() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
     push(&mut plain, |_| "").await;
@@ -53,7 +53,7 @@ async fn every_job_of_a_serial_queue_sees_what_the_one_before_it_has_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_update_of_a_serial_queue_is_lost_by_retries_conflicts_and_further_hosts() {
+async fn a_serial_queue_loses_no_update_to_retries_conflicts_or_other_hosts() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
     push(&mut plain, |n| match n % 10 {
@@ -62,7 +62,7 @@ async fn no_update_of_a_serial_queue_is_lost_by_retries_conflicts_and_further_ho
         _ => "",
     })
     .await;
-    // A stranger, with whom runs come into conflict.
+    // Another client that conflicts with the runs.
     let mut stranger = JoinSet::new();
     let mut strange = redis.plain().await;
     stranger.spawn(async move {
@@ -82,7 +82,7 @@ async fn no_update_of_a_serial_queue_is_lost_by_retries_conflicts_and_further_ho
     let distinct: BTreeSet<Option<u64>> = seen.iter().copied().collect();
     assert_eq!(distinct.len(), seen.len(), "two runs began with the same value: {seen:?}");
     assert!(sum(|counters| &counters.retried) >= JOBS / 10);
-    assert!(sum(|counters| &counters.conflicts) > 0, "the stranger has disturbed nobody");
+    assert!(sum(|counters| &counters.conflicts) > 0, "no run met a conflict");
     for host in hosts {
         stop(host).await;
     }

@@ -124,7 +124,7 @@ async fn a_second_signal_leaves_at_once() {
     nothing_in_flight(&mut plain).await;
 }
 
-/// Jobs that are kept nowhere else once they are claimed; more are claimed than the processors can begin.
+/// At-most-once jobs exist nowhere else once they are claimed; the host claims more than its processors can start.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_loses_no_at_most_once_job_that_has_not_begun() {
     let redis = TestRedis::start();
@@ -144,8 +144,8 @@ async fn a_second_signal_loses_no_at_most_once_job_that_has_not_begun() {
     assert!(host.ended().await.success(), "{}", host.log());
     let begun: u64 = plain.get("started").await.unwrap();
     let back: Vec<String> = plain.lrange("jobs", 0, -1).await.unwrap();
-    assert!(begun < 40, "all had begun: this shows nothing");
-    // One that was about to begin is neither counted nor back.
+    assert!(begun < 40, "all runs had started: the test is inconclusive");
+    // A job that was just about to start is in neither count.
     assert!(!back.is_empty() && begun + back.len() as u64 <= 40, "{begun} begun, {} back", back.len());
     assert_eq!(back, payloads[40 - back.len()..], "all behind those that were begun, in their order");
 }

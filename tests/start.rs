@@ -1,4 +1,4 @@
-//! A host that starts before its Redis does: what it waits for, how long, and what it refuses at once.
+//! A host that starts before its Redis: what it waits for, how long, and what it refuses immediately.
 
 mod rights;
 
@@ -24,7 +24,7 @@ fn with_a_plugin(url: &str) -> Program {
     program
 }
 
-/// Starts a host that has to wait for this, which then ends; and stops it.
+/// Starts a host that has to wait for this cause, applies the remedy, and stops the host.
 async fn waits_for(url: &str, cause: &str, remedy: impl AsyncFnOnce()) {
     let program = with_a_plugin(url);
     let mut host = program.start(&["run", "--start-wait", "10m"]);
@@ -43,8 +43,8 @@ fn stop(host: &mut Running) {
     assert_eq!(host.wait(), Some(0), "{}", host.stderr());
 }
 
-/// Waits until the server answers a PING with what begins so.
-async fn until_it_says(redis: &TestRedis, beginning: &str) {
+/// Waits until the server answers a PING with this beginning.
+async fn until_ping_answers(redis: &TestRedis, beginning: &str) {
     let begun = Instant::now();
     loop {
         let client = redis::Client::open(redis.url()).unwrap();
@@ -65,36 +65,36 @@ async fn set(plain: &mut MultiplexedConnection, name: &str, value: &str) {
 }
 
 #[tokio::test]
-async fn a_redis_that_starts_late_is_waited_for() {
+async fn a_host_waits_for_a_redis_that_starts_late() {
     let mut redis = TestRedis::start();
     redis.kill();
-    // The socket is left behind: nobody listens on it.
+    // The socket file still exists, but nobody listens.
     waits_for(&redis.url(), "Connection refused", async || redis.restart()).await;
 }
 
 #[tokio::test]
-async fn a_redis_that_loads_its_data_is_waited_for() {
+async fn a_host_waits_for_a_redis_that_loads_its_data() {
     let mut redis = TestRedis::start_with(&["--enable-debug-command", "yes"]);
     let mut plain = redis.plain().await;
     let _: () = cmd("DEBUG").arg("POPULATE").arg(20_000).query_async(&mut plain).await.unwrap();
     let _: () = cmd("SAVE").query_async(&mut plain).await.unwrap();
     redis.kill();
-    // Until it is told to hurry, loading takes a minute; in between it answers.
+    // Loading takes a minute until the delay is removed; Redis answers in between.
     redis.begin_again(&["--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024"]);
-    until_it_says(&redis, "LOADING").await;
+    until_ping_answers(&redis, "LOADING").await;
     waits_for(&redis.url(), "LOADING", async || set(&mut redis.plain().await, "key-load-delay", "0").await)
         .await;
 }
 
 #[tokio::test]
-async fn a_redis_without_enough_replicas_is_waited_for() {
+async fn a_host_waits_for_a_redis_without_enough_replicas() {
     let redis = TestRedis::start_with(&["--min-replicas-to-write", "1"]);
     let remedy = async || set(&mut redis.plain().await, "min-replicas-to-write", "0").await;
     waits_for(&redis.url(), "NOREPLICAS", remedy).await;
 }
 
 #[tokio::test]
-async fn a_redis_that_runs_a_long_script_is_waited_for() {
+async fn a_host_waits_for_a_redis_that_runs_a_long_script() {
     let redis = TestRedis::start_with(&["--busy-reply-threshold", "50"]);
     let client = redis::Client::open(redis.url()).unwrap();
     let mut busy = client.get_connection().unwrap();
@@ -102,7 +102,7 @@ async fn a_redis_that_runs_a_long_script_is_waited_for() {
         let ended: Result<(), _> = cmd("EVAL").arg("while true do end").arg(0).query(&mut busy);
         ended.unwrap_err()
     });
-    until_it_says(&redis, "BUSY").await;
+    until_ping_answers(&redis, "BUSY").await;
     waits_for(&redis.url(), "BUSY", async || {
         let _: () = cmd("SCRIPT").arg("KILL").query(&mut client.get_connection().unwrap()).unwrap();
     })
@@ -111,7 +111,7 @@ async fn a_redis_that_runs_a_long_script_is_waited_for() {
 }
 
 #[test]
-fn when_the_time_is_over_the_start_is_refused_with_the_reason() {
+fn a_start_fails_with_the_reason_after_start_wait() {
     let program = with_a_plugin("redis://127.0.0.1:1");
     let output = program.output(&["run", "--start-wait", "300ms"]);
     let said = transcript(&[], &output);
@@ -131,7 +131,7 @@ fn when_the_time_is_over_the_start_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn what_waiting_cannot_change_is_refused_at_once() {
+async fn permanent_errors_are_refused_immediately() {
     let redis = TestRedis::start();
     let mut acl = cmd("ACL");
     acl.arg("SETUSER").arg("anna").arg(&["on", ">s3cret", "~*", "&*", "+@all"]);

@@ -1,5 +1,5 @@
-//! Jobs that nobody may forget: those that become due on an idle queue, those that a host has claimed ahead and does not
-//! get to.
+//! Jobs that must not starve: those that become due on an idle queue, and those that a host has prefetched and cannot
+//! start.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ async fn length(plain: &mut MultiplexedConnection, list: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_becomes_due_on_an_idle_queue_is_noticed_where_keys_are_not_tracked() {
+async fn due_jobs_of_an_idle_queue_run_without_key_tracking() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
     let mut refuse = redis::cmd("ACL");
@@ -45,7 +45,7 @@ async fn what_becomes_due_on_an_idle_queue_is_noticed_where_keys_are_not_tracked
     stop(host).await;
 }
 
-/// Jobs that are done at once, then eight that get stuck, then as many as `more` that another host could do.
+/// Pushes short jobs, then eight that get stuck, then `more` that another host could do.
 async fn push_stuck(plain: &mut MultiplexedConnection, more: usize) {
     let mut jobs = vec!["report none"; 4_000];
     jobs.extend(["report none\nqueue.push begun 1\nwait go"; 8]);
@@ -56,7 +56,7 @@ async fn push_stuck(plain: &mut MultiplexedConnection, more: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_claimed_ahead_of_stuck_runs_are_done_by_an_idle_host() {
+async fn jobs_prefetched_behind_stuck_runs_are_done_by_an_idle_host() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
     let plugins = probe("concurrency = 8");
@@ -71,10 +71,10 @@ async fn jobs_claimed_ahead_of_stuck_runs_are_done_by_an_idle_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_alone_does_not_claim_and_give_back_all_the_time() {
+async fn a_lone_host_does_not_claim_and_return_jobs_continuously() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
-    // Two runners compute and let no other one begin, though many more may.
+    // Two runs compute all the time, so no other one starts although `concurrency` allows it.
     let plugins = probe("concurrency = 64");
     let mut settings = plugins.settings(&redis.url(), "h");
     settings.host.threads = 1;
@@ -82,14 +82,14 @@ async fn a_host_alone_does_not_claim_and_give_back_all_the_time() {
     let _: u64 = plain.rpush("jobs", vec!["report none\nspin"; 8]).await.unwrap();
     let _: u64 = plain.rpush("jobs", vec!["report none\nqueue.push seen 1"; 100]).await.unwrap();
     let released = || count(&host, "jobs", |counters| &counters.released);
-    until("those that cannot begin go back", async || released() > 0).await;
+    until("jobs that cannot start go back", async || released() > 0).await;
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(2_500) {
-        // Others come, and wake it.
+        // A new job wakes the host.
         let _: u64 = plain.rpush("jobs", "report none\nqueue.push seen 1").await.unwrap();
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // At most 64 at first, one second later, and two seconds after that.
+    // At most 64 at first, again after one second, and again after two more.
     assert!(released() <= 3 * 64, "{} given back in 2.5 s", released());
     host.leave();
     host.stopped().await;

@@ -48,7 +48,7 @@ pub struct Storm {
     // Before the server and the folder: hosts end first.
     seats: Vec<Seat>,
     server: Server,
-    /// Former masters of this round, whose connections are open.
+    /// Former primaries of this round, whose connections stay open.
     demoted: Vec<Server>,
     swaps: Swaps,
     book: Book,
@@ -67,7 +67,7 @@ pub struct Storm {
 }
 
 impl Storm {
-    /// Starts Redis; hosts run `program` and serve the ledger `component`, and `batch` where there are twins.
+    /// Starts Redis; hosts run `program` and serve the ledger `component`, and `batch` if there are twins.
     pub fn gather(weather: Weather, program: &Path, component: &[u8], batch: &[u8]) -> Self {
         let mut rng = fastrand::Rng::with_seed(weather.seed);
         let folder = tempfile::Builder::new().prefix("storm-").tempdir().unwrap();
@@ -229,13 +229,13 @@ impl Storm {
     async fn settle(&mut self) -> Result<Snapshot, Vec<String>> {
         self.tell("the faults are over");
         let begun = Instant::now();
-        let mut mended = false;
+        let mut restored = false;
         loop {
             self.pass(Duration::from_millis(5)).await.map_err(|problem| vec![problem])?;
             let calm = self.ends.is_empty() && self.seats.iter().all(Seat::is_up);
-            if calm && !mended {
-                self.mend_all().await;
-                mended = true;
+            if calm && !restored {
+                self.restore_all().await;
+                restored = true;
             }
             let busy = match snapshot::busy(&mut self.server).await {
                 Ok(busy) => busy,

@@ -204,7 +204,7 @@ fn imports_point_one_way() {
     for expected in [("main", "cli"), ("cli", "storage"), ("job", "storage")] {
         let (part, imported) = expected;
         let found = imports().contains_key(&(part.to_owned(), imported.to_owned()));
-        assert!(found, "`{part}` imports `{imported}`, and the test does not see it any more: mend the test");
+        assert!(found, "`{part}` imports `{imported}`, and the test does not see it any more: fix the test");
     }
 }
 

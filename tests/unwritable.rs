@@ -1,4 +1,4 @@
-//! A host whose log cannot be written, or is not read: it serves all jobs and stops when it is told to.
+//! A host whose log cannot be written or is not read: it runs all jobs and stops when told to.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -16,13 +16,13 @@ use crate::support::program::Program;
 use crate::support::redis::TestRedis;
 
 const MANIFEST: &str = "kind = \"worker\"\n[[consume]]\nqueue = \"talk\"\nmax_attempts = 1\n";
-/// A pipe holds so many bytes unless somebody asks for more.
+/// The default capacity of a pipe, in bytes.
 const PIPE_BYTES: usize = 64 << 10;
-/// Jobs and bytes of each that fill a pipe twice, and are less than a plugin may log in a burst.
+/// Number and bytes of jobs that fill a pipe twice, but stay below a plugin's log quota.
 const JOBS: usize = 200;
 const JOB_BYTES: usize = 700;
 
-/// Writes its payload to standard output. What follows the last line break is logged when the run has ended.
+/// Writes its payload to standard output. Text after the last line break is logged when the run has ended.
 fn talker() -> Vec<u8> {
     wasi_worker(
         r#"(import "wasi:cli/stdout@0.2.0" "get-stdout" (func $stdout (result i32)))
@@ -59,7 +59,7 @@ impl Stage {
     async fn launch(&mut self, mut command: Command, stderr: impl Into<Stdio>) -> Host {
         command.env("SANDHOG_STATE_DIR", self.program.folder().join("state")).stdout(Stdio::null());
         let mut host = Host(command.stderr(stderr).spawn().unwrap());
-        // The command would keep its end of a pipe open.
+        // The command would keep its end of the pipe open.
         drop(command);
         until("the host has joined", async || {
             assert_eq!(host.0.try_wait().unwrap(), None, "the host has ended");
@@ -111,7 +111,7 @@ impl Drop for Host {
 }
 
 #[tokio::test]
-async fn a_host_serves_on_when_the_reader_of_its_log_ends() {
+async fn a_host_keeps_serving_when_the_reader_of_its_log_ends() {
     let mut stage = Stage::new().await;
     let (mut reader, writer) = std::io::pipe().unwrap();
     let mut host = stage.start(writer).await;
@@ -122,7 +122,7 @@ async fn a_host_serves_on_when_the_reader_of_its_log_ends() {
 }
 
 #[tokio::test]
-async fn a_host_serves_on_and_stops_while_nobody_reads_its_log() {
+async fn a_host_keeps_serving_and_stops_while_nobody_reads_its_log() {
     let mut stage = Stage::new().await;
     let (mut reader, writer) = std::io::pipe().unwrap();
     let mut host = stage.start(writer).await;
@@ -143,9 +143,9 @@ async fn a_host_starts_and_serves_on_a_full_disk() {
 }
 
 #[tokio::test]
-async fn a_host_serves_on_when_its_log_file_has_reached_the_largest_size() {
+async fn a_host_keeps_serving_when_its_log_file_has_reached_the_size_limit() {
     let mut stage = Stage::new().await;
-    // The first host compiles the component: what it keeps may be larger.
+    // The first host compiles the component, because the cached code may be larger than the limit.
     let mut first = stage.start(Stdio::null()).await;
     assert_eq!(first.stop().await, Some(0));
     let settings = stage.path("sandhog.toml").display().to_string();
@@ -163,7 +163,7 @@ async fn a_host_serves_on_when_its_log_file_has_reached_the_largest_size() {
     let mut host = stage.launch(command, File::create(&log).unwrap()).await;
     stage.run(JOBS).await;
     assert_eq!(host.stop().await, Some(0));
-    assert_eq!(std::fs::metadata(&log).unwrap().len(), 51_200, "the log has reached its largest size");
+    assert_eq!(std::fs::metadata(&log).unwrap().len(), 51_200, "the log has reached its size limit");
 }
 
 #[tokio::test]
@@ -171,12 +171,12 @@ async fn lines_that_were_dropped_are_counted_for_the_next_reader() {
     let mut stage = Stage::new().await;
     let fifo = stage.path("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    // A process that opens both ends waits for no other.
+    // A process that opens both ends of a FIFO does not block.
     let both = OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
     let mut host = stage.start(OpenOptions::new().write(true).open(&fifo).unwrap()).await;
     drop(both);
     stage.run(20).await;
-    // It opens as soon as it is called: the host has the other end.
+    // This open does not block: the host has the other end.
     let lines = BufReader::new(File::open(&fifo).unwrap()).lines();
     let (found, report) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {

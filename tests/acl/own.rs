@@ -1,4 +1,4 @@
-//! The host's own user: the printed line is enough for whole hosts, and holds every command that they send.
+//! The host's own user: the printed line is sufficient for whole hosts, and contains every command that they send.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -32,7 +32,7 @@ fn line(program: &Program) -> String {
 }
 
 #[tokio::test]
-async fn a_host_with_just_the_printed_rights_runs_the_examples() {
+async fn a_host_with_only_the_printed_rights_runs_the_examples() {
     for (per_plugin_users, database) in [(false, 0), (true, 0), (false, 3)] {
         let redis = TestRedis::start();
         let settings = format!("[redis]\nper_plugin_users = {per_plugin_users}\n{SETTINGS}");
@@ -46,7 +46,7 @@ async fn a_host_with_just_the_printed_rights_runs_the_examples() {
         let mut plain = redis.plain().await;
         let _: () = cmd("SELECT").arg(database).query_async(&mut plain).await.unwrap();
         let _: () = plain.set("keyname", "ada").await.unwrap();
-        // The first life is killed, so that its successor takes over.
+        // The first process is killed, so that its successor reclaims jobs.
         let mut first = program.start(&["run"]);
         first.wait_for("joined");
         first.signal(Signal::KILL);
@@ -59,7 +59,7 @@ async fn a_host_with_just_the_printed_rights_runs_the_examples() {
         }
         let _: () = plain.rpush("orders", "not an order").await.unwrap();
         until("the orders are booked", async || plain.llen::<_, u64>("receipts").await.unwrap() == 20).await;
-        until("the one that is none is dead or waits", async || {
+        until("the invalid order is dead or waits", async || {
             let dead: u64 = plain.zcard("{orders}:sandhog:dead").await.unwrap();
             let delayed: u64 = plain.zcard("{orders}:sandhog:delayed").await.unwrap();
             dead + delayed == 1
@@ -76,7 +76,7 @@ async fn a_host_with_just_the_printed_rights_runs_the_examples() {
         assert_eq!(host.wait(), Some(0), "{}", host.stderr());
         let denied: Vec<BTreeMap<String, Value>> =
             cmd("ACL").arg("LOG").query_async(&mut plain).await.unwrap();
-        // The client library tells its name, and does not mind if it may not.
+        // The client library sends its name, and continues if that is refused.
         let is_ours = |entry: &&BTreeMap<String, Value>| {
             let told = |name: &str| entry.get(name).map(|value| format!("{value:?}")).unwrap_or_default();
             told("username").contains("\"app\"") && !told("object").contains("client|setinfo")
@@ -92,7 +92,7 @@ async fn a_host_with_just_the_printed_rights_runs_the_examples() {
 }
 
 #[test]
-fn where_plugins_are_not_known_all_keys_are_allowed() {
+fn all_keys_are_allowed_if_the_plugins_are_unknown() {
     let program = Program::alone();
     for settings in ["", "[plugins]\nsource = \"redis\"\n"] {
         program.file("sandhog.toml", settings);
@@ -112,7 +112,7 @@ fn where_plugins_are_not_known_all_keys_are_allowed() {
     assert!(said.contains("plugins/broken.toml:1: `kind` must be") && said.contains("exit code 2"), "{said}");
 }
 
-/// Commands that stand in scripts and in the host's code, by their names in the source.
+/// Commands in scripts and in the host's code, by their names in the source.
 #[tokio::test]
 async fn every_command_that_a_host_sends_is_in_the_line() {
     let redis = TestRedis::start();
@@ -121,7 +121,7 @@ async fn every_command_that_a_host_sends_is_in_the_line() {
     let known: BTreeSet<String> = known.iter().map(|name| name.to_ascii_uppercase()).collect();
     let mut sent = BTreeSet::new();
     for (file, text) in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("host")) {
-        // What only operators and benchmarks send is left out. A piece of a script ends where its word does.
+        // Commands that only operators and benchmarks send are excluded. A part of a script ends where its string does.
         let is_hosts = !file.components().any(|part| part.as_os_str() == "cli");
         let quote = if file.extension().is_some_and(|ending| ending == "lua") { "'" } else { "cmd(\"" };
         for after in text.split(quote).skip(1).filter(|_| is_hosts) {
@@ -140,7 +140,7 @@ async fn every_command_that_a_host_sends_is_in_the_line() {
         .filter_map(|rule| rule.strip_prefix('+'))
         .map(|rule| rule.split('|').next().unwrap_or_default())
         .collect();
-    // Everybody may greet; and scripts are loaded so only without the right to load them.
+    // `HELLO` needs no right; `EVAL_RO` is sent only without the right to `SCRIPT LOAD`.
     let lacking: Vec<&String> = sent
         .iter()
         .filter(|name| !allowed.contains(name.as_str()) && !["hello", "eval_ro"].contains(&name.as_str()))

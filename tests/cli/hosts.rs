@@ -1,4 +1,4 @@
-//! hosts: what is shown of hosts that are not well.
+//! `hosts`: how dead, silent, drained and renamed hosts are shown.
 
 use redis::Commands as _;
 use serde_json::json;
@@ -7,7 +7,7 @@ use crate::support::program::Program;
 use crate::support::redis::TestRedis;
 
 #[test]
-fn hosts_are_shown_with_what_is_wrong_with_them() {
+fn hosts_are_shown_with_their_state() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
     let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
@@ -41,7 +41,7 @@ fn hosts_are_shown_with_what_is_wrong_with_them() {
     ] {
         let line = line(host);
         assert!(line.contains(lease), "{shown}");
-        // Where there is nothing to be said, the last column with a word is the process id.
+        // If the state is empty, the last column with text is the process id.
         let ends = if state.len() == 1 { line.ends_with(char::is_numeric) } else { line.ends_with(state) };
         assert!(ends, "{host} {state}\n{shown}");
     }

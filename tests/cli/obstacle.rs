@@ -1,4 +1,4 @@
-//! A Redis that cannot be used: the line says what is wrong, the hint what to do about just that.
+//! A Redis that cannot be used: the line names the problem, the hint the remedy for exactly that problem.
 
 use redis::cmd;
 
@@ -6,7 +6,7 @@ use crate::support::program::Program;
 use crate::support::redis::TestRedis;
 use crate::support::server::{PortServer, authority, old_proxy};
 
-/// The error and the hint of a command that only reads, and that a host says the same.
+/// The error and the hint of a command that only reads; `run` must report the same.
 #[track_caller]
 fn said(program: &Program, url: &str) -> (String, String) {
     let mut seen = Vec::new();
@@ -18,7 +18,7 @@ fn said(program: &Program, url: &str) -> (String, String) {
             |head: &str| text.lines().find_map(|line| line.strip_prefix(head)).unwrap_or_default().to_owned();
         seen.push((line("sandhog: "), line("hint: ")));
     }
-    // How a connection ends that the server does not want is a matter of chance.
+    // How the server ends such a connection is not deterministic.
     assert!(seen.iter().all(|(_, hint)| *hint == seen[0].1), "{seen:#?}");
     seen.swap_remove(0)
 }
@@ -31,7 +31,7 @@ fn check(url: &str, error: &str, hint: &str) {
 }
 
 #[tokio::test]
-async fn users_passwords_and_databases_have_hints_of_their_own() {
+async fn users_passwords_and_databases_have_their_own_hints() {
     let server = PortServer::start(&["--requirepass", "s3cret"]);
     let mut admin = redis::Client::open(format!("redis://:s3cret@127.0.0.1:{}", server.port)).unwrap();
     let _: () = cmd("ACL")
@@ -65,7 +65,7 @@ async fn users_passwords_and_databases_have_hints_of_their_own() {
 }
 
 #[test]
-fn a_name_that_is_not_known_has_a_hint_of_its_own() {
+fn an_unknown_host_name_has_its_own_hint() {
     check(
         "redis://no-such-host.invalid",
         "cannot reach Redis at `redis://no-such-host.invalid:6379/0`",
@@ -75,7 +75,7 @@ fn a_name_that_is_not_known_has_a_hint_of_its_own() {
 }
 
 #[test]
-fn tls_and_plain_are_told_apart_at_both_ends() {
+fn tls_on_only_one_side_is_reported() {
     let plain = PortServer::start(&[]);
     let url = format!("rediss://127.0.0.1:{}", plain.port);
     check(&url, &url, "the server does not speak TLS on this port: write `redis://`");
@@ -84,7 +84,7 @@ fn tls_and_plain_are_told_apart_at_both_ends() {
 }
 
 #[test]
-fn certificates_that_are_not_accepted_lead_to_the_page_about_them() {
+fn a_refused_certificate_has_a_hint_to_the_tls_page() {
     let server = PortServer::tls();
     let page = "see docs/tls.md for the certificates that are accepted, and how to make them";
     check(&server.tls_url(), "UnknownIssuer", page);
@@ -102,7 +102,7 @@ fn certificates_that_are_not_accepted_lead_to_the_page_about_them() {
 }
 
 #[test]
-fn a_cluster_a_sentinel_and_a_proxy_of_the_older_protocol_are_named_as_such() {
+fn clusters_sentinels_and_old_protocols_are_named() {
     let cluster = PortServer::cluster();
     let is = "is a Redis Cluster, and Redis Cluster is not supported; use a server with `cluster-enabled no`";
     check(&cluster.url(), is, "");
@@ -122,7 +122,7 @@ fn a_cluster_a_sentinel_and_a_proxy_of_the_older_protocol_are_named_as_such() {
 }
 
 #[tokio::test]
-async fn a_right_that_is_missing_in_the_middle_of_the_work_has_the_hint_too() {
+async fn a_missing_right_during_a_command_has_a_hint() {
     let redis = TestRedis::start();
     let mut acl = cmd("ACL");
     acl.arg("SETUSER").arg("anna").arg(&["on", ">pw", "~other", "+@all"]);
@@ -134,7 +134,7 @@ async fn a_right_that_is_missing_in_the_middle_of_the_work_has_the_hint_too() {
 }
 
 #[test]
-fn a_url_with_parts_that_mean_nothing_is_refused_without_its_password() {
+fn an_invalid_url_is_refused_without_showing_its_password() {
     let program = Program::alone();
     for (url, line) in [
         ("redis://127.0.0.1:1/3?db=4", "--redis: names two databases, 3 and 4; leave one out"),
@@ -158,7 +158,7 @@ fn a_url_with_parts_that_mean_nothing_is_refused_without_its_password() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_named_as_a_parameter_is_the_one_that_is_used() {
+async fn the_db_parameter_selects_the_database() {
     let server = PortServer::start(&[]);
     let program = Program::with_url(&format!("{}/?db=4", server.url()));
     assert!(program.output(&["push", "jobs", "x"]).status.success());

@@ -18,7 +18,7 @@ fn program() -> Program {
 }
 
 #[test]
-fn a_private_server_runs_the_program_that_is_named() {
+fn a_private_server_runs_the_named_program() {
     let program = program();
     let stand_in =
         program.file("server", format!("#!/bin/sh\n: >started\nexec {} \"$@\"\n", env::redis_server()));
@@ -30,7 +30,7 @@ fn a_private_server_runs_the_program_that_is_named() {
 }
 
 #[test]
-fn a_server_program_that_is_not_there_is_named_with_the_remedy() {
+fn a_missing_server_program_is_reported_with_a_hint() {
     let program = program();
     let mut command = program.command(&["invoke", "good.wasm", "--payload", "x"]);
     let output = command.env(env::REDIS_SERVER, "no-such-server").output().unwrap();

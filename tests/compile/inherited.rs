@@ -1,4 +1,4 @@
-//! Limits that the host was started with: the compiler's own limits are never above them.
+//! Limits that the host was started with: the compiler's own limits never exceed them.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use crate::support::program::{Program, transcript};
 
 const MANIFEST: &str = "kind = \"worker\"\n[[consume]]\nqueue = \"orders\"\n";
 
-/// Checks a component under limits, as a shell's `ulimit` sets them; answers what is printed.
+/// Checks a component under limits, as a shell's `ulimit` sets them; returns what is printed.
 fn check(component: &[u8], limits: &str) -> String {
     let program = Program::alone();
     program.file("plugin.wasm", component);
@@ -20,7 +20,7 @@ fn check(component: &[u8], limits: &str) -> String {
 }
 
 #[test]
-fn a_limit_below_that_of_the_compiler_does_not_keep_plugins_from_being_loaded() {
+fn plugins_load_under_limits_below_those_of_the_compiler() {
     for limits in ["ulimit -f 1000000", "ulimit -t 50", "ulimit -f 1000000 && ulimit -t 50"] {
         let told = check(&worker("", "", "i32.const 0"), limits);
         assert!(told.contains("exit code 0"), "{told}");
@@ -28,9 +28,9 @@ fn a_limit_below_that_of_the_compiler_does_not_keep_plugins_from_being_loaded() 
 }
 
 #[test]
-fn a_component_beyond_an_inherited_limit_is_refused_by_the_name_of_that_limit() {
+fn a_component_beyond_an_inherited_limit_is_refused_with_that_limit() {
     let inherited = "the host was started with this limit: raise it (`ulimit -d`, `-v`, `-t`, `-f`)";
-    // A few bytes each, and more than a hundred when they are compiled.
+    // A few bytes each in the component, and more than a hundred when compiled.
     let division = |n| format!("(func (param i64) (result i64) local.get 0 i64.const {n} i64.div_s)");
     let divisions: String = (2..1002).map(division).collect();
     for (component, limits, expected) in [
@@ -47,7 +47,7 @@ fn a_component_beyond_an_inherited_limit_is_refused_by_the_name_of_that_limit() 
 }
 
 #[test]
-fn too_little_address_space_is_refused_with_the_setting_that_decides_about_it() {
+fn too_little_address_space_is_refused_with_the_setting_to_change() {
     let told = check(&worker("", "", "i32.const 0"), "ulimit -v 3000000");
     for expected in ["cannot make a pool of 4 instances", "`limits.instances`", "`ulimit -v`"] {
         assert!(told.contains(expected), "{told}");

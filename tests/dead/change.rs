@@ -77,7 +77,7 @@ async fn exactly_what_fits_is_requeued() {
             text("q"),
             Change::Requeue(None),
             2,
-            // One stays dead: a living job has its unique key.
+            // One stays dead: a living job holds its unique key.
             &[
                 ":dead zset junk@2, 1 b 1 3 5 !unique=k\\nqq@3",
                 ":delayed zset 1 c 2 1 5\\nr@7000000000000",

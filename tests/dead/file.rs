@@ -80,7 +80,7 @@ fn a_job_that_lives_elsewhere_is_not_made_twice() {
     let left = program.json(&["jobs", "list", "orders", "--place", "dead"]);
     let ids: Vec<&str> =
         left["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["job-5", "job-4", "job-2"], "the discarded one is back");
+    assert_eq!(ids, ["job-5", "job-4", "job-2"], "the discarded job is back");
 }
 
 #[test]

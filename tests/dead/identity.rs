@@ -10,10 +10,10 @@ use crate::support::redis::TestRedis;
 
 const READY: &str = "{orders}:sandhog:ready";
 
-/// Buries five jobs with one id; with `n` for the payload, or all alike.
+/// Buries five jobs with one id, and payloads that differ by `n` or are all equal.
 fn bury_five(redis: &mut Connection, payload: impl Fn(u32) -> String) {
     for n in 0..5 {
-        // A host makes equal records differ like this.
+        // Hosts make equal records different with this note.
         let notes = format!("!plugin=orders !reason=boom !n=17-{n}");
         bury(redis, "order-7", 100, &notes, payload(n).as_bytes());
     }
@@ -29,7 +29,7 @@ fn dead_payloads(redis: &mut Connection) -> Vec<String> {
 }
 
 #[test]
-fn jobs_with_one_id_that_are_exported_and_discarded_all_come_back() {
+fn exported_and_discarded_jobs_with_one_id_are_all_imported() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
     let mut connection = plain(&redis);
@@ -45,7 +45,7 @@ fn jobs_with_one_id_that_are_exported_and_discarded_all_come_back() {
         assert_eq!(import(), imported(5, 0), "{case}");
         assert_eq!(dead_payloads(&mut connection), before, "{case}");
         assert_eq!(import(), imported(0, 5), "{case}: the same file again adds nothing");
-        // One of them is gone, one lives: only the first is missing.
+        // One of them is gone and one is ready: only the first is missing.
         let records: Vec<String> = connection.zrange(DEAD, 0, -1).unwrap();
         let () = connection.zrem(DEAD, &records[1]).unwrap();
         let () = connection.zrem(DEAD, &records[2]).unwrap();
@@ -56,7 +56,7 @@ fn jobs_with_one_id_that_are_exported_and_discarded_all_come_back() {
 }
 
 #[test]
-fn long_payloads_of_jobs_with_one_id_are_told_apart() {
+fn long_payloads_of_jobs_with_one_id_are_distinguished() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
     let mut connection = plain(&redis);
@@ -70,7 +70,7 @@ fn long_payloads_of_jobs_with_one_id_are_told_apart() {
 }
 
 #[test]
-fn an_id_names_every_job_that_has_it() {
+fn an_id_selects_every_job_that_has_it() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
     let mut connection = plain(&redis);
@@ -117,7 +117,7 @@ fn an_id_names_every_job_that_has_it() {
     assert_eq!(dead_payloads(&mut connection), ["other"]);
 }
 
-/// Two dead jobs with the unique key `k`, one without any, and one living job with it.
+/// Two dead jobs with the unique key `k`, one dead job without a key, and a living job with `k`.
 fn seed_unique(program: &Program, redis: &TestRedis) -> Connection {
     let mut connection = plain(redis);
     bury(&mut connection, "one", 100, "!unique=k !kept=60000 !own=17-1", b"first");
@@ -128,7 +128,7 @@ fn seed_unique(program: &Program, redis: &TestRedis) -> Connection {
 }
 
 #[test]
-fn a_requeued_job_does_not_live_beside_another_with_its_unique_key() {
+fn a_job_is_not_requeued_while_another_holds_its_unique_key() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
     let mut connection = seed_unique(&program, &redis);
@@ -165,7 +165,7 @@ fn a_requeued_job_does_not_live_beside_another_with_its_unique_key() {
     --- exit code 0
     "#);
     assert_eq!(dead_payloads(&mut connection), ["first", "second"]);
-    // It has ended; of the two that are left, one can live, as long as it was told.
+    // The living job has ended; one of the two can be requeued, for the time that its producer set.
     program.output(&["jobs", "discard", "orders", "living"]);
     let requeued = program.json(&["jobs", "requeue", "orders", "--text", "s"]);
     assert_eq!(requeued, json!({ "queue": "orders", "requeued": 1, "duplicates": 1 }));
@@ -175,11 +175,11 @@ fn a_requeued_job_does_not_live_beside_another_with_its_unique_key() {
     assert_eq!(pushed["outcome"], "duplicate");
     program.output(&["jobs", "discard", "orders", "one", "two"]);
     let pushed = program.json(&["push", "orders", "again", "--unique", "k:1h"]);
-    assert_eq!(pushed["outcome"], "waiting", "the requeued one has let go of it");
+    assert_eq!(pushed["outcome"], "waiting", "the requeued job has freed the key");
 }
 
 #[test]
-fn an_imported_job_does_not_live_beside_another_with_its_unique_key() {
+fn a_job_is_not_imported_while_another_holds_its_unique_key() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
     let mut connection = seed_unique(&program, &redis);

@@ -1,5 +1,5 @@
-//! Who may take back jobs without waiting for a lease: a host that holds the very seat of the dead one, not one whose seat
-//! is a copy.
+//! Who may reclaim jobs without waiting for a lease: a host that holds the seat of the dead one, but not a host with a
+//! copy of that seat.
 
 use rustix::process::Signal;
 
@@ -8,7 +8,7 @@ use crate::support::host::until;
 use crate::support::process::{HostProcess, hosts};
 use crate::support::redis::TestRedis;
 
-/// A lease no test waits for.
+/// So long that no test waits for it.
 const LEASE: &str = "5m";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,7 +39,7 @@ async fn a_copied_state_dir_takes_no_jobs_from_the_living_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_ends_its_hosts_is_buried_though_they_start_again_at_once() {
+async fn a_job_that_crashes_its_hosts_is_buried_even_if_they_restart_immediately() {
     let (redis, plugins) = (TestRedis::start(), plugins(2));
     let mut plain = redis.plain().await;
     let settings = with_lease(LEASE);
@@ -57,9 +57,9 @@ async fn a_job_that_ends_its_hosts_is_buried_though_they_start_again_at_once() {
     assert_eq!(reaped(&mut plain).await, 3);
 }
 
-/// Before the machine was started again, or elsewhere: only the lease tells.
+/// After a reboot, or on another machine: only the lease counts.
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_of_a_life_whose_origin_is_unknown_wait_for_its_lease() {
+async fn jobs_of_a_host_of_unknown_origin_wait_for_its_lease() {
     let (redis, plugins) = (TestRedis::start(), plugins(2));
     let mut plain = redis.plain().await;
     let settings = with_lease("1s");
@@ -72,7 +72,7 @@ async fn jobs_of_a_life_whose_origin_is_unknown_wait_for_its_lease() {
     let mut steps = redis::pipe();
     steps.hset(format!("sandhog:host:{id}"), "origin", "another:1:2").ignore();
     let now = super::now_ms(&mut plain).await;
-    // Nobody is to find it dead before the test has seen that it was left alone.
+    // Prevents the reaper from finding it before the test has checked that it was left alone.
     steps.hset(format!("sandhog:host:{id}"), "lease_ms", 600_000).ignore();
     steps.zadd("sandhog:hosts", id.as_str(), now + 300_000).ignore();
     let () = steps.query_async(&mut plain).await.unwrap();

@@ -1,5 +1,5 @@
-//! Random sequences of everything that moves jobs, over a real Redis: the number of jobs is conserved, whatever they have
-//! in common, and no two living jobs have the same unique key.
+//! Random sequences of all operations that move jobs, on a real Redis: the number of jobs stays the same even if jobs are
+//! equal, and no two living jobs have the same unique key.
 
 use std::time::Duration;
 
@@ -21,24 +21,24 @@ use tokio::runtime::Runtime;
 
 use super::{Scene, queue};
 
-/// One thing that happens.
+/// One operation.
 #[derive(Debug, Clone)]
 enum Op {
-    /// A producer pushes a job that is like others.
+    /// A producer pushes a job that equals others.
     Push { payload: u8, id: Option<u8>, is_delayed: bool, is_unique: bool },
     /// The host claims.
     Claim(u32),
-    /// So many of its runs end like this.
+    /// This many of its runs end like this.
     End(usize, Fate),
     /// The host dies.
     Reap,
-    /// An operator makes all jobs of a place ready, or those with an id.
+    /// An operator requeues all jobs of a place, or those with an id.
     Requeue(Place, Option<u8>),
     /// An operator edits the payload of those with an id.
     Edit(u8),
-    /// An operator exports a place, throws its jobs away, and imports the file twice.
+    /// An operator exports a place, discards its jobs, and imports the file twice.
     Carry(Place),
-    /// An operator throws jobs away, or cancels what runs.
+    /// An operator discards jobs, or cancels running ones.
     Drop(Place, u8),
 }
 
@@ -75,7 +75,7 @@ fn named(id: u8) -> JobId {
     JobId::new(format!("order-{id}")).unwrap()
 }
 
-/// A queue, and how many jobs it must have.
+/// A queue, and the number of jobs that it must have.
 struct Books {
     scene: Scene,
     running: Vec<Claimed>,
@@ -149,7 +149,7 @@ impl Books {
         let jobs: Vec<_> = lines.iter().map(|line| transfer::read(line).unwrap()).collect();
         let gone = edit::discard(&link, &queue, &Which::All(place), 1000, |_| ()).await.unwrap();
         assert_eq!(gone.jobs, jobs.len() as u64);
-        // Jobs elsewhere that are alike are no reason to leave one out: they were there before.
+        // Equal jobs in other places do not prevent the import: they existed before.
         let alike = self.import(&jobs).await;
         assert_eq!((alike.added, alike.duplicates), (jobs.len() as u64 - alike.present, 0));
         self.jobs -= alike.present;
@@ -197,7 +197,7 @@ impl Books {
 }
 
 #[test]
-fn no_job_is_lost_or_doubled_whatever_happens_to_jobs_that_are_alike() {
+fn no_equal_job_is_lost_or_duplicated() {
     let runtime: Runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let scene = runtime.block_on(Scene::new());
     let books = tokio::sync::Mutex::new(Books { scene, running: Vec::new(), jobs: 0 });

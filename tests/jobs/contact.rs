@@ -1,5 +1,5 @@
-//! Leases that say nothing about their hosts: because no host reached Redis, or because its clock was set. Time passes by
-//! ageing what is in Redis.
+//! Leases that do not show whether their host is alive: no host reached Redis, or its clock was set. Instead of waiting,
+//! tests change times in Redis.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Registry {
         self.leases.register(name, 1, lease, &HostInfo::default(), &[]).await.unwrap()
     }
 
-    /// The last contact was, and leases end, so many milliseconds from now.
+    /// Sets the last contact and the ends of leases to this many milliseconds from now.
     async fn age(&mut self, contact_ms: i64, leases: &[(&HostId, i64)]) {
         let now = self.scene.now_ms().await;
         self.scene.send(&["SET", "sandhog:contact", &(now + contact_ms).to_string()]).await;
@@ -48,13 +48,13 @@ impl Registry {
     }
 }
 
-/// Whether this is about a lease from now; a busy machine takes its time.
+/// Whether this is about a whole lease from now; a busy machine may be slow.
 fn is_whole(row: &HostRow, lease_ms: i64) -> bool {
     (lease_ms - 5_000..=lease_ms).contains(&row.expires_in_ms)
 }
 
 #[tokio::test]
-async fn a_lease_that_ended_while_nobody_reached_redis_begins_again() {
+async fn a_lease_that_ended_during_an_outage_starts_again() {
     let mut registry = Registry::new().await;
     let lived = registry.host("lived", LEASE).await;
     let ending = registry.host("ending", LEASE).await;
@@ -62,23 +62,23 @@ async fn a_lease_that_ended_while_nobody_reached_redis_begins_again() {
     let patient = registry.host("patient", Duration::from_secs(600)).await;
     let ages = [(&lived, -2_000), (&ending, 300), (&dead, -20_500), (&patient, 60_000)];
     registry.age(-20_000, &ages).await;
-    assert_eq!(registry.expired().await, std::slice::from_ref(&dead), "only who was dead before");
+    assert_eq!(registry.expired().await, std::slice::from_ref(&dead), "only the host that was dead before");
     for host in [&lived, &ending] {
         let row = registry.row(host).await;
         assert!(is_whole(&row, LEASE_MS) && row.is_silent, "{row:?}");
     }
     let row = registry.row(&patient).await;
-    assert!(row.expires_in_ms <= 60_000 && !row.is_silent, "20 s are nothing to a lease of 10 min: {row:?}");
+    assert!(row.expires_in_ms <= 60_000 && !row.is_silent, "20 s do not extend a lease of 10 min: {row:?}");
 
     assert_eq!(registry.leases.renew(&[&lived], LEASE).await, Ok(vec![Renewal::Kept]), "it had not ended");
-    assert!(!registry.row(&lived).await.is_silent, "it was heard");
-    // Whoever says nothing now is dead after all.
+    assert!(!registry.row(&lived).await.is_silent, "it renewed its lease");
+    // A host that still does not renew is dead.
     registry.age(-1_000, &[(&lived, 10_000), (&ending, -1)]).await;
     assert_eq!(registry.expired().await, [dead, ending]);
 }
 
 #[tokio::test]
-async fn whoever_reaches_redis_first_spares_the_others() {
+async fn the_first_host_to_reach_redis_renews_the_leases_of_the_others() {
     for first in ["renews", "registers"] {
         let mut registry = Registry::new().await;
         let (one, other) = (registry.host("one", LEASE).await, registry.host("other", LEASE).await);
@@ -95,16 +95,16 @@ async fn whoever_reaches_redis_first_spares_the_others() {
 }
 
 #[tokio::test]
-async fn contacts_as_they_are_every_day_spare_nobody() {
+async fn regular_contacts_renew_no_expired_lease() {
     let mut registry = Registry::new().await;
     let dead = registry.host("dead", LEASE).await;
-    // One other host, which renews its lease every five seconds and does nothing else.
+    // One other host renews its lease every five seconds and does nothing else.
     registry.age(-5_500, &[(&dead, -5_000)]).await;
     assert_eq!(registry.expired().await, [dead]);
 }
 
 #[tokio::test]
-async fn a_host_that_never_answers_is_spared_three_times_at_most() {
+async fn an_unresponsive_host_gets_at_most_three_new_leases() {
     let mut registry = Registry::new().await;
     let dead = registry.host("dead", LEASE).await;
     for _ in 0..3 {
@@ -116,7 +116,7 @@ async fn a_host_that_never_answers_is_spared_three_times_at_most() {
 }
 
 #[tokio::test]
-async fn a_registry_whose_last_contact_is_unknown_gives_everybody_a_lease() {
+async fn every_host_gets_a_lease_if_the_last_contact_is_unknown() {
     for spoil in [&["DEL", "sandhog:contact"][..], &["LPUSH", "sandhog:contact", "x"]] {
         let mut registry = Registry::new().await;
         let host = registry.host("h", LEASE).await;
@@ -131,22 +131,22 @@ async fn a_registry_whose_last_contact_is_unknown_gives_everybody_a_lease() {
 }
 
 #[tokio::test]
-async fn a_lease_is_not_believed_beyond_its_length() {
+async fn a_lease_never_lasts_longer_than_its_length() {
     const HOUR: i64 = 3_600_000;
     let mut registry = Registry::new().await;
     let (dead, long) = (registry.host("dead", LEASE).await, registry.host("l", LEASE * 20).await);
-    // Redis' clock was an hour ahead: the last contact is still to come.
+    // Redis' clock was an hour ahead: the last contact is in the future.
     registry.age(HOUR, &[(&dead, HOUR + 9_000), (&long, HOUR + 200_000)]).await;
-    assert!(is_whole(&registry.row(&dead).await, LEASE_MS), "shown as what it is going to be");
+    assert!(is_whole(&registry.row(&dead).await, LEASE_MS), "shown as it is after the correction");
     assert_eq!(registry.expired().await, []);
     assert!(is_whole(&registry.row(&dead).await, LEASE_MS));
     assert!(is_whole(&registry.row(&long).await, 20 * LEASE_MS));
     let set = registry.scene.dump_all().await["sandhog:hosts"].clone();
-    assert!(set.contains("@T+10") || set.contains("@T+20"), "it is so in Redis, too: {set}");
+    assert!(set.contains("@T+10") || set.contains("@T+20"), "Redis has the same: {set}");
     registry.age(-1_000, &[(&dead, -500)]).await;
     assert_eq!(registry.expired().await, std::slice::from_ref(&dead));
 
-    // By hand, with contacts as every day.
+    // Changed by hand, with regular contacts.
     registry.age(0, &[(&dead, 1_000 * HOUR)]).await;
     assert_eq!(registry.expired().await, []);
     registry.age(-1_000, &[(&dead, -500)]).await;
@@ -154,7 +154,7 @@ async fn a_lease_is_not_believed_beyond_its_length() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_missing_among_hosts_lives_again_and_a_forgotten_one_does_not() {
+async fn a_host_missing_from_the_registry_returns_and_a_forgotten_one_does_not() {
     let mut registry = Registry::new().await;
     let host = registry.host("h", LEASE).await;
     registry.scene.send(&["DEL", "sandhog:hosts"]).await;
@@ -162,11 +162,11 @@ async fn a_host_that_is_missing_among_hosts_lives_again_and_a_forgotten_one_does
     assert!(is_whole(&registry.row(&host).await, LEASE_MS));
     assert_eq!(registry.leases.forget(&host, true, &[]).await, Ok(true));
     assert_eq!(registry.leases.renew(&[&host], LEASE).await, Ok(vec![Renewal::Gone]));
-    assert_eq!(registry.scene.dump_all().await.len(), 0, "nothing is left of the last host");
+    assert_eq!(registry.scene.dump_all().await.len(), 0, "the last host leaves no keys");
 }
 
 #[tokio::test]
-async fn former_ids_stay_registered_and_are_told_from_hosts() {
+async fn former_ids_stay_registered_and_do_not_count_as_hosts() {
     let mut registry = Registry::new().await;
     let former = super::host(2);
     let leases = &registry.leases;

@@ -1,4 +1,4 @@
-//! What the dead take up: a number beside the set, which is counted anew when somebody's hand was in the set.
+//! The counter of the bytes of dead jobs: it is recounted if somebody has changed the set by hand.
 
 use redis::cmd;
 use sandhog::job::settle::Fate;
@@ -6,7 +6,7 @@ use sandhog::job::store::{DeadLimits, JobStore};
 
 use super::{ROOMY, Scene, bare, header, queue};
 
-/// Bytes of the jobs here, header and payload.
+/// Bytes of one job, header and payload.
 const JOB_BYTES: u64 = 1000;
 
 impl Scene {
@@ -26,7 +26,7 @@ impl Scene {
         redis::from_redis_value(self.send(&["HGET", ":stats", name]).await).unwrap()
     }
 
-    async fn keeping(bytes: u64) -> Self {
+    async fn with_cap(bytes: u64) -> Self {
         let mut scene = Self::new().await;
         let limits = DeadLimits { count: 1_000_000, bytes, age_ms: 8_000_000_000_000 };
         scene.store = JobStore::new(scene.link.clone(), queue(), limits);
@@ -35,8 +35,8 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn good_jobs_are_not_dropped_for_those_that_somebody_took_away_by_hand() {
-    let mut scene = Scene::keeping(20 * JOB_BYTES).await;
+async fn no_job_is_dropped_because_others_were_removed_by_hand() {
+    let mut scene = Scene::with_cap(20 * JOB_BYTES).await;
     for n in 0..30 {
         scene.bury(n).await;
     }
@@ -44,18 +44,18 @@ async fn good_jobs_are_not_dropped_for_those_that_somebody_took_away_by_hand() {
     scene.send(&["ZREMRANGEBYRANK", ":dead", "0", "14"]).await;
     for n in 30..40 {
         scene.bury(n).await;
-        assert_eq!(scene.dead().await, u64::from(n - 24), "nothing is dropped that has room");
+        assert_eq!(scene.dead().await, u64::from(n - 24), "no job is dropped below the cap");
     }
     for n in 40..60 {
         scene.bury(n).await;
     }
-    assert_eq!(scene.dead().await, 20, "the cap is kept again");
+    assert_eq!(scene.dead().await, 20, "the cap applies again");
     assert_eq!(scene.counter("dead_bytes").await, Some((20 * JOB_BYTES).to_string()));
 }
 
 #[tokio::test]
-async fn jobs_that_somebody_put_there_by_hand_count() {
-    let mut scene = Scene::keeping(20 * JOB_BYTES).await;
+async fn jobs_added_by_hand_count() {
+    let mut scene = Scene::with_cap(20 * JOB_BYTES).await;
     for n in 0..30 {
         let record = format!("1 hand-{n:04} 1 0 5\n");
         let record = format!("{record}{}", "x".repeat(1000 - record.len()));
@@ -66,8 +66,8 @@ async fn jobs_that_somebody_put_there_by_hand_count() {
 }
 
 #[tokio::test]
-async fn many_dead_jobs_are_counted_anew_a_bounded_number_at_a_time() {
-    let mut scene = Scene::keeping(ROOMY.bytes).await;
+async fn many_dead_jobs_are_recounted_in_bounded_steps() {
+    let mut scene = Scene::with_cap(ROOMY.bytes).await;
     let mut seed = cmd("ZADD");
     seed.arg("{q}:sandhog:dead");
     let mut bytes = 0;
@@ -81,7 +81,7 @@ async fn many_dead_jobs_are_counted_anew_a_bounded_number_at_a_time() {
     while scene.counter("dead_jobs").await.as_deref() != Some("2500") {
         assert_eq!(scene.store.trim().await, Ok(0));
         calls += 1;
-        assert!(calls <= 10, "it is never done");
+        assert!(calls <= 10, "the recount does not end");
     }
     assert!(calls >= 3, "{calls} calls for 2,500 jobs");
     assert_eq!(scene.counter("dead_bytes").await, Some(bytes.to_string()));
@@ -89,7 +89,7 @@ async fn many_dead_jobs_are_counted_anew_a_bounded_number_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_count_that_is_under_way_outlives_what_the_caps_drop() {
+async fn a_recount_survives_drops_by_the_caps() {
     let mut scene = Scene::new().await;
     let limits = DeadLimits { count: 2_400, bytes: ROOMY.bytes, age_ms: 8_000_000_000_000 };
     scene.store = JobStore::new(scene.link.clone(), queue(), limits);

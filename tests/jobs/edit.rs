@@ -18,12 +18,12 @@ const LIST: &[&str] = &["RPUSH", "q", "1 a 0 0 5\n"];
 
 type Expected<'a> = &'a [(&'a str, &'a str)];
 
-/// How many were made ready.
+/// How many were requeued.
 async fn requeue(link: &Link, queue: &QueueName, which: &Which<'_>, limit: u64) -> Result<u64, StoreError> {
     edit::requeue(link, queue, which, limit, |_| ()).await.map(|changed| changed.jobs)
 }
 
-/// How many were thrown away.
+/// How many were discarded.
 async fn discard(link: &Link, queue: &QueueName, which: &Which<'_>, limit: u64) -> Result<u64, StoreError> {
     edit::discard(link, queue, which, limit, |_| ()).await.map(|changed| changed.jobs)
 }

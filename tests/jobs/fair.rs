@@ -1,5 +1,5 @@
-//! What is due, ready and in the list: each gets its part of every claim, also of claims of one and of claims that end
-//! with their bytes.
+//! Due jobs, ready jobs and the list each get their share of every claim, including claims of one job and claims that are
+//! ended by their bytes.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{Scene, payloads, turn};
 
 const EACH: u64 = 40;
 
-/// Lays so many jobs into each of these places; their payloads say which.
+/// Adds this many jobs to each of these places; their payloads name the place.
 async fn begin(scene: &mut Scene, places: &[&str]) {
     scene.begin(&[]).await;
     for nth in 0..EACH {
@@ -25,7 +25,7 @@ async fn begin(scene: &mut Scene, places: &[&str]) {
     }
 }
 
-/// So many claims of a feeder: how many came from where.
+/// Makes this many claims; returns how many jobs came from each place.
 async fn claims(scene: &mut Scene, claims: u64, of: u32, bytes_max: u64) -> BTreeMap<String, u32> {
     let host = scene.host.clone();
     let mut from: BTreeMap<String, u32> = BTreeMap::new();
@@ -48,7 +48,7 @@ fn counts(expected: &[(&str, u32)]) -> BTreeMap<String, u32> {
 }
 
 #[tokio::test]
-async fn nothing_starves_whatever_comes_faster_than_it_is_done() {
+async fn no_source_starves_under_overload() {
     let mut scene = Scene::new().await;
     let all: &[&str] = &["due", "ready", "list"];
     for (places, of, expected) in [
@@ -69,7 +69,7 @@ async fn nothing_starves_whatever_comes_faster_than_it_is_done() {
 }
 
 #[tokio::test]
-async fn nothing_starves_where_bytes_end_every_claim() {
+async fn no_source_starves_if_bytes_end_every_claim() {
     let mut scene = Scene::new().await;
     begin(&mut scene, &["due", "ready", "list"]).await;
     let from = claims(&mut scene, 12, 8, 1).await;
@@ -77,14 +77,14 @@ async fn nothing_starves_where_bytes_end_every_claim() {
 }
 
 #[tokio::test]
-async fn what_one_place_leaves_others_take() {
+async fn other_sources_use_what_one_leaves() {
     let mut scene = Scene::new().await;
     for (places, only) in [(&["due", "ready", "list"], "ready"), (&["list", "ready", "due"], "due")] {
         begin(&mut scene, places).await;
         for key in ["q", ":ready", ":delayed"] {
             let is_kept = (key == ":ready" && only == "ready") || (key == ":delayed" && only == "due");
             if !is_kept {
-                // One is left.
+                // Leaves one.
                 match key {
                     ":delayed" => scene.send(&["ZREMRANGEBYRANK", key, "1", "-1"]).await,
                     _ => scene.send(&["LTRIM", key, "0", "0"]).await,
@@ -98,7 +98,7 @@ async fn what_one_place_leaves_others_take() {
 }
 
 #[tokio::test]
-async fn due_ones_come_first() {
+async fn due_jobs_come_first() {
     let mut scene = Scene::new().await;
     begin(&mut scene, &["due", "ready", "list"]).await;
     let reply = scene.claim(6).await.unwrap();

@@ -1,5 +1,5 @@
-//! Places of keys that no job has: found, and given to parked jobs. Rounds of one call and of many, with jobs that move
-//! meanwhile; and queues whose keys have no limit any more.
+//! Places of keys that no job holds are found and given to parked jobs: in rounds of one call and of many, with jobs that
+//! move meanwhile, and in queues whose keys no longer have a limit.
 
 use sandhog::job::heal::{HEAL_BYTES_MAX, Heal, Healed};
 use sandhog::job::lease::Death;
@@ -9,7 +9,7 @@ use sandhog::job::store::{Delivery, StoreError, Turn, TurnReply};
 
 use super::{Scene, enveloped, header, host, payloads, turn};
 
-/// At most so many jobs with the same header `t`.
+/// At most this many jobs with the same header `t`.
 pub fn per_key(concurrency: u32) -> QueueLimits {
     let source = KeySource::Header("t".to_owned());
     let key = Some(KeyLimits { source, concurrency: Some(concurrency), rate: None, in_order: true });
@@ -81,7 +81,7 @@ async fn a_place_whose_job_was_deleted_by_hand_is_given_to_the_next_one() {
 }
 
 #[tokio::test]
-async fn places_are_as_many_as_the_jobs_that_have_them_wherever_these_are() {
+async fn places_equal_the_jobs_that_hold_them_in_every_state() {
     let mut scene = Scene::new().await;
     let other = host(2);
     for (places, most, freed, keys, after) in [
@@ -105,7 +105,7 @@ async fn places_are_as_many_as_the_jobs_that_have_them_wherever_these_are() {
 }
 
 #[tokio::test]
-async fn very_many_keys_are_healed_in_a_row_of_rounds() {
+async fn very_many_keys_take_several_rounds() {
     let mut scene = Scene::new().await;
     scene.begin(&[&["HSET", ":parked", " ", "1000"], &["HSET", ":places", " ", "1"]]).await;
     for key in 0..1_000 {
@@ -134,8 +134,8 @@ async fn counts_of_parked_jobs_are_those_of_their_lists() {
     assert!(!scene.dump().await.contains_key(":parked"));
 }
 
-/// Ten jobs with places and thirty without, everywhere.
-async fn crowd(scene: &mut Scene, places: &str) {
+/// Ten jobs with places and thirty without, in every state.
+async fn seed_forty_jobs(scene: &mut Scene, places: &str) {
     scene.seed_parked(&["p1", "p2"], places).await;
     for nth in 0..10 {
         let (with, without) = (job(&format!("w{nth}"), true), job(&format!("o{nth}"), false));
@@ -157,10 +157,10 @@ async fn a_round_of_many_small_calls_finds_the_same() {
     for (places, freed, keys, after) in [
         ("10", 0, 0, "hash  =1, a=10"),
         ("12", 0, 1, "hash  =1, a=10"),
-        // Jobs could have been met twice: the number stays, and no place is given.
+        // Jobs may have been counted twice: the number stays, and no place is given away.
         ("8", 0, 0, "hash  =1, a=8"),
     ] {
-        crowd(&mut scene, places).await;
+        seed_forty_jobs(&mut scene, places).await;
         let (mut sum, mut calls) = (Healed::default(), 0);
         loop {
             let part = scene.heal_part(10, 5).await;
@@ -168,7 +168,7 @@ async fn a_round_of_many_small_calls_finds_the_same() {
             if !part.more {
                 break;
             }
-            assert!(calls < 100, "it comes to an end");
+            assert!(calls < 100, "the round does not end");
         }
         assert!(calls >= 5, "only {calls} calls");
         assert_eq!(sum, healed(freed, keys), "{places}");
@@ -189,7 +189,7 @@ async fn a_job_that_moves_while_a_round_is_under_way_keeps_its_place() {
     for moves in ["retry", "release", "reap"] {
         let mut moved_in_the_middle = 0;
         for calls_before in 0..40 {
-            crowd(&mut scene, "10").await;
+            seed_forty_jobs(&mut scene, "10").await;
             let mut more = true;
             for _ in 0..calls_before {
                 more = more && scene.heal_part(10, 3).await.more;
@@ -218,7 +218,7 @@ async fn a_job_that_moves_while_a_round_is_under_way_keeps_its_place() {
 #[tokio::test]
 async fn one_host_at_a_time_and_not_too_often() {
     let mut scene = Scene::new().await;
-    crowd(&mut scene, "12").await;
+    seed_forty_jobs(&mut scene, "12").await;
     assert!(scene.heal_part(10, 3).await.more);
     let heal = |host, gap_ms| Heal {
         host,
@@ -230,13 +230,13 @@ async fn one_host_at_a_time_and_not_too_often() {
     let (first, second) = (scene.host.clone(), host(2));
     let store = scene.store.clone();
     let link = scene.link.clone();
-    assert_eq!(store.heal(&link, &heal(&second, 0)).await, Ok(Healed::default()), "the first is at it");
+    assert_eq!(store.heal(&link, &heal(&second, 0)).await, Ok(Healed::default()), "the first one checks");
     assert_eq!(scene.dump().await[":places"], "hash  =1, a=12");
     assert_eq!(store.heal(&link, &heal(&first, 0)).await, Ok(healed(0, 1)));
     scene.send(&["HSET", ":places", "a", "12"]).await;
     assert_eq!(store.heal(&link, &heal(&second, 60_000)).await, Ok(Healed::default()), "just done");
     assert_eq!(store.heal(&link, &heal(&second, 0)).await, Ok(healed(0, 1)));
-    // Whose round nobody goes on with, another one takes up.
+    // Another host continues an abandoned round.
     scene.send(&["HSET", ":places", "a", "12"]).await;
     assert!(scene.heal_part(10, 3).await.more);
     scene.send(&["HSET", ":audit", "  moment", "1"]).await;
@@ -244,7 +244,7 @@ async fn one_host_at_a_time_and_not_too_often() {
 }
 
 #[tokio::test]
-async fn where_keys_have_no_limit_any_more_parked_jobs_are_ready_in_their_order() {
+async fn parked_jobs_become_ready_in_order_if_the_limit_is_removed() {
     let mut scene = Scene::new().await;
     scene.seed_parked(&["p1", "p2", "p3"], "1").await;
     scene.send(&["RPUSH", ":parked:b", "1 q1 0 0 5 !key=b t=b\nq\n !key=x"]).await;
@@ -265,7 +265,7 @@ async fn where_keys_have_no_limit_any_more_parked_jobs_are_ready_in_their_order(
 }
 
 #[tokio::test]
-async fn jobs_claimed_at_most_once_hand_their_places_on() {
+async fn at_most_once_jobs_pass_on_their_places() {
     let mut scene = Scene::new().await;
     let jobs: Vec<String> = (0..10).map(|nth| job(&nth.to_string(), false)).collect();
     let mut push = vec!["RPUSH", ":ready"];
@@ -274,7 +274,7 @@ async fn jobs_claimed_at_most_once_hand_their_places_on() {
     let limits = per_key(1);
     let first = scene.limited(16, &limits).await.jobs.remove(0);
     assert_eq!(scene.dump().await[":parked"], "hash  =9, a=9");
-    // The manifest changes; the run that began before it ends.
+    // The manifest changes; then a run that started before it ends.
     let mut slots = vec![first.slot];
     let mut ran = Vec::new();
     loop {
@@ -292,7 +292,7 @@ async fn jobs_claimed_at_most_once_hand_their_places_on() {
 }
 
 #[tokio::test]
-async fn an_empty_text_is_a_key_like_others() {
+async fn an_empty_string_is_a_key() {
     let mut scene = Scene::new().await;
     scene.begin(&[&["RPUSH", ":ready", "1 one 0 0 5 t=\n1", "1 two 0 0 5 t=\n2"]]).await;
     let limits = per_key(1);
@@ -305,7 +305,7 @@ async fn an_empty_text_is_a_key_like_others() {
 }
 
 #[tokio::test]
-async fn a_number_of_places_spoiled_by_hand_loses_no_job() {
+async fn an_invalid_number_of_places_loses_no_job() {
     let mut scene = Scene::new().await;
     let (one, two) = (job("one", false), job("two", false));
     scene.begin(&[&["HSET", ":places", "a", "x"], &["RPUSH", ":ready", &one, &two]]).await;

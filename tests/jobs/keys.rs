@@ -1,5 +1,5 @@
-//! Keys of jobs, as the claim finds them in payloads: no payload escapes the limit of its key, and what a claim notes
-//! of a key can always be read back. Rates beside places, and buckets from the future.
+//! Keys of jobs, as the claim finds them in payloads: no payload escapes the limit of its key, and the notes of a claim
+//! can always be read again. Also rates combined with places, and buckets in the future.
 
 use redis::AsyncCommands;
 use sandhog::job::envelope::{HEADER_BYTES_MAX, Header};
@@ -11,7 +11,7 @@ use sandhog::job::store::Turn;
 use super::limits::{SECOND, key, of, slots, step};
 use super::{Scene, payloads, turn};
 
-/// How many are parked, of each key.
+/// How many jobs are parked for each key.
 async fn parked(scene: &mut Scene) -> String {
     scene.dump().await.remove(":parked").unwrap_or_default()
 }
@@ -42,7 +42,7 @@ async fn no_payload_of_a_tenant_escapes_its_limit() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_has_one_key_with_the_limit() {
+async fn unreadable_payloads_share_one_limited_key() {
     let mut scene = Scene::new().await;
     let many = format!(r#"{{"tenant":"a","rows":[{}]}}"#, vec![r#"{"a":1}"#; 20_000].join(","));
     scene.begin(&[&["RPUSH", "q", "no JSON", "{", &many, r#"{"tenant":"a""#, r#"{"tenant":"b"}"#]]).await;
@@ -66,7 +66,7 @@ async fn large_numbers_are_different_keys() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_no_utf8_leaves_the_payload_alone() {
+async fn a_key_that_is_not_utf8_does_not_damage_the_payload() {
     let mut scene = Scene::new().await;
     scene.begin(&[]).await;
     let payload = b"{\"tenant\":\"\xff\xed\xa0\x80\"}";
@@ -77,7 +77,7 @@ async fn a_key_that_is_no_utf8_leaves_the_payload_alone() {
 }
 
 #[tokio::test]
-async fn a_header_filled_to_the_brim_by_its_producer_is_read_back_whatever_limits_note() {
+async fn a_full_header_can_be_read_after_limits_add_to_it() {
     let mut scene = Scene::new().await;
     scene.begin(&[]).await;
     let tenant = "t".repeat(80);
@@ -88,7 +88,7 @@ async fn a_header_filled_to_the_brim_by_its_producer_is_read_back_whatever_limit
         call.arg("header").arg("filler").arg("f".repeat(filler));
         call
     };
-    // The longest that is accepted.
+    // The longest header that is accepted.
     let (mut fits, mut too_long) = (0, HEADER_BYTES_MAX);
     while too_long - fits > 1 {
         let middle = fits.midpoint(too_long);
@@ -110,7 +110,7 @@ async fn a_header_filled_to_the_brim_by_its_producer_is_read_back_whatever_limit
         assert_eq!(payloads(&reply.jobs), ["THE PAYLOAD"]);
         assert_eq!(reply.jobs[0].header.id.as_str(), "i".repeat(128));
         step(&mut scene, &slots(&reply.jobs), 0, &limits).await;
-        // The next one has its place, is delayed, and its time comes.
+        // The next job gets its place, is delayed, and becomes due.
         step(&mut scene, &[], 8, &limits).await;
         let delayed: Vec<Vec<u8>> = scene.plain.zrange("{q}:sandhog:delayed", 0, -1).await.unwrap();
         for envelope in delayed {
@@ -134,8 +134,8 @@ async fn a_header_without_room_for_its_key_is_buried_with_the_reason() {
     assert_eq!((header.id.as_str(), payload), ("full", &b"THE PAYLOAD"[..]));
 }
 
-/// One at a time, one start in 100 s.
-fn line() -> QueueLimits {
+/// One job at a time, one start in 100 s.
+fn one_at_a_time() -> QueueLimits {
     let mut limits = key("/tenant", Some(1), Some(1));
     let of_key = limits.key.as_mut().unwrap();
     (of_key.in_order, of_key.rate) = (true, Some(Rate { count: 1, per: SECOND * 100 }));
@@ -147,16 +147,16 @@ async fn delayed(scene: &mut Scene) -> Vec<(Vec<u8>, f64)> {
 }
 
 #[tokio::test]
-async fn the_head_of_a_line_is_delayed_by_its_rate_and_nobody_overtakes_it() {
+async fn a_job_delayed_by_its_key_rate_is_not_overtaken() {
     let mut scene = Scene::new().await;
-    let limits = line();
+    let limits = one_at_a_time();
     scene.begin(&[&["RPUSH", "q", &of("a", 1), &of("a", 2), &of("a", 3)]]).await;
     let mut seen = Vec::new();
     for nth in 4..8 {
         let reply = step(&mut scene, &[], 8, &limits).await;
         seen.extend(payloads(&reply.jobs));
         step(&mut scene, &slots(&reply.jobs), 0, &limits).await;
-        // One more comes while the head of the line is delayed.
+        // One more job arrives while the first one is delayed.
         let _: u64 = scene.plain.rpush("q", of("a", nth)).await.unwrap();
         assert!(step(&mut scene, &[], 8, &limits).await.jobs.is_empty());
         let waiting = delayed(&mut scene).await;
@@ -168,9 +168,9 @@ async fn the_head_of_a_line_is_delayed_by_its_rate_and_nobody_overtakes_it() {
 }
 
 #[tokio::test]
-async fn a_job_that_runs_again_in_its_place_pays_for_its_start() {
+async fn a_retry_in_key_order_counts_towards_the_key_rate() {
     let mut scene = Scene::new().await;
-    let limits = line();
+    let limits = one_at_a_time();
     scene.begin(&[&["RPUSH", "q", &of("a", 1)]]).await;
     let job = step(&mut scene, &[], 8, &limits).await.jobs.remove(0);
     assert!(scene.settle(job.slot, &job.header, Fate::Retry { delay_ms: 0 }).await.unwrap());
@@ -184,16 +184,16 @@ async fn a_job_that_runs_again_in_its_place_pays_for_its_start() {
 }
 
 #[tokio::test]
-async fn those_that_start_in_one_millisecond_keep_their_order() {
+async fn jobs_that_start_in_one_millisecond_keep_their_order() {
     let mut scene = Scene::new().await;
     let limits = key("/tenant", None, Some(4000));
     scene.begin(&[]).await;
-    // Nothing is saved up.
+    // No burst is available.
     let full_at = (scene.now_ms().await + 2_000) * 1000;
     scene.send(&["SET", ":rate:a", &full_at.to_string()]).await;
     let jobs: Vec<String> = (0..40).map(|nth| of("a", nth)).collect();
     let _: u64 = scene.plain.rpush("q", &jobs).await.unwrap();
-    // Their numbers grow by a digit on the way.
+    // Their sequence numbers get one more digit on the way.
     scene.next_seq = 10_000_000_000_000 - 512 - 20;
     step(&mut scene, &[], 1, &limits).await;
     let waiting = delayed(&mut scene).await;
@@ -204,7 +204,7 @@ async fn those_that_start_in_one_millisecond_keep_their_order() {
 }
 
 #[tokio::test]
-async fn a_bucket_from_the_future_is_an_empty_one() {
+async fn a_bucket_in_the_future_counts_as_empty() {
     let mut scene = Scene::new().await;
     let ahead = |now_ms: i64| ((now_ms + 3_600_000) * 1000).to_string();
     let rate = Some(Rate { count: 5, per: SECOND });

@@ -1,6 +1,6 @@
-//! How long one command holds up Redis, with the worst payloads that are allowed by default. What is measured is the
-//! processor time of Redis' thread, in units of a script that moves eight payloads of a mebibyte into a list and out of it:
-//! 15 to 25 ms where nothing else runs. Other work on the machine makes both slower.
+//! How long one command blocks Redis, with the worst payloads that the defaults allow. The unit is the processor time
+//! that Redis' main thread needs for a script that pushes eight payloads of a mebibyte and pops them: 15 to 25 ms on an
+//! idle machine. Other load slows down both.
 
 use redis::{AsyncCommands, cmd};
 use sandhog::job::change::Changes;
@@ -17,17 +17,17 @@ use crate::support::redis::TestRedis;
 
 /// The default of `limits.value`.
 const VALUE_MAX: usize = 1 << 20;
-/// The work of one unit.
+/// The script that defines one unit.
 const UNIT: &str = "
 local payload = string.rep('x', 1048576)
 for nth = 1, 8 do
   redis.call('RPUSH', KEYS[1], payload .. nth)
   redis.call('LPOP', KEYS[1], 1)
 end";
-/// Most units that a command may take. The longest take less than one.
+/// Most units that a command may take. The longest command takes less than one.
 const UNITS_MAX: f64 = 1.5;
 
-/// What Redis' thread has used of its processor, in milliseconds.
+/// The processor time that Redis' main thread has used, in milliseconds.
 async fn used_ms(scene: &mut Scene) -> f64 {
     let info: String = cmd("INFO").arg("cpu").query_async(&mut scene.plain).await.unwrap();
     let of = |name: &str| -> f64 {
@@ -62,7 +62,7 @@ impl Watch {
         watch
     }
 
-    /// Notes how long a command took that began at `before`.
+    /// Records the time of a command that began at `before`.
     async fn note(&mut self, before: f64, what: &str) {
         let units = (used_ms(&mut self.scene).await - before) / self.unit_ms;
         if units > self.longest.0 {
@@ -82,7 +82,7 @@ impl Watch {
         reply
     }
 
-    /// Claims and acknowledges all there is.
+    /// Claims and acknowledges all jobs.
     async fn drain(&mut self, what: &str, limits: &QueueLimits) -> usize {
         let (mut acks, mut jobs) = (Vec::new(), 0);
         for nth in 0..10_000 {
@@ -93,7 +93,7 @@ impl Watch {
                 return jobs;
             }
         }
-        panic!("{what}: there is no end to it");
+        panic!("{what}: the queue does not drain");
     }
 
     #[track_caller]
@@ -103,15 +103,15 @@ impl Watch {
     }
 }
 
-/// A JSON text of about a mebibyte, or with so many of `part` in it.
+/// A JSON text of about a mebibyte, or with this many of `part` in it.
 fn payload(tenant: &str, part: &str, count: usize) -> String {
     format!(r#"{{"tenant":"{tenant}","text":"","rows":[{}0]}}"#, part.repeat(count))
 }
 
-/// A payload of a tenant.
+/// Makes the payload of a tenant.
 type Payload = Box<dyn Fn(&str) -> String>;
 
-/// Payloads that are allowed, by what is worst about them.
+/// Payloads that are allowed, each the worst in one respect.
 fn worst() -> Vec<(&'static str, Payload)> {
     let whole = |part: &'static str| move |tenant: &str| payload(tenant, part, (VALUE_MAX - 60) / part.len());
     vec![
@@ -130,7 +130,7 @@ fn worst() -> Vec<(&'static str, Payload)> {
 }
 
 #[tokio::test]
-async fn no_claim_holds_up_redis_whatever_payloads_it_finds() {
+async fn no_claim_blocks_redis_for_long_whatever_the_payloads() {
     let mut watch = Watch::new(ROOMY).await;
     for (what, payload) in worst() {
         for (how, tenants, limits) in [
@@ -151,7 +151,7 @@ async fn no_claim_holds_up_redis_whatever_payloads_it_finds() {
 }
 
 #[tokio::test]
-async fn no_claim_holds_up_redis_where_large_jobs_stand_behind_small_ones() {
+async fn no_claim_blocks_redis_for_long_if_large_jobs_follow_small_ones() {
     let mut watch = Watch::new(ROOMY).await;
     let giant = "x".repeat(VALUE_MAX - 60);
     for limits in [NO_LIMITS.clone(), key("header:t", Some(1), None)] {
@@ -170,8 +170,8 @@ async fn no_claim_holds_up_redis_where_large_jobs_stand_behind_small_ones() {
 }
 
 #[tokio::test]
-async fn no_end_of_a_run_holds_up_redis_however_large_its_payload_is() {
-    // More is dead than is kept: each burial drops some.
+async fn no_end_of_a_run_blocks_redis_for_long() {
+    // More jobs are dead than are kept: each burial drops some.
     let mut watch = Watch::new(DeadLimits { bytes: 4 << 20, ..ROOMY }).await;
     let envelope = |nth: u64| format!("1 job-{nth} 0 0 5\n{}", "x".repeat(VALUE_MAX));
     watch.scene.begin(&[]).await;
@@ -204,7 +204,7 @@ async fn no_end_of_a_run_holds_up_redis_however_large_its_payload_is() {
         slots[..2].iter().map(|slot| Commit { slot: *slot, others: &[], changes: &changes }).collect();
     let (before, link) = (used_ms(&mut watch.scene).await, watch.scene.link.clone());
     watch.scene.store.commit(&link, &watch.scene.host, &commits).await.unwrap();
-    watch.note(before, "a commit of as many bytes as a host has it read").await;
+    watch.note(before, "a commit of the most bytes that a host sends").await;
     for nth in 0..24 {
         watch.scene.send(&["HSET", ":inflight:HOST", &format!("e{nth}"), &envelope(nth)]).await;
     }
@@ -212,7 +212,7 @@ async fn no_end_of_a_run_holds_up_redis_however_large_its_payload_is() {
     while left > 0 {
         let before = used_ms(&mut watch.scene).await;
         left = watch.scene.store.reap(&watch.scene.host, Death::Certain, 9).await.unwrap().left;
-        watch.note(before, "taking back from a dead host").await;
+        watch.note(before, "reclaiming from a dead host").await;
     }
     watch.expect_short();
 }

@@ -30,13 +30,13 @@ async fn an_id_with_records_that_is_not_registered_is_found_and_counted() {
     assert_eq!(search(&scene.link, LEASE).await.unwrap(), [], "it is known now");
     let leases = Leases::new(scene.link.clone());
     let row = leases.list().await.unwrap().into_iter().find(|row| row.id == lost).unwrap();
-    assert!((10_000..=15_000).contains(&row.expires_in_ms), "a host that lives has time to renew: {row:?}");
+    assert!((10_000..=15_000).contains(&row.expires_in_ms), "a living host has time to renew: {row:?}");
     assert_eq!(inspect::counts(&scene.link, &queue()).await.unwrap().inflight, 2);
 }
 
-/// Whoever takes the jobs back has to look into a queue that no host may have served since.
+/// The host that reclaims the jobs must know the queue, which no host may have served since.
 #[tokio::test]
-async fn what_is_found_tells_its_queue() {
+async fn a_found_id_is_registered_with_its_queue() {
     let mut scene = Scene::new().await;
     let lost = HostId::new("gone", 7, 1_700_000_000_000).unwrap();
     scene.begin(&[&["HSET", &format!("{{q}}:sandhog:inflight:{lost}"), "1", "a"]]).await;
@@ -46,10 +46,10 @@ async fn what_is_found_tells_its_queue() {
 }
 
 #[tokio::test]
-async fn one_host_an_hour_searches_and_one_that_starts_does_at_once() {
+async fn one_host_searches_per_hour_and_a_starting_one_immediately() {
     let mut scene = Scene::new().await;
     assert_eq!(is_our_turn(&scene.link, true).await, Ok(true));
-    assert_eq!(is_our_turn(&scene.link, true).await, Ok(false), "another one has just begun");
+    assert_eq!(is_our_turn(&scene.link, true).await, Ok(false), "another host has just started a search");
     assert_eq!(is_our_turn(&scene.link, false).await, Ok(false));
     scene.send(&["PEXPIRE", "sandhog:searched", "3000000"]).await;
     assert_eq!(is_our_turn(&scene.link, false).await, Ok(false), "ten minutes ago");

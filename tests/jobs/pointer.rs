@@ -1,4 +1,4 @@
-//! The key of a payload, as the claim reads it: what parsers agree on, what lenient ones read, and in how many steps.
+//! How the claim reads the key of a payload: what all parsers agree on, what lenient ones accept, and how many steps.
 
 use proptest::prelude::*;
 use redis::aio::MultiplexedConnection;
@@ -14,7 +14,7 @@ local found = value_at(ARGV[1], 1, pointer(ARGV[2]))
 if found == UNREADABLE then return {'unreadable', '', math.ceil(read_steps())} end
 return {found and 'found' or 'none', found or '', math.ceil(read_steps())}";
 
-/// What there is at a pointer, and how many steps it took to find out.
+/// The value at a pointer, and the number of steps.
 async fn read(
     plain: &mut MultiplexedConnection,
     payload: &[u8],
@@ -36,7 +36,7 @@ fn is(text: &str) -> Option<Option<Vec<u8>>> {
 }
 
 #[tokio::test]
-async fn what_lenient_parsers_read_is_read() {
+async fn the_scan_accepts_what_lenient_parsers_accept() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
     let deep = format!(r#"{{"x":{}{},"t":"a"}}"#, "[".repeat(4000), "]".repeat(4000));
@@ -73,7 +73,7 @@ async fn what_lenient_parsers_read_is_read() {
 }
 
 #[tokio::test]
-async fn what_parsers_could_read_differently_is_unreadable() {
+async fn ambiguous_texts_are_unreadable() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
     for payload in [
@@ -112,7 +112,7 @@ async fn no_payload_takes_more_than_its_steps() {
     assert_eq!(
         read(&mut plain, text.as_bytes(), "/t").await,
         (is("a"), 8),
-        "a string costs nothing, however long"
+        "a string costs the same, however long"
     );
     let (found, steps) = read(&mut plain, around(vec![r#"{"a":1}"#; 3000].join(",")).as_bytes(), "/t").await;
     assert!(found == is("a") && (9_000..16_384).contains(&steps), "{steps}");
@@ -133,7 +133,7 @@ async fn no_payload_takes_more_than_its_steps() {
     }
 }
 
-/// A JSON text with few names, so that pointers meet them.
+/// A JSON text with few different names, so that pointers often match.
 fn json() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("null".to_owned()),
@@ -171,7 +171,7 @@ fn json() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn any_json_is_read_as_by_another_parser() {
+fn any_json_is_read_as_another_parser_reads_it() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let redis = TestRedis::start();
     let plain = tokio::sync::Mutex::new(runtime.block_on(redis.plain()));

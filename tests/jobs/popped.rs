@@ -1,4 +1,4 @@
-//! Lists that a host's runs popped from: remembered as long as there is a record, and no longer.
+//! Lists that a host's runs popped from are remembered exactly as long as there is a record of a popped entry.
 
 use sandhog::job::change::{Changes, Taken};
 use sandhog::job::commit::{Commit, Verdict};
@@ -45,7 +45,7 @@ async fn a_list_is_remembered_until_its_last_entry_is_settled() {
         put_back(&scene.link, &scene.host, &[popped.remove(0)]).await.unwrap();
         assert_eq!(scene.remembered().await, left);
     }
-    // Whoever takes the entry of a dead host back forgets the list, too.
+    // The reaper that returns the entry of a dead host forgets the list as well.
     let three = sandhog::job::store::JobStore::new(
         scene.link.clone(),
         QueueName::new("three").unwrap(),
@@ -58,7 +58,7 @@ async fn a_list_is_remembered_until_its_last_entry_is_settled() {
 }
 
 #[tokio::test]
-async fn lists_that_were_remembered_for_nothing_are_forgotten_a_page_at_a_time() {
+async fn lists_without_records_are_forgotten_a_page_at_a_time() {
     let mut scene = Scene::new().await;
     let leases = Leases::new(scene.link.clone());
     let kept = scene.pop("kept", 1).await;
@@ -80,7 +80,7 @@ async fn a_host_that_served_very_many_queues_is_forgotten_in_bounded_steps() {
     let mut scene = Scene::new().await;
     let leases = Leases::new(scene.link.clone());
     let queues: Vec<QueueName> = (0..3_500).map(|nth| QueueName::new(format!("q{nth}")).unwrap()).collect();
-    // Records in any of them, and it is not forgotten.
+    // A queue has records, so the host is not forgotten.
     for full in [0, 1_700, 3_499] {
         let records = format!("{{q{full}}}:sandhog:inflight:HOST");
         scene.begin(&[&["HSET", &records, "f1", "x"]]).await;
@@ -90,7 +90,7 @@ async fn a_host_that_served_very_many_queues_is_forgotten_in_bounded_steps() {
     assert_eq!(leases.forget(&scene.host, true, &queues).await, Ok(true));
     assert!(scene.dump_all().await.is_empty());
     let log = format!("{:?}", scene.send(&["SLOWLOG", "GET", "-1"]).await);
-    // Of a long command Redis keeps 31 arguments and a word that tells how many more it had.
+    // Redis logs at most 31 arguments of a long command, and the number of the others.
     let longest = log.split("... (").skip(1).filter_map(|rest| rest.split(' ').next()?.parse().ok()).max();
     let longest: u32 = longest.unwrap();
     assert!((500..1_100).contains(&longest), "{longest} arguments");

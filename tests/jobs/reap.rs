@@ -43,7 +43,7 @@ async fn records_of_a_dead_host_are_ready_again_in_their_order() {
     assert_eq!(
         scene.store.reap(&scene.host, Death::Expired, 3).await,
         Ok(reaped(0, 0, 0)),
-        "twice does no harm"
+        "a second call changes nothing"
     );
     // What was reaped is claimed with the id and the time its first claim gave it.
     let other = super::host(2);
@@ -65,7 +65,7 @@ async fn a_living_host_keeps_its_records() {
 
     assert_eq!(scene.store.reap(&scene.host, Death::Certain, 3).await, Ok(reaped(1, 0, 0)), "by force");
 
-    // What this very process does not run any more has not crashed.
+    // Jobs that this process itself gives back count no crash.
     scene.begin(&[&["HSET", ":inflight:HOST", "7", "a", "e8", "1 id 2 1 5 k=v\nb"]]).await;
     assert_eq!(scene.store.reap(&scene.host, Death::Alive, 1).await, Ok(reaped(2, 0, 0)));
     let after = [
@@ -139,7 +139,7 @@ async fn a_call_moves_a_bounded_number_of_records_and_bytes() {
     assert_eq!(
         scene.store.reap(&scene.host, Death::Certain, 3).await,
         Ok(reaped(3, 0, 1)),
-        "three pass 2 MiB"
+        "three exceed 2 MiB"
     );
 }
 

@@ -1,5 +1,5 @@
-//! Hosts with different limits on one queue, as while a fleet is changed one host after the other: no job is lost, none
-//! runs twice, and at the end none is parked and no place is taken.
+//! Hosts with different limits on one queue, as during a rolling change: no job is lost or run twice, and in the end no
+//! job is parked and no place is taken.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use sandhog::job::store::{Claimed, Delivery, Turn};
 use super::heal::per_key;
 use super::{FOREVER, NO_LIMITS, Scene, host, turn};
 
-/// Jobs of one try.
+/// Jobs per trial.
 const JOBS: usize = 60;
-/// Tries with each pair of manifests.
+/// Trials for each pair of manifests.
 const TRIES: u64 = 12;
 
 /// How a host serves the queue.
@@ -45,7 +45,7 @@ fn manifests() -> [Manifest; 5] {
     ]
 }
 
-/// One host of a try.
+/// One host of a trial.
 struct Server {
     host: HostId,
     manifest: Manifest,
@@ -53,7 +53,7 @@ struct Server {
     running: Vec<Claimed>,
 }
 
-/// The fleet and what its jobs have come to.
+/// The hosts, and how their jobs ended.
 struct Fleet<'a> {
     scene: &'a mut Scene,
     servers: [Server; 2],
@@ -81,8 +81,8 @@ impl Fleet<'_> {
         done.iter().for_each(|job| note(&mut self.ends, job));
     }
 
-    /// A run of a host ends in another way, which is not the end of its job.
-    async fn set_back(&mut self, nth: usize, way: u32) {
+    /// A run ends in a way that does not complete its job.
+    async fn fail_run(&mut self, nth: usize, way: u32) {
         let server = &mut self.servers[nth];
         let Some(mut job) = server.running.pop() else { return };
         let fate = match way {
@@ -104,7 +104,7 @@ impl Fleet<'_> {
         self.scene.store.heal_all(&self.scene.link, host, most, 0).await.unwrap();
     }
 
-    /// Both hosts have the last manifest; everything runs.
+    /// Both hosts get the last manifest, and everything runs.
     async fn finish(&mut self, case: &str) {
         for _ in 0..10 * JOBS {
             for nth in 0..2 {
@@ -157,7 +157,7 @@ async fn roll(scene: &mut Scene, from: &Manifest, to: &Manifest, seed: u64) {
         let nth = random.usize(..2);
         match random.u32(..10) {
             0..6 => fleet.turn(nth, random.usize(..3), random.u32(..5)).await,
-            6..9 => fleet.set_back(nth, random.u32(..3)).await,
+            6..9 => fleet.fail_run(nth, random.u32(..3)).await,
             _ => fleet.heal(nth).await,
         }
     }
@@ -165,7 +165,7 @@ async fn roll(scene: &mut Scene, from: &Manifest, to: &Manifest, seed: u64) {
 }
 
 #[tokio::test]
-async fn hosts_with_different_limits_strand_no_job_and_keep_no_place() {
+async fn hosts_with_different_limits_leave_no_job_parked() {
     let mut scene = Scene::new().await;
     for from in manifests() {
         for to in manifests() {

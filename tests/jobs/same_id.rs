@@ -1,5 +1,5 @@
-//! Jobs that are equal to the byte: an id is a name, and a producer may push the same job many times. None may be merged
-//! with another, wherever it goes.
+//! Jobs that are equal in every byte: an id is a label, and a producer may push the same job many times. No script may
+//! merge them, wherever they move.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use sandhog::job::store::{Claimed, Turn};
 use super::commit::{push_job, writes};
 use super::{Scene, enveloped, payloads, queue, turn};
 
-/// Equal jobs.
+/// How many equal jobs.
 const MANY: usize = 10;
 
 impl Scene {
@@ -44,10 +44,10 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn a_delayed_job_that_is_pushed_many_times_is_there_many_times() {
+async fn equal_delayed_pushes_are_separate_jobs() {
     let mut scene = Scene::new().await;
     let script = producer::scripts().remove(0);
-    // As one step, so that all of them have the same millisecond.
+    // In one step, so that all of them have the same millisecond.
     let mut pushes = redis::pipe();
     pushes.atomic();
     for _ in 0..100 {
@@ -66,7 +66,7 @@ async fn a_delayed_job_that_is_pushed_many_times_is_there_many_times() {
 }
 
 #[tokio::test]
-async fn a_host_that_pushes_the_same_delayed_job_many_times_pushes_it_many_times() {
+async fn equal_delayed_pushes_of_a_host_are_separate_jobs() {
     let mut scene = Scene::new().await;
     let id = Some(JobId::new("order-7").unwrap());
     let options = PushOptions { delay: Some(Duration::from_secs(60)), id, ..PushOptions::default() };
@@ -94,7 +94,7 @@ async fn equal_jobs_that_fail_all_run_again_and_all_die() {
     let bytes: usize = records.iter().map(String::len).sum();
     let counted = scene.dump().await[":stats"].clone();
     assert!(counted.contains(&format!("dead_bytes={bytes}")), "{counted}");
-    // A note that makes a record differ is there once, however often it was needed.
+    // The note that makes a record different appears once, however often it was needed.
     assert!(records.iter().all(|record| record.matches(" !n=").count() <= 1), "{records:?}");
 }
 
@@ -115,7 +115,7 @@ async fn equal_jobs_of_a_dead_host_all_die() {
 #[tokio::test]
 async fn equal_jobs_that_are_too_large_are_all_buried() {
     let mut scene = Scene::new().await;
-    // Longer than any header could be.
+    // Longer than any header can be.
     scene.equal_ready(&format!("1 order-7 0 0 5\n{}", "too large ".repeat(2000))).await;
     let host = scene.host.clone();
     let turn = Turn { claim: 20, payload_bytes_max: 2, ..turn(&host, &[]) };
@@ -124,7 +124,7 @@ async fn equal_jobs_that_are_too_large_are_all_buried() {
 }
 
 #[tokio::test]
-async fn equal_jobs_that_a_rate_holds_back_all_wait() {
+async fn equal_jobs_held_back_by_a_rate_all_wait() {
     let mut scene = Scene::new().await;
     scene.equal_ready("1 order-7 0 0 5 tenant=a\npay").await;
     let rate = Some(Rate { count: 1, per: Duration::from_millis(10) });
@@ -147,7 +147,7 @@ async fn equal_jobs_that_a_rate_holds_back_all_wait() {
 }
 
 #[tokio::test]
-async fn equal_jobs_that_runs_push_are_all_there() {
+async fn equal_jobs_pushed_by_runs_are_all_kept() {
     let mut scene = Scene::new().await;
     scene.begin(&[]).await;
     let pushes = || push_job("order-7", Some(60_000), None);
@@ -170,7 +170,7 @@ async fn equal_jobs_with_the_longest_headers_can_all_be_read() {
 }
 
 #[tokio::test]
-async fn a_job_that_lets_go_of_its_unique_key_does_not_let_go_of_that_of_another_with_its_id() {
+async fn the_end_of_a_job_does_not_free_the_unique_key_of_another_with_its_id() {
     let mut scene = Scene::new().await;
     let options = PushOptions {
         id: Some(JobId::new("order-7").unwrap()),
@@ -192,7 +192,7 @@ async fn a_job_that_lets_go_of_its_unique_key_does_not_let_go_of_that_of_another
             scene.claim(1).await.unwrap().jobs.remove(0).slot
         };
         let header = super::header("order-7", 0, 0, &[("!unique", "k")]);
-        // Its key has had its time, and the next one has it now.
+        // Its unique key has expired, and the next job holds it now.
         scene.send(&["DEL", ":unique:k"]).await;
         assert!(push(&mut scene).await);
         match way {
@@ -216,7 +216,7 @@ async fn a_job_that_lets_go_of_its_unique_key_does_not_let_go_of_that_of_another
     }
 }
 
-/// Cancels everything that runs.
+/// Cancels all running jobs.
 async fn cancel_running(scene: &Scene) {
     let (all, places) = (sandhog::job::filter::Filter::default(), [sandhog::job::inspect::Place::Inflight]);
     let cancel = sandhog::job::walk::Change::Cancel;

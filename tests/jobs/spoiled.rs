@@ -1,5 +1,5 @@
-//! Every script against every companion key of every wrong type: either the script refuses, names the key and has written
-//! nothing, or the whole of it took place and no job is lost or doubled.
+//! Every script with every companion key set to every wrong type: either the script refuses, names the key and writes
+//! nothing, or it does all of its work and no job is lost or duplicated.
 
 mod act;
 mod operate;
@@ -13,7 +13,7 @@ use self::act::{ACTS, Act};
 use super::{FOREVER, Scene, host};
 use crate::support::redis::TestRedis;
 
-/// What a host keeps: each key, and the type it has.
+/// The keys of a host, each with its type.
 const KEYS: [(&str, &str); 31] = [
     ("q", "list"),
     (":ready", "list"),
@@ -107,7 +107,7 @@ const SEEDS: [&[&str]; 27] = [
     &["SET", "k", "v"],
 ];
 
-/// Empties the database and carries out the commands: how many words each has, then these.
+/// Empties the database and runs the commands: for each the number of words, then the words.
 const SEED: &str = r"
 redis.call('FLUSHALL')
 local at = 1
@@ -117,7 +117,7 @@ while at <= #ARGV do
   at = at + words + 1
 end";
 
-/// Every key, its type and what it holds, by turns.
+/// Every key, its type and its contents, one after the other.
 const DUMP: &str = r"
 local read = {string = {'GET'}, list = {'LRANGE', 0, -1}, hash = {'HGETALL'}, set = {'SMEMBERS'}, stream = {'XLEN'},
   zset = {'ZRANGE', 0, -1, 'WITHSCORES'}}
@@ -150,7 +150,7 @@ impl Scene {
         self.next_seq = 100;
     }
 
-    /// A word of a command with the names of hosts and keys written out.
+    /// Expands the names of hosts and keys in a word of a command.
     fn full(&self, word: &str) -> String {
         let word = word.replace("HOST", self.host.as_str()).replace("OTHER", host(2).as_str());
         if word.starts_with(':') { format!("{{q}}:sandhog{word}") } else { word }
@@ -162,7 +162,7 @@ impl Scene {
     }
 }
 
-/// How often each job is there.
+/// How often each job exists.
 fn jobs(dump: &Dump) -> BTreeMap<String, usize> {
     let mut jobs = BTreeMap::new();
     for held in dump.values() {
@@ -173,11 +173,11 @@ fn jobs(dump: &Dump) -> BTreeMap<String, usize> {
     jobs
 }
 
-/// What is wrong with what the act left, if anything is.
+/// What is wrong after the act, if anything.
 fn verdict(name: &str, spoiled: &str, act: &Act, before: &Dump, after: &Dump) -> Option<String> {
     if let Some(error) = &act.refused {
         let is_named = error.contains(&format!("`{spoiled}`"));
-        // The registry is one key, and Redis' own words are enough for it.
+        // The registry is a single key, and Redis' own error is clear enough.
         if !is_named && !name.starts_with("registry: ") {
             return Some(format!("refused without the name of the key: {error}"));
         }
@@ -236,7 +236,7 @@ async fn a_script_that_meets_a_key_of_a_wrong_type_writes_nothing_or_everything(
 }
 
 #[tokio::test]
-async fn each_act_does_something_where_no_key_is_spoiled() {
+async fn each_act_does_something_if_no_key_is_spoiled() {
     let mut scene = Scene::new().await;
     for (name, _) in ACTS {
         scene.seed_spoiled("unused", &["SET", "KEY", "x"]).await;
@@ -263,7 +263,7 @@ fn every_script_and_every_kind_of_key_is_tried() {
         ACTS.iter().flat_map(|(_, scripts)| scripts.iter().map(|name| (*name).to_owned())).collect();
     assert_eq!(tried, scripts, "tried, and there");
 
-    // The names of keys as `key.rs` builds them; those of the fleet's plugins are not for these scripts.
+    // The names of keys as `key.rs` builds them; these scripts do not use those of the fleet's plugins.
     let text = std::fs::read_to_string(root.join("key.rs")).unwrap();
     let text = text.split("#[cfg(test)]").next().unwrap();
     for literal in text.split('"').skip(1).step_by(2) {

@@ -110,7 +110,7 @@ async fn entries_are_put_back_so_that_the_list_looks_as_before() {
     let after = [("p", "list x"), ("q", "list y"), ("{p}:sandhog:inflight:HOST", "hash 1=job, f3=z")];
     scene.expect("some", &after).await;
     put_back(&scene.link, &scene.host, &fields).await.unwrap();
-    scene.expect("twice does no harm", &after).await;
+    scene.expect("a second call changes nothing", &after).await;
     assert_eq!(put_back(&scene.link, &scene.host, &[]).await, Ok(()));
 }
 
@@ -235,7 +235,7 @@ async fn popped_entries_are_taken_back_in_pages_and_keep_their_order() {
         scene.send(&["HSET", ":inflight:HOST", field, &large]).await;
     }
     let reaped = scene.store.reap(&scene.host, Death::Expired, 3).await.unwrap();
-    assert_eq!((reaped.moved, reaped.left), (3, 2), "three pass 2 MiB");
+    assert_eq!((reaped.moved, reaped.left), (3, 2), "three exceed 2 MiB");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Limits that change while jobs are parked, one host after the other; and places that somebody's hand has taken away.
+//! Limits that change while jobs are parked, one host after the other; and jobs deleted by hand that held a place.
 
 use redis::AsyncCommands as _;
 
@@ -29,7 +29,7 @@ async fn parked_jobs_run_after_their_limit_is_gone_from_the_manifest() {
             plain.hget("{jobs}:sandhog:parked", "acme").await.unwrap_or(None) == Some(9)
         })
         .await;
-        // The fleet is changed: a host with the new manifest begins, the former one drains.
+        // A rolling change: a host with the new manifest starts, the former one drains.
         let second = probe_with(rest).serve(&redis.url(), "two").await;
         first.drain();
         let _: () = plain.set("gate", "1").await.unwrap();

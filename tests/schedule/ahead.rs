@@ -1,4 +1,4 @@
-//! Redis' clock was ahead, by a wrong server for example, and is right again: schedules go on from its present time.
+//! Redis' clock was ahead, for example on a wrong server, and is corrected: schedules continue at the present time.
 
 use redis::AsyncCommands;
 use sandhog::job::schedule::fired::Fired;
@@ -17,7 +17,7 @@ fn each_second() -> Schedule {
 }
 
 #[tokio::test]
-async fn a_schedule_that_waits_for_a_slot_of_a_clock_that_was_ahead_fires_now() {
+async fn a_schedule_set_by_a_clock_that_was_ahead_fires_now() {
     let redis = TestRedis::start();
     let (mut plain, link) = (redis.plain().await, redis.link());
     let names = ["period".to_owned(), "cron".to_owned()];
@@ -25,7 +25,7 @@ async fn a_schedule_that_waits_for_a_slot_of_a_clock_that_was_ahead_fires_now() 
     book::put(&link, "cron", &each_second()).await.unwrap();
     let now = now_ms(&mut plain).await / 1000 * 1000;
     age(&mut plain, &names, now + HOUR).await;
-    // What the clock that was ahead has fired: these do not fire again when their time comes.
+    // Slots that fired while the clock was ahead do not fire again when their time comes.
     let (first, last) = (now + 3000, now + 4000);
     for name in &names {
         let done = format!("{first}-{last}");
@@ -36,7 +36,7 @@ async fn a_schedule_that_waits_for_a_slot_of_a_clock_that_was_ahead_fires_now() 
         let slot = |id: &String| id.strip_prefix(&format!("schedule-{name}-"))?.parse::<u64>().ok();
         ids.iter().filter_map(slot).any(|slot| slot > last)
     };
-    until("both have passed what has fired", async || {
+    until("both have passed the slots that had fired", async || {
         let ids = fired(&mut plain).await;
         names.iter().all(|name| passed(&ids, name))
     })
@@ -59,7 +59,7 @@ async fn a_schedule_that_waits_for_a_slot_of_a_clock_that_was_ahead_fires_now() 
 }
 
 #[tokio::test]
-async fn only_what_waits_for_too_late_a_slot_is_put_back() {
+async fn only_schedules_with_a_too_late_slot_are_reset() {
     let redis = TestRedis::start();
     let (mut plain, link) = (redis.plain().await, redis.link());
     let now = now_ms(&mut plain).await;
@@ -69,7 +69,7 @@ async fn only_what_waits_for_too_late_a_slot_is_put_back() {
     let next = slot(&mut plain, "good").await;
     let day = 24 * HOUR;
     age(&mut plain, &["late".to_owned(), "done".to_owned()], next + day).await;
-    // Its slot has fired ahead of its time, so it waits for the next one.
+    // Its slot fired too early, so it waits for the next one.
     let () = plain.hset("sandhog:schedule:done", "fired", format!("{next}-{next}")).await.unwrap();
     book::pause(&link, "paused").await.unwrap();
     let all = firing::ahead(&link, "seat", 0).await.unwrap();
@@ -79,27 +79,27 @@ async fn only_what_waits_for_too_late_a_slot_is_put_back() {
             back.push(ahead.name.as_str());
         }
     }
-    assert_eq!((all.due.len(), back), (3, vec!["late"]), "one that is paused is not looked at");
+    assert_eq!((all.due.len(), back), (3, vec!["late"]), "a paused schedule is not examined");
     assert_eq!(
         (slot(&mut plain, "good").await, slot(&mut plain, "late").await, slot(&mut plain, "done").await),
         (next, next, next + day)
     );
     let scores: Vec<u64> = plain.zscore_multiple("sandhog:schedules", &["good", "late"]).await.unwrap();
     assert!(scores.iter().all(|at| (next..=next + 500).contains(at)), "{scores:?}");
-    // Somebody was faster.
+    // Another host was faster.
     let late = all.due.iter().find(|ahead| ahead.name == "late").unwrap();
     assert!(!firing::reset(&link, late, all.now).await.unwrap());
-    // One that is resumed does not fire again what has fired.
+    // A resumed schedule does not fire a slot again.
     book::pause(&link, "done").await.unwrap();
     book::resume(&link, "done").await.unwrap();
     assert_eq!(slot(&mut plain, "done").await, next + day);
-    // Other times have other slots: what fired at the former ones says nothing about them.
+    // A changed expression has other slots, so what fired before is dropped.
     book::put(&link, "done", &schedule(When::Every(HOUR))).await.unwrap();
     assert!(!plain.hexists::<_, _, bool>("sandhog:schedule:done", "fired").await.unwrap());
 }
 
 #[tokio::test]
-async fn a_host_that_told_of_its_file_by_a_clock_that_was_ahead_is_not_believed_for_ever() {
+async fn a_host_that_declared_schedules_by_a_clock_ahead_is_forgotten_in_time() {
     let redis = TestRedis::start();
     let (mut plain, link) = (redis.plain().await, redis.link());
     let now = now_ms(&mut plain).await;

@@ -1,15 +1,15 @@
-//! Zone files of machines: some leave zones out that the program has.
+//! Zone files of machines: some lack zones that the program has.
 
 use std::fs;
 
 use crate::support::program::Program;
 use crate::support::redis::TestRedis;
 
-/// A zone file (RFC 9636) of one offset, `UTC` for short.
+/// A zone file (RFC 9636) with one offset, named `UTC`.
 fn zone_file(rule: &str) -> Vec<u8> {
     let mut part = b"TZif2".to_vec();
     part.extend([0; 15]);
-    // No leap seconds and no changes; one type of local time with a name of four bytes.
+    // No leap seconds and no transitions; one type of local time with a name of four bytes.
     part.extend([0_u32, 0, 0, 0, 1, 4].iter().flat_map(|count| count.to_be_bytes()));
     part.extend([0, 0, 0, 0, 0, 0]);
     part.extend(b"UTC\0");
@@ -19,7 +19,7 @@ fn zone_file(rule: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_machine_whose_zone_files_lack_a_zone_uses_the_one_that_is_built_in() {
+fn a_zone_missing_on_the_machine_is_taken_from_the_program() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
     let zones = program.folder().join("zoneinfo");
@@ -36,7 +36,7 @@ fn a_machine_whose_zone_files_lack_a_zone_uses_the_one_that_is_built_in() {
         assert!(added.contains(" 03:00:00 -05:00"), "{zone}: {added}");
     }
     let added = add("Europe/Berlin");
-    assert!(added.contains(" 03:00:00 +05:00"), "the machine's own come first: {added}");
+    assert!(added.contains(" 03:00:00 +05:00"), "the machine's own zone files come first: {added}");
     for other in ["broken", "localtime", "US/Nowhere"] {
         assert!(add(other).contains("`--timezone` is `"), "{other}");
     }

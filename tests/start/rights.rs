@@ -1,5 +1,5 @@
-//! A host whose Redis user may not do everything, as users of providers may not: it works, and says once what it does
-//! without.
+//! A host whose Redis user may not run every command, as with some providers: it works, and warns once of each missing
+//! command.
 
 use redis::{AsyncCommands as _, cmd};
 
@@ -11,7 +11,7 @@ use crate::support::redis::TestRedis;
 const ALL_KEYS: &str = "~*";
 const NEEDED_KEYS: &str = "~jobs ~{jobs}:sandhog:* ~sandhog:*";
 
-/// A server with a user of these rules, and a URL for that.
+/// A server with a user with these rules, and the URL for that user.
 async fn server(rules: &str) -> (TestRedis, String) {
     let redis = TestRedis::start();
     let mut acl = cmd("ACL");
@@ -23,7 +23,7 @@ async fn server(rules: &str) -> (TestRedis, String) {
 }
 
 #[tokio::test]
-async fn a_user_without_some_commands_serves_and_says_once_what_is_missing() {
+async fn a_host_without_some_commands_works_and_warns_once_of_each() {
     for (rules, missing) in [
         ("+@all -@dangerous", &["INFO", "CONFIG GET", "CLIENT KILL"][..]),
         ("+@all -@admin -@dangerous +info", &["CONFIG GET", "CLIENT KILL"]),
@@ -42,7 +42,7 @@ async fn a_user_without_some_commands_serves_and_says_once_what_is_missing() {
             let mut host = program.start(&["run"]);
             host.wait_for("joined");
             let mut plain = redis.plain().await;
-            // The second push comes when the queue has been found empty.
+            // The second push comes after the host has found the queue empty.
             for number in 1..=2 {
                 let _: () = plain.rpush("jobs", vec!["1", "2", "3"]).await.unwrap();
                 until(&format!("{rules}, {keys}: the jobs are done"), async || {
@@ -63,7 +63,7 @@ async fn a_user_without_some_commands_serves_and_says_once_what_is_missing() {
 }
 
 #[tokio::test]
-async fn a_user_without_scripts_is_refused_with_the_line_that_it_lacks() {
+async fn a_user_without_scripts_is_refused_with_a_hint() {
     let (_redis, url) = server("~* +@all -@scripting").await;
     let output = with_a_plugin(&url).output(&["run"]);
     let said = transcript(&[], &output);
@@ -72,7 +72,7 @@ async fn a_user_without_scripts_is_refused_with_the_line_that_it_lacks() {
 }
 
 #[tokio::test]
-async fn a_user_without_the_keys_of_a_queue_is_told_which_they_are() {
+async fn missing_keys_of_a_queue_are_logged() {
     let (redis, url) = server("~jobs ~sandhog:* +@all").await;
     let program = with_a_plugin(&url);
     let mut host = program.start(&["run"]);
@@ -92,7 +92,7 @@ async fn a_user_without_the_keys_of_the_fleet_is_refused_with_the_keys() {
 }
 
 #[tokio::test]
-async fn a_script_that_was_forgotten_is_loaded_again_without_script_load() {
+async fn a_flushed_script_is_loaded_again_without_script_load() {
     let (redis, url) = server("~* +@all -script").await;
     let program = with_a_plugin(&url);
     let mut host = program.start(&["run"]);

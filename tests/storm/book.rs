@@ -18,7 +18,7 @@ pub struct Job {
     pub amount: i64,
     /// What else it asks for.
     pub words: String,
-    /// With which options it is pushed; without any, plainly.
+    /// The options it is pushed with; without any, it is pushed plainly.
     pub options: Vec<String>,
 }
 
@@ -80,7 +80,7 @@ impl Book {
         problems.each("a key that should not be there", &found.strangers);
         problems.each("a note that was not taken down", &found.todos);
         problems.each("a marker that never expires", &found.eternal);
-        // Who loses a job loses what would have let its key go.
+        // A lost job cannot free its unique key.
         if !self.lossy {
             problems.each("a unique key without a job", &found.unique);
         }

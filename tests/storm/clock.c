@@ -1,5 +1,5 @@
-// Preloaded into the server of a storm: its wall clock is off by as many microseconds as the first eight bytes of the
-// file STORM_CLOCK say. Every other clock is right, as on a machine whose date somebody sets.
+// Preloaded into the server of a storm: shifts its wall clock by the microseconds in the first eight bytes of the file
+// STORM_CLOCK. All other clocks stay right, as on a machine whose date somebody sets.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
@@ -23,7 +23,7 @@ __attribute__((constructor)) static void map_shift(void) {
   if (mapped != MAP_FAILED) shift_us = mapped;
 }
 
-// Asks the kernel, not the C library, whose function this one replaces.
+// Asks the kernel instead of the C library, whose function this one replaces.
 int clock_gettime(clockid_t clock, struct timespec *found) {
   if (syscall(SYS_clock_gettime, clock, found) != 0) return -1;
   if (shift_us && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {

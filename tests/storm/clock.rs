@@ -1,5 +1,5 @@
-//! The wall clock of a storm's server, which can be set wrong: a library that is preloaded into the server adds what a
-//! file says (`clock.c`).
+//! The wall clock of a storm's server, which can be set wrong: a preloaded library adds the offset in a file
+//! (`clock.c`).
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that is right.
+    /// A clock without offset.
     pub fn right() -> Self {
         let folder = tempfile::Builder::new().prefix("clock-").tempdir().unwrap();
         let file = folder.path().join("shift");
@@ -21,20 +21,20 @@ impl Clock {
         Self { file, _folder: folder }
     }
 
-    /// What a server that goes by it has in its environment.
+    /// The environment of a server that uses this clock.
     pub fn environment(&self) -> [(&'static str, PathBuf); 2] {
         [("LD_PRELOAD", library().to_owned()), ("STORM_CLOCK", self.file.clone())]
     }
 
-    /// Sets it so many milliseconds ahead; behind if they are negative, right if there are none.
+    /// Sets the clock this many milliseconds ahead; behind if negative, right if zero.
     pub fn set(&self, ahead_ms: i64) {
-        // In place: the server has the file mapped.
+        // Written in place: the server has the file mapped.
         let mut file = std::fs::OpenOptions::new().write(true).open(&self.file).unwrap();
         file.write_all(&(ahead_ms * 1000).to_le_bytes()).unwrap();
     }
 }
 
-/// The library, compiled once for each run of the tests.
+/// The library, compiled once per run of the tests.
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! The faults of a storm by name, and how often each is chosen. What each does to hosts and Redis is in `strike`.
+//! The faults of a storm by name, and how often each is chosen. `strike` implements them.
 
 /// Something bad that happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,24 +49,24 @@ pub enum Fault {
     RecordsDeleted,
     /// A plain client takes a job.
     ForeignPop,
-    /// A replica that has everything takes over. The former master becomes its replica and keeps all connections
-    /// open; only new connections lead to the new master.
+    /// A replica with all data takes over. The former primary becomes its replica and keeps all connections
+    /// open; only new connections lead to the new primary.
     FailedOverOpen,
-    /// The same, and for a moment both are masters: what is written to the former one is lost.
+    /// The same, but for a moment both are primaries: writes to the former one are lost.
     FailedOverOpenLate,
     /// Redis is killed and stays away for one to three leases.
     RedisAway,
-    /// Redis' clock is ahead for a while, then right.
+    /// Redis' clock is ahead for a while, then corrected.
     ClockAhead,
-    /// Redis' clock is behind for a while, then right.
+    /// Redis' clock is behind for a while, then corrected.
     ClockBehind,
     /// Redis closes idle connections, and nothing is pushed for a while.
     IdleClosed,
     /// Redis answers nobody for up to two leases.
     RedisStalled,
-    /// A stranger's script runs, and Redis answers everybody else that it is busy.
+    /// Another client's script runs, and Redis answers everybody else with `BUSY`.
     RedisBusy,
-    /// What a host and Redis say to each other takes its time.
+    /// Data between a host and Redis is delayed.
     LinkSlow,
     /// The user of the hosts loses rights for a while.
     RightsTaken,
@@ -109,7 +109,7 @@ pub const ALL: [(Fault, u32); 33] = [
     (Fault::RightsTaken, 5),
 ];
 
-/// Faults that keep Redis from answering, or from answering in time, and change nothing: what a job must never pay for.
+/// Faults after which Redis does not answer, or not in time, but loses nothing: jobs must never be charged for them.
 pub const UNREACHABLE: [Fault; 14] = [
     Fault::RedisKilled,
     Fault::FailedOver,
@@ -135,26 +135,26 @@ pub enum End {
     /// There is memory again.
     Memory,
     /// The key is what it was before.
-    Mend(String),
+    Restore(String),
     /// Redis is started again.
     Return,
-    /// Redis keeps idle connections.
+    /// Redis no longer closes idle connections.
     Idle,
-    /// Redis' clock is right.
+    /// Redis' clock is corrected.
     Clock,
-    /// The stranger's script ends.
+    /// The other client's script ends.
     Script,
-    /// What the host and Redis say arrives at once.
+    /// Data between the host and Redis is no longer delayed.
     Quick(usize),
-    /// The user of the hosts has all rights.
+    /// The user of the hosts has all rights again.
     Rights,
 }
 
 impl End {
-    /// Whether Redis is asked for it.
+    /// Whether ending it takes a command to Redis.
     pub fn needs_redis(&self) -> bool {
         match self {
-            Self::Memory | Self::Mend(_) | Self::Idle | Self::Clock | Self::Rights => true,
+            Self::Memory | Self::Restore(_) | Self::Idle | Self::Clock | Self::Rights => true,
             Self::Speak(_) | Self::Return | Self::Script | Self::Quick(_) => false,
         }
     }

@@ -1,12 +1,12 @@
-//! The manifests of a storm's plugins: the ledger, with limits that are drawn, and the batch worker of the twins.
+//! The manifests of a storm's plugins: the ledger, with random limits, and the batch worker of the twins.
 
 use super::twins;
 use super::weather::Weather;
 
-/// The header that limits of a key go by.
+/// The header that contains the key of limits.
 pub const KEY_HEADER: &str = "tenant";
 
-/// The manifest of the ledger. Patient with faults unless the weather is strict.
+/// The manifest of the ledger, with many attempts unless the storm is strict.
 pub fn ledger(weather: &Weather, rng: &mut fastrand::Rng) -> String {
     let limits = if weather.mixed { limits(rng) } else { String::new() };
     let queue = |name: &str, concurrency: u32| {
@@ -39,7 +39,7 @@ pub fn twins(weather: &Weather) -> String {
     )
 }
 
-/// Limits of a queue, none to all of them, all wide enough for a round to end.
+/// Random limits of a queue, from none to all, wide enough for a round to end.
 fn limits(rng: &mut fastrand::Rng) -> String {
     let mut lines = Vec::new();
     if rng.u32(..3) == 0 {
@@ -48,7 +48,7 @@ fn limits(rng: &mut fastrand::Rng) -> String {
     if rng.u32(..3) == 0 {
         lines.push(format!("rate = \"{}/s\"", rng.u32(4..20) * 100));
     }
-    // There is no order of a key where the last one in is the first one out.
+    // A key has no order if the queue is last in, first out.
     let lifo = rng.u32(..4) == 0;
     if lifo {
         lines.push("order = \"lifo\"".to_owned());

@@ -1,4 +1,4 @@
-//! What a storm pushes: jobs of the ledger, with what they ask for, and tickets.
+//! What a storm pushes: jobs of the ledger, with their instructions, and tickets.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use super::Storm;
 use super::book::Job;
 use super::manifest::KEY_HEADER;
 
-/// Tickets there are at the beginning of a round.
+/// Tickets at the beginning of a round.
 const TICKETS: usize = 60;
-/// Different keys that jobs have, where limits go by a key.
+/// How many different keys jobs have, if there are limits by key.
 const KEYS: u32 = 4;
 
 impl Storm {
@@ -40,7 +40,7 @@ impl Storm {
         self.push_some_twins().await;
     }
 
-    /// Pushes what is missing once more, plainly: a unique key may be left of a job that is nowhere.
+    /// Pushes missing jobs again, plainly: the unique key of a lost job may still exist.
     pub(super) async fn push_again(&mut self, ids: &[u64], twins: &BTreeMap<String, u64>) {
         let count = ids.len() as u64 + twins.values().sum::<u64>();
         self.tell(&format!("{count} jobs are pushed again"));
@@ -56,7 +56,7 @@ impl Storm {
         }
     }
 
-    /// Pushes jobs with their notes, in one step. If that fails nobody knows whether it was done.
+    /// Pushes jobs with their notes, in one step. If that fails, it is unknown whether it was done.
     async fn push(&mut self, ids: &[u64]) {
         let mut pipe = redis::pipe();
         for id in ids {
@@ -96,7 +96,7 @@ impl Storm {
                 0..100 => word("retry", "1"),
                 100..200 => word("trap", &rng.u32(1..3).to_string()),
                 200..240 => word("hoard", "1"),
-                // Rare: each holds its round up for as long as a run may take.
+                // Rare: each delays its round for as long as a run may take.
                 240 => word("hang", "1"),
                 _ => {}
             }

@@ -1,4 +1,4 @@
-//! Faults that keep Redis from answering, or from answering in time.
+//! Faults after which Redis does not answer, or not in time.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use super::Storm;
 use super::fault::End;
 use super::seat::LEASE;
 
-/// Seconds after which Redis closes an idle connection, while it does: the least it can be told.
+/// Redis' `timeout` in seconds during the fault: the least possible.
 const IDLE_S: u64 = 1;
-/// How long nothing is pushed meanwhile: Redis looks at each connection about once a second.
+/// How long nothing is pushed meanwhile: Redis checks each connection about once a second.
 const QUIET: Duration = Duration::from_millis(2_500);
-/// Milliseconds after which Redis tells others that it is busy with a script.
+/// `busy-reply-threshold` in milliseconds.
 const BUSY_AFTER_MS: u64 = 20;
-/// The script of a stranger: it reads, so it can be killed, and ends by itself if nobody does.
-const STRANGER: &str = "for i = 1, 1000000000 do end return redis.call('EXISTS', 'stranger')";
+/// The script of another client: it only reads, so it can be killed, and it ends by itself otherwise.
+const FOREIGN_SCRIPT: &str = "for i = 1, 1000000000 do end return redis.call('EXISTS', 'stranger')";
 
 impl Storm {
-    /// The former master is there until the end of the round: nothing but a host itself ends a connection to it.
+    /// The former primary runs until the end of the round, so only a host itself closes connections to it.
     pub(super) async fn fail_over_open(&mut self, lag: Option<Duration>) -> RedisResult<()> {
-        // It would refuse what a failover takes.
+        // A running script would make Redis refuse the commands of a failover.
         self.end_script().await;
         self.book.lossy |= lag.is_some();
         let seats = &self.seats;
@@ -64,7 +64,7 @@ impl Storm {
         self.server.ask(cmd("CONFIG").arg("SET").arg("timeout").arg(IDLE_S)).await
     }
 
-    /// Redis hears nobody, as a server does whose machine or whose disk stands still.
+    /// Redis answers nobody, like a server whose machine or disk is stalled.
     pub(super) async fn stall(&mut self) -> RedisResult<()> {
         let long = self.moment(50, 2 * LEASE.as_millis() as u64);
         self.story.push(format!("  for {long:?}"));
@@ -74,13 +74,13 @@ impl Storm {
     pub(super) async fn occupy(&mut self) -> RedisResult<()> {
         let mut limit = cmd("CONFIG");
         self.server.ask::<()>(limit.arg("SET").arg("busy-reply-threshold").arg(BUSY_AFTER_MS)).await?;
-        self.server.leave_alone(cmd("EVAL").arg(STRANGER).arg(0)).await?;
+        self.server.leave_alone(cmd("EVAL").arg(FOREIGN_SCRIPT).arg(0)).await?;
         let long = self.moment(100, 1_500);
         self.later(long, End::Script);
         Ok(())
     }
 
-    /// Fails if the script has ended by itself, or with its server: then there is nothing to end.
+    /// Fails if the script has ended by itself, or with its server: then nothing is left to do.
     pub(super) async fn end_script(&mut self) {
         let _ = self.server.ask::<()>(cmd("SCRIPT").arg("KILL")).await;
     }

@@ -1,4 +1,4 @@
-//! Replicas that take the place of their master.
+//! Replicas that take over from their primary.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -7,13 +7,13 @@ use redis::{RedisResult, cmd};
 
 use super::server::{PATIENCE, Server};
 
-/// How long the master of a clean failover takes no writes, at the most.
+/// How long the primary of a clean failover refuses writes, at most.
 const PAUSE_MS: u64 = 20_000;
 
 impl Server {
-    /// Starts a replica, waits until it has everything, and puts it in the place of the master, which is killed.
-    /// With a `lag` the master goes on serving for so long without the replica knowing: all that is lost.
-    /// `redirect` is told the socket of the new master. Fails where the master went away meanwhile.
+    /// Starts a replica, waits until it has all data, and lets it take over; the primary is killed.
+    /// With a `lag` the primary serves for that long without replicating: these writes are lost.
+    /// `redirect` is called with the socket of the new primary. Fails if the primary went away meanwhile.
     pub async fn fail_over(&mut self, lag: Option<Duration>, redirect: impl Fn(&Path)) -> RedisResult<()> {
         let replica = self.promoted(lag.is_none()).await?;
         tokio::time::sleep(lag.unwrap_or_default()).await;
@@ -23,8 +23,8 @@ impl Server {
         Ok(())
     }
 
-    /// The same, but the former master becomes a replica of the new one and ends no connection; it is answered. New
-    /// connections lead to the new master before the former one knows. With a `lag` it takes writes for so long.
+    /// The same, but the former primary becomes a replica of the new one, keeps its connections open and answers them.
+    /// New connections lead to the new primary first. With a `lag` the former one accepts writes for that long.
     pub async fn fail_over_open(
         &mut self,
         lag: Option<Duration>,
@@ -37,18 +37,18 @@ impl Server {
         let demoted = self.ask::<()>(cmd("REPLICAOF").arg("127.0.0.1").arg(port)).await;
         let unpaused = self.ask::<()>(cmd("CLIENT").arg("UNPAUSE")).await;
         let former = std::mem::replace(self, replica);
-        // From here on there is no way back: new connections lead to the new master. A former one that has died
-        // meanwhile has closed its connections, which is another fault.
+        // The switch has happened: new connections lead to the new primary. If the former one has died meanwhile, its
+        // connections are closed, which is another fault.
         demoted.and(unpaused).map(|()| former)
     }
 
-    /// A master with everything that this one has at some moment; if it is to have all, this one takes no writes any more.
+    /// A new primary with the data of this one; if it must have all data, this one accepts no more writes.
     async fn promoted(&mut self, all: bool) -> RedisResult<Self> {
         let port = self.open_port().await?;
-        // By a command and not by an argument: started again it is a master.
+        // By a command instead of an argument, so that a restart makes it a primary.
         let mut replica = Self::start();
         replica.ask::<()>(cmd("REPLICAOF").arg("127.0.0.1").arg(port)).await?;
-        // On disk as well: it may be killed the moment it is the master.
+        // It must be on disk as well: it may be killed immediately after it becomes the primary.
         let ready = |info: &str| {
             info.contains("master_link_status:up")
                 && info.contains("aof_rewrite_in_progress:0")
@@ -63,11 +63,11 @@ impl Server {
                 found.and_then(|digits| digits.trim().parse().ok()).unwrap_or(0)
             };
             let reached = offset(&info);
-            // More than that where the master has pinged meanwhile.
+            // The offset is larger if the primary has sent a ping meanwhile.
             replica.wait_for(|info| offset(info) >= reached).await;
         }
         replica.ask::<()>(cmd("REPLICAOF").arg("NO").arg("ONE")).await?;
-        // What is in its file now is a copy of the master's data as a whole.
+        // Its file now contains a complete copy of the primary's data.
         replica.marked = (PathBuf::new(), 0);
         Ok(replica)
     }
@@ -80,11 +80,11 @@ impl Server {
         }
     }
 
-    /// Lets it listen for replicas, which do not speak through sockets of files.
+    /// Makes it listen on a port, because replicas cannot use unix sockets.
     async fn open_port(&mut self) -> RedisResult<u16> {
         loop {
             let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-            // Somebody else may be faster: then another one.
+            // Another process may take the port first; then try another one.
             match self.ask::<()>(cmd("CONFIG").arg("SET").arg("port").arg(free)).await {
                 Ok(()) => return Ok(free),
                 Err(error) if error.is_io_error() || error.is_connection_dropped() => return Err(error),

@@ -1,5 +1,5 @@
 //! The Redis of a storm: on disk, so that it can be killed, lose the end of its file, or be replaced by a replica
-//! (`replica`); with a clock of its own.
+//! (`replica`); with its own clock.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,12 +16,12 @@ use crate::support::redis::TestRedis;
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// Most bytes of its file that get lost at once.
 const LOST_BYTES_MAX: u64 = 64 * 1024;
-/// The storm's own user: the rights of the hosts' user, and of replicas that would go by it, come and go.
+/// The storm's own user, because faults change the rights of the hosts' user.
 const USER: &str = "storm";
 /// Whatever is acknowledged was handed to the system before, so that a killed Redis has lost nothing: with `everysec`
 /// it may keep back what it writes while a sync goes on. What a killed machine loses is a fault of its own.
 const DURABLE: [&str; 6] = ["--appendonly", "yes", "--appendfsync", "no", "--bind", "127.0.0.1"];
-/// What the storm itself needs.
+/// Rights and settings that the storm itself needs.
 const OWN: [&str; 15] = [
     "--user",
     USER,
@@ -116,7 +116,7 @@ impl Server {
         client.get_multiplexed_async_connection_with_config(&config).await
     }
 
-    /// Sends it on a connection of its own, and waits for no answer: for what keeps the server from answering.
+    /// Sends it on a separate connection without waiting for the answer: for commands that stall the server.
     pub async fn leave_alone(&mut self, command: &Cmd) -> RedisResult<()> {
         let mut other = self.connect().await?;
         let command = command.clone();
@@ -147,14 +147,14 @@ impl Server {
         self.is_away = true;
     }
 
-    /// Starts it again on what it left on disk, if it is away.
+    /// Restarts it from its files, if it is away.
     pub fn come_back(&mut self) {
         if std::mem::take(&mut self.is_away) {
             self.redis.restart();
         }
     }
 
-    /// Whether it was killed and is not there again.
+    /// Whether it was killed and has not been restarted.
     pub fn is_away(&self) -> bool {
         self.is_away
     }

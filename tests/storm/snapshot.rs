@@ -45,7 +45,7 @@ pub struct Snapshot {
     pub tickets: Vec<String>,
     /// What the worker says must never be.
     pub violations: Vec<String>,
-    /// What equal jobs have left.
+    /// What the equal jobs have left.
     pub twins: Vec<String>,
     /// Dead jobs of all queues.
     pub dead: u64,
@@ -75,7 +75,7 @@ pub async fn read(server: &mut Server) -> RedisResult<Snapshot> {
             ("{ledger}" | "{ledger-follow}" | "{twins}", Some(("sandhog", "dead"))) => {
                 found.dead += server.ask::<u64>(cmd("ZCARD").arg(&key)).await?;
             }
-            ("{ledger}" | "{ledger-follow}" | "{twins}", Some(("sandhog", what))) if is_usual(what) => {}
+            ("{ledger}" | "{ledger-follow}" | "{twins}", Some(("sandhog", what))) if may_remain(what) => {}
             ("{ledger}", Some(("sandhog", what))) if what.starts_with("unique:") => found.unique.push(key),
             ("sandhog", _) => {}
             ("ledger", None) if rest == "balance" => {}
@@ -104,8 +104,8 @@ pub async fn read(server: &mut Server) -> RedisResult<Snapshot> {
     Ok(found)
 }
 
-/// Whether a queue without any job has this companion key: counters, and what its limits are kept by.
-fn is_usual(what: &str) -> bool {
+/// Whether this companion key may remain in a queue without jobs: counters and the state of limits.
+fn may_remain(what: &str) -> bool {
     ["stats", "rate", "vacant", "places"].contains(&what) || what.starts_with("rate:")
 }
 

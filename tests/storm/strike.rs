@@ -1,5 +1,5 @@
-//! What each fault of a storm does to the hosts and to Redis, and how it ends. Those that keep Redis from answering are
-//! in `reach`, those of its clock and its users in `trust`.
+//! What each fault of a storm does to the hosts and to Redis, and how it ends. Faults after which Redis does not answer
+//! are in `reach`, those of its clock and its users in `trust`.
 
 use std::time::{Duration, Instant};
 
@@ -10,20 +10,20 @@ use super::fault::{End, Fault};
 use super::seat::LEASE;
 use crate::support::faults::Cut;
 
-/// Puts a key aside, and something of another type in its place.
+/// Renames a key and puts a string in its place.
 const SPOIL: &str = r"
 if redis.call('EXISTS', 'aside:' .. KEYS[1]) == 1 then return 0 end
 if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('RENAME', KEYS[1], 'aside:' .. KEYS[1]) end
 redis.call('SET', KEYS[1], 'spoiled')
 return 1";
-/// Puts it back, however much of the above has been lost meanwhile.
-const MEND: &str = r"
+/// Restores the key, however much of the above has been lost meanwhile.
+const RESTORE: &str = r"
 local value = redis.pcall('GET', KEYS[1])
 if value == 'spoiled' then redis.call('DEL', KEYS[1]) end
 if redis.call('EXISTS', 'aside:' .. KEYS[1]) == 1 then redis.call('RENAME', 'aside:' .. KEYS[1], KEYS[1]) end
 return 1";
 
-const SPOILT: [&str; 13] = [
+const SPOILED_KEYS: [&str; 13] = [
     "ledger",
     "{ledger}:sandhog:ready",
     "{ledger}:sandhog:delayed",
@@ -40,7 +40,7 @@ const SPOILT: [&str; 13] = [
 ];
 
 impl Storm {
-    /// Lets it happen. Fails where Redis is away just now: then it has not happened.
+    /// Injects the fault. Fails if Redis is away; then the fault has not happened.
     pub async fn inject(&mut self, fault: Fault) -> RedisResult<()> {
         let seat = self.rng.usize(..self.seats.len());
         let soon = self.moment(0, 150);
@@ -101,7 +101,7 @@ impl Storm {
         Ok(())
     }
 
-    /// Ends what has lasted long enough. What Redis is needed for waits until it answers.
+    /// Ends faults whose time is over. Ends that need Redis wait until it answers.
     pub async fn end_what_is_over(&mut self) {
         let now = Instant::now();
         let deaf = self.server.is_away() || self.ends.iter().any(|(_, end)| matches!(end, End::Script));
@@ -114,8 +114,8 @@ impl Storm {
                 End::Memory => {
                     self.server.surely::<()>(cmd("CONFIG").arg("SET").arg("maxmemory").arg(0)).await;
                 }
-                End::Mend(key) => {
-                    let _: i64 = self.server.surely(cmd("EVAL").arg(MEND).arg(1).arg(key)).await;
+                End::Restore(key) => {
+                    let _: i64 = self.server.surely(cmd("EVAL").arg(RESTORE).arg(1).arg(key)).await;
                 }
                 End::Idle => {
                     self.server.surely::<()>(cmd("CONFIG").arg("SET").arg("timeout").arg(0)).await;
@@ -155,7 +155,7 @@ impl Storm {
     }
 
     async fn fail_over(&mut self, lag: Option<Duration>) -> RedisResult<()> {
-        // It would refuse what a failover takes.
+        // A running script would make Redis refuse the commands of a failover.
         self.end_script().await;
         self.book.lossy |= lag.is_some();
         let seats = &self.seats;
@@ -182,7 +182,7 @@ impl Storm {
         self.seats[seat].proxy().cut_in(nth, cut);
     }
 
-    /// Makes everybody believe that the host's lease ran out long ago, as after a pause of its whole machine.
+    /// Makes the host's lease look expired for a long time, as after a pause of its machine.
     async fn run_out(&mut self, seat: usize) -> RedisResult<()> {
         for host in self.lives_of(seat).await? {
             self.server.ask::<i64>(cmd("ZADD").arg("sandhog:hosts").arg("XX").arg(1).arg(host)).await?;
@@ -206,26 +206,26 @@ impl Storm {
     }
 
     async fn spoil(&mut self) -> RedisResult<()> {
-        let key = SPOILT[self.rng.usize(..SPOILT.len())].to_owned();
+        let key = SPOILED_KEYS[self.rng.usize(..SPOILED_KEYS.len())].to_owned();
         self.story.push(format!("  it is {key}"));
         let long = self.moment(20, 400);
-        // Mended in any case: nobody knows whether a lost reply meant that it was done.
-        self.later(long, End::Mend(key.clone()));
+        // It is restored in any case: after a lost reply it is unknown whether it was done.
+        self.later(long, End::Restore(key.clone()));
         self.server.ask(cmd("EVAL").arg(SPOIL).arg(1).arg(key)).await
     }
 
-    /// Mends everything once more: Redis may have lost that it was done.
-    pub async fn mend_all(&mut self) {
+    /// Restores everything once more: Redis may have lost the first restore.
+    pub async fn restore_all(&mut self) {
         self.give_rights().await;
         if self.was_wrong {
             self.right_clock().await;
         }
-        for key in SPOILT {
-            let _: i64 = self.server.surely(cmd("EVAL").arg(MEND).arg(1).arg(key)).await;
+        for key in SPOILED_KEYS {
+            let _: i64 = self.server.surely(cmd("EVAL").arg(RESTORE).arg(1).arg(key)).await;
         }
     }
 
-    /// The taker keeps the job; it is pushed again when all is quiet.
+    /// The other client keeps the job; it is pushed again at the end of the round.
     async fn pop_foreign(&mut self) -> RedisResult<()> {
         let end = if self.rng.bool() { "LPOP" } else { "RPOP" };
         let taken: Option<String> = self.server.ask(cmd(end).arg("ledger")).await?;
@@ -238,7 +238,7 @@ impl Storm {
         self.ends.push((Instant::now() + long, end));
     }
 
-    /// Some time between these, in milliseconds.
+    /// A random time between these, in milliseconds.
     pub fn moment(&mut self, from_ms: u64, to_ms: u64) -> Duration {
         Duration::from_millis(self.rng.u64(from_ms..=to_ms))
     }

@@ -1,4 +1,4 @@
-//! Faults of what hosts trust Redis with: its clock, and their user's rights.
+//! Faults of Redis' clock and of the rights of the hosts' user.
 
 use redis::{RedisResult, cmd};
 
@@ -6,11 +6,11 @@ use super::Storm;
 use super::fault::End;
 use super::seat::LEASE;
 
-/// An hour, beyond whatever a lease, a rate or a delay of a storm can be.
+/// One hour: longer than any lease, rate or delay of a storm.
 const HOUR_MS: u64 = 3_600_000;
 /// A job that is due later than this was delayed while the clock was ahead.
 const DELAY_MS_MAX: u64 = 5_000;
-/// Makes those jobs due. Only who set the clock can know that nobody wants them to wait: hosts cannot.
+/// Makes those jobs due: only the test knows that nobody wants them to wait.
 const MAKE_DUE: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -27,7 +27,7 @@ return moved";
 const DELAYED: [&str; 3] =
     ["{ledger}:sandhog:delayed", "{ledger-follow}:sandhog:delayed", "{twins}:sandhog:delayed"];
 
-/// What the user of the hosts may not do for a while, each as rules of Redis.
+/// Rights that the user of the hosts loses for a while, each as ACL rules.
 const RIGHTS: [&[&str]; 9] = [
     &["-@write"],
     &["-@read"],
@@ -37,7 +37,7 @@ const RIGHTS: [&[&str]; 9] = [
     &["-info", "-config", "-client", "-script"],
     &["resetkeys", "~ledger*"],
     &["resetkeys", "~*sandhog:*"],
-    // Connections that are there go on; new ones are refused.
+    // Existing connections continue; new ones are refused.
     &["resetpass", ">other"],
 ];
 /// All of them.

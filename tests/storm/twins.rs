@@ -1,5 +1,5 @@
-//! Equal jobs: the same payload and the same id, as often as they are pushed. Whether one of them was taken for another
-//! shows by their number only. A batch worker runs them (`guest-examples/rust/batch-probe`); each leaves its payload in
+//! Equal jobs: the same payload and the same id, pushed many times. Only their number shows whether one was mistaken for
+//! another. A batch worker runs them (`guest-examples/rust/batch-probe`); each leaves its payload in
 //! a list.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,21 +11,21 @@ use super::Storm;
 
 /// Their queue.
 pub const QUEUE: &str = "twins";
-/// Where each leaves its payload.
+/// The list where each leaves its payload.
 pub const RECEIPTS: &str = "receipts";
-/// Where the worker tells of its calls, which nobody asks for.
+/// The list where the worker records its calls; it is not checked.
 pub const CALLS: &str = "calls";
-/// Kinds of twins.
+/// How many kinds of twins there are.
 const KINDS: usize = 3;
-/// Most that are pushed at once.
+/// Most twins per push.
 const PUSHED_MAX: u64 = 6;
 
 /// What was pushed in this round.
 #[derive(Debug, Default)]
 pub struct Twins {
-    /// How many there are of each payload.
+    /// How many were pushed, by payload.
     pub pushed: BTreeMap<String, u64>,
-    /// Payloads of which some may be nowhere: nobody knows whether a push took place.
+    /// Payloads that may be missing, because it is unknown whether their push took place.
     pub excused: BTreeSet<String>,
 }
 
@@ -40,12 +40,12 @@ impl Twins {
         self.pushed.iter().filter_map(missing).collect()
     }
 
-    /// Whether every one of them may be missing, in a round that has lost history or has not.
+    /// Whether each of them may be missing, depending on whether the round has lost data.
     pub fn excuses(&self, missing: &BTreeMap<String, u64>, lossy: bool) -> bool {
         lossy || missing.keys().all(|payload| self.excused.contains(payload))
     }
 
-    /// Every number that is not as it must be.
+    /// Every number that is wrong.
     pub fn check(&self, receipts: &[String]) -> Vec<String> {
         let found = counted(receipts);
         let named: BTreeSet<&str> =
@@ -70,7 +70,7 @@ fn counted(receipts: &[String]) -> BTreeMap<&str, u64> {
 }
 
 impl Storm {
-    /// Pushes some twins, if there are any in this storm.
+    /// Pushes some twins, if this storm has any.
     pub(super) async fn push_some_twins(&mut self) {
         if !self.weather.twins {
             return;

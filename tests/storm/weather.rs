@@ -1,13 +1,13 @@
-//! What a storm is like, what has happened in it, and what was found wrong.
+//! The settings of a storm, its statistics, and what was found wrong.
 
 use std::collections::BTreeMap;
 
 use super::fault::{self, Fault};
 
-/// What a storm is like.
+/// The settings of a storm.
 #[derive(Debug, Clone)]
 pub struct Weather {
-    /// Everything random comes from this.
+    /// The seed of all random choices.
     pub seed: u64,
     /// The `[effects]` of the manifest.
     pub effects: String,
@@ -15,21 +15,21 @@ pub struct Weather {
     pub faults: Vec<(Fault, u32)>,
     /// Whether some jobs fail after they have written everything.
     pub mishaps: bool,
-    /// Whether the handler is replaced all the time.
+    /// Whether the handler is replaced continuously.
     pub swaps: bool,
     /// Jobs pushed between two faults.
     pub portion: usize,
-    /// Whether limits of the queue are drawn, and jobs are pushed with options that are drawn.
+    /// Whether queues get random limits, and jobs random options.
     pub mixed: bool,
     /// Whether equal jobs are pushed to a batch worker.
     pub twins: bool,
-    /// How often a job may fail.
+    /// Attempts per job.
     pub attempts: u32,
 }
 
 /// So many that faults do not use up a job's attempts.
 const PATIENT: u32 = 1000;
-/// Few, so that a job which pays for a fault of Redis is soon dead.
+/// So few that a job that is charged for a fault of Redis soon dies.
 const STRICT: u32 = 3;
 
 impl Weather {
@@ -51,7 +51,7 @@ impl Weather {
         }
     }
 
-    /// Only faults that keep Redis from answering: no job pays for them with its attempts.
+    /// Only faults after which Redis does not answer: they must not cost a job its attempts.
     #[must_use]
     pub fn strict(mut self) -> Self {
         self.faults.retain(|(fault, _)| fault::UNREACHABLE.contains(fault));
@@ -59,35 +59,35 @@ impl Weather {
     }
 }
 
-/// What has happened so far.
+/// Statistics of a storm.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// Rounds that were found right.
+    /// Rounds that were right.
     pub rounds: u64,
-    /// Jobs of those rounds, followers among them.
+    /// Jobs of those rounds, including follow-up jobs.
     pub jobs: u64,
     /// Jobs that were pushed again, because a fault may have lost them.
     pub pushed_again: u64,
-    /// Faults, counted.
+    /// How often each fault happened.
     pub faults: BTreeMap<Fault, u64>,
-    /// Versions of the handler that took the place of another.
+    /// Versions of the handler that replaced another.
     pub swaps: u64,
     /// Versions that were broken.
     pub broken: u64,
     /// Hosts killed.
     pub host_kills: u64,
-    /// Times that Redis was killed.
+    /// How often Redis was killed.
     pub redis_kills: u64,
 }
 
-/// The books are wrong.
+/// The ledger does not balance.
 #[derive(Debug)]
 pub struct Broken {
     /// The seed of the storm.
     pub seed: u64,
     /// The round, from 0.
     pub round: u64,
-    /// What is not as it must be.
+    /// What is wrong.
     pub problems: Vec<String>,
     /// The faults of the round, in order.
     pub story: Vec<String>,

@@ -44,8 +44,8 @@ pub async fn dump(connection: &mut MultiplexedConnection) -> BTreeMap<String, St
 }
 
 /// Writes Redis times as what they are: `T` for now, `T+60` for a minute later. A time is a run of 13 digits;
-/// it counts as now within five seconds, and one further than a day away is left as it is. A run of 16 digits that is
-/// now in microseconds, as what is one of a kind begins with, becomes `U`.
+/// it counts as now within five seconds, and one further than a day away is left unchanged. A run of 16 digits that is
+/// now in microseconds, as the start of a random owner text, becomes `U`.
 pub fn without_times(dump: &str, now_ms: i64) -> String {
     let mut out = String::new();
     let mut digits = String::new();

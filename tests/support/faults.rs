@@ -45,7 +45,7 @@ struct Plan {
     cuts: AtomicU64,
     /// Whether everything is held up.
     silent: watch::Sender<bool>,
-    /// How long, in milliseconds, whatever comes is held up before it goes on.
+    /// How long data is delayed, in milliseconds.
     delay_ms: AtomicU64,
 }
 
@@ -109,7 +109,7 @@ impl Proxy {
         self.plan.silent.send_replace(silent);
     }
 
-    /// From now on holds whatever comes up for so long, in both directions.
+    /// From now on delays all data by this time, in both directions.
     pub fn delay(&self, delay: Duration) {
         self.plan.delay_ms.store(delay.as_millis() as u64, SeqCst);
     }

@@ -36,7 +36,7 @@ impl TestRedis {
         Self::start_in(arguments, &[])
     }
 
-    /// The same with more in its environment.
+    /// The same with additional environment variables.
     pub fn start_in(arguments: &[&str], environment: &[(&'static str, PathBuf)]) -> Self {
         let folder = tempfile::Builder::new().prefix("sandhog-").tempdir().unwrap();
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
@@ -59,7 +59,7 @@ impl TestRedis {
         self.wait();
     }
 
-    /// Starts it again with more arguments, and waits for nothing.
+    /// Restarts it with additional arguments, without waiting for it.
     pub fn begin_again(&mut self, more: &[&str]) {
         let more = more.iter().map(ToString::to_string);
         let arguments: Vec<String> = self.arguments.iter().cloned().chain(more).collect();

@@ -13,22 +13,22 @@ use tempfile::TempDir;
 /// How long a server may take to start on a busy machine.
 const START: Duration = Duration::from_secs(10);
 
-/// A `redis-server` on a port of its own.
+/// A `redis-server` on its own port.
 pub struct PortServer {
     child: Child,
     /// Its port on 127.0.0.1.
     pub port: u16,
-    /// Its folder, with the certificates of a server of TLS.
+    /// Its folder, with the certificates if it uses TLS.
     pub folder: TempDir,
 }
 
-/// A port that was free a moment ago. Should somebody take it meanwhile, the test says so.
+/// A port that was free a moment ago. If another process takes it meanwhile, the test fails with that error.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl PortServer {
-    /// A server without TLS, with more arguments.
+    /// A server without TLS, with additional arguments.
     pub fn start(arguments: &[&str]) -> Self {
         let port = free_port();
         Self::launch(
@@ -38,7 +38,7 @@ impl PortServer {
         )
     }
 
-    /// One node that is a Redis Cluster.
+    /// A Redis Cluster of one node.
     pub fn cluster() -> Self {
         Self::start(&["--cluster-enabled", "yes", "--cluster-port", &free_port().to_string()])
     }
@@ -51,14 +51,14 @@ impl PortServer {
         Self::launch(port, folder, &[file.to_str().unwrap(), "--sentinel"])
     }
 
-    /// A server that speaks only TLS, with certificates of an authority of its own, and asks for one of the client's.
+    /// A server that accepts only TLS, has certificates of its own authority, and requires a client certificate.
     pub fn tls() -> Self {
         let folder = tempfile::tempdir().unwrap();
         certificates(&folder);
         Self::tls_with(folder, &[])
     }
 
-    /// The same with `server.crt` and `server.key` of this folder, and with `ca.crt` for those of clients.
+    /// The same with `server.crt` and `server.key` of this folder, and `ca.crt` to check client certificates.
     pub fn tls_with(folder: TempDir, arguments: &[&str]) -> Self {
         let port = free_port();
         let path = |name: &str| folder.path().join(name).display().to_string();
@@ -112,7 +112,7 @@ impl PortServer {
         format!("rediss://localhost:{}", self.port)
     }
 
-    /// What a client of its authority has.
+    /// The TLS files of a client that trusts its authority.
     pub fn files(&self) -> TlsFiles {
         let read = |name: &str| std::fs::read(self.folder.path().join(name)).unwrap();
         TlsFiles { ca: Some(read("ca.crt")), client: Some((read("client.crt"), read("client.key"))) }
@@ -126,7 +126,7 @@ impl Drop for PortServer {
     }
 }
 
-/// A proxy of the older protocol: it answers a PING, and closes the connection at HELLO. Answers its address.
+/// A proxy with the older protocol: it answers PING, and closes the connection at HELLO. Returns its address.
 pub fn old_proxy() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -143,16 +143,16 @@ pub fn old_proxy() -> String {
     format!("redis://127.0.0.1:{port}")
 }
 
-/// An authority of this name, which may sign.
+/// A certificate authority with this name.
 pub fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    // Each its own name: two certificates of one name would be taken for each other's issuer.
+    // Each has its own name: otherwise two certificates with one name would count as each other's issuer.
     authority.distinguished_name.push(DnType::CommonName, name);
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// An authority, and certificates of it for a server on localhost and for a client.
+/// An authority, and its certificates for a server on localhost and for a client.
 fn certificates(folder: &TempDir) {
     let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
     let issuer = authority("authority");

@@ -1,4 +1,4 @@
-//! A queue that goes from one plugin to another, with former versions about that still name it.
+//! A queue that moves from one plugin to another while former versions that consume it still exist.
 
 use redis::AsyncCommands;
 use sandhog::config::settings::PluginsFrom;
@@ -43,21 +43,21 @@ async fn complete(redis: &TestRedis, queue: &str, jobs: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_restart_the_last_good_version_of_a_plugin_takes_no_queue_that_another_one_names_now() {
+async fn after_a_restart_the_last_good_version_takes_no_queue_of_another_plugin() {
     let (redis, plugins) = (TestRedis::start(), Plugins::new());
     plugins.put("a", &wrong(), &manifest(&["q", "own"]));
     stop(plugins.serve(&redis.url(), "h").await).await;
 
-    // The queue goes to `b`, and there is a mistake in what `a` is now.
+    // The queue moves to `b`, and the new manifest of `a` is broken.
     plugins.put("a", &wrong(), "kind = 1\n");
     plugins.put("b", &right(), &manifest(&["q"]));
     let host = plugins.serve(&redis.url(), "h").await;
     assert_eq!(lane(&host, "q").plugin, "b");
-    assert_eq!(lane(&host, "own").plugin, "a", "the rest is served on");
+    assert_eq!(lane(&host, "own").plugin, "a", "it keeps its other queue");
     assert_eq!(host.lanes().len(), 2);
     complete(&redis, "q", 20).await;
 
-    // The former files are right again once `b` is gone.
+    // `b` is removed, and the former files of `a` are put back.
     plugins.remove("b");
     plugins.put("a", &right(), &manifest(&["q", "own"]));
     host.reload().await.unwrap();
@@ -70,7 +70,7 @@ async fn a_version_that_gave_a_queue_up_gets_it_back_with_the_same_files() {
     let (redis, plugins) = (TestRedis::start(), Plugins::new());
     plugins.put("a", &right(), &manifest(&["q", "own"]));
     let host = plugins.serve(&redis.url(), "h").await;
-    // No restart: the version that is served becomes a former one.
+    // Without a restart: the version that runs becomes a former one.
     plugins.put("a", &right(), "kind = 1\n");
     plugins.put("b", &right(), &manifest(&["q"]));
     host.reload().await.unwrap_err();
@@ -109,7 +109,7 @@ async fn a_former_version_takes_no_queue_of_another_deploy_and_two_deploys_confl
     assert_eq!(lane(&host, "own").plugin, "a");
     complete(&redis, "q", 20).await;
 
-    // `b` is no former version: what it serves stays its own.
+    // `b` is not a former version: it keeps what it serves.
     deploy(&redis, "c", &right(), &manifest(&["q", "other"])).await;
     until("the deploy is refused", async || {
         let refused = host.plugins().into_iter().find(|plugin| plugin.name == "c");

@@ -1,5 +1,5 @@
-//! What is tried on a queue with a spoiled key: claims, ends of runs, commits, pops. What operators, producers and
-//! schedules do is in `operate`.
+//! What is tried on a queue with a spoiled key: claims, ends of runs, commits, pops. The commands of operators, producers
+//! and schedules are in `operate`.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use super::{Dump, operate};
 /// A schedule as Redis holds it.
 pub const DEFINITION: &str = r#"{"queue":"q","when":{"every":60000}}"#;
 
-/// Everything that is tried, and which scripts it calls.
+/// Everything that is tried, and the scripts that it calls.
 pub const ACTS: [(&str, &[&str]); 63] = [
     ("turn: claim", &["turn"]),
     ("turn: acknowledge", &["turn"]),
@@ -89,7 +89,7 @@ pub const ACTS: [(&str, &[&str]); 63] = [
     ("schedule: remove", &["schedule_edit"]),
 ];
 
-/// Those that change nothing where nothing is spoiled.
+/// Acts that change nothing if no key is spoiled.
 pub const READS: [&str; 10] = [
     "registry: seat",
     "registry: search",
@@ -103,18 +103,18 @@ pub const READS: [&str; 10] = [
     "schedule: look",
 ];
 
-/// What an act has done, by its own account.
+/// What an act reports about itself.
 #[derive(Default)]
 pub struct Act {
     /// Why it was refused, if it was.
     pub refused: Option<String>,
-    /// Jobs that may be gone now, and how many are; all by default.
+    /// Jobs that may be gone now, and how many of them; all by default.
     pub ended: Vec<&'static str>,
     pub ended_count: Option<usize>,
     /// The same for jobs that are new.
     pub added: Vec<&'static str>,
     pub added_count: Option<usize>,
-    /// What else must be there, each with what it holds.
+    /// Other effects: a key and what it must contain.
     pub effects: Vec<(&'static str, String)>,
 }
 
@@ -126,7 +126,7 @@ impl Act {
         }
     }
 
-    /// One that ends `count` of these jobs.
+    /// An act that ends `count` of these jobs.
     pub fn ending(result: Result<u64, StoreError>, jobs: &[&'static str]) -> Self {
         let (mut act, count) = Self::of(result);
         if let Some(count) = count {
@@ -149,7 +149,7 @@ impl Act {
     }
 }
 
-/// Does what the name says.
+/// Runs the named act.
 pub async fn act(scene: &mut Scene, name: &str) -> Act {
     let (kind, what) = name.split_once(": ").unwrap_or((name, ""));
     match kind {
@@ -207,7 +207,7 @@ async fn turns(scene: &mut Scene, what: &str) -> Act {
         _ => {}
     }
     let result = scene.store.turn(&turn).await;
-    // Acknowledgements are taken whatever is wrong with the claim, unless it is the very key of records.
+    // Acknowledgements are accepted whatever is wrong with the claim, unless the key of records itself is spoiled.
     let records = scene.store.keys().inflight(&host);
     let are_taken = !matches!(&result, Err(StoreError::WrongType(key)) if *key == records);
     let (mut act, reply) = Act::of(result);
@@ -247,7 +247,7 @@ async fn settle(scene: &mut Scene, what: &str) -> Act {
         if owned == Some(true) && matches!(fate, Fate::Complete | Fate::Discard) {
             act.ended.push("job-08");
         }
-        // One of two may be refused: each is a script of its own.
+        // One of the two may be refused: each is a separate script.
         if settlements.len() == 1 {
             act.refused = answered.refused;
         }
@@ -255,7 +255,7 @@ async fn settle(scene: &mut Scene, what: &str) -> Act {
     act
 }
 
-/// Jobs of one call that add to one number and one list, as most calls have them.
+/// Jobs of one call that add to one number and one list, as most calls do.
 async fn commit(scene: &mut Scene, what: &str) -> Act {
     let effects =
         |entry: &str| vec![add("n", 1, Expiry::Keep), push("l", false, &[], &[entry], Expiry::Keep)];

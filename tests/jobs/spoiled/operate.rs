@@ -98,9 +98,9 @@ async fn edit(scene: &mut Scene, what: &str) -> Act {
         }
         "requeue dead" => Act::of(requeue(link, &queue(), &all(Place::Dead), 9, |_| {}).await).0,
         "requeue delayed" => Act::of(requeue(link, &queue(), &all(Place::Delayed), 9, |_| {}).await).0,
-        "discard dead" => thrown_away(scene, Place::Dead, &["job-07"]).await,
-        "discard delayed" => thrown_away(scene, Place::Delayed, &["job-05", "job-06"]).await,
-        "discard ready" => thrown_away(scene, Place::Ready, &["job-03", "job-04"]).await,
+        "discard dead" => discard_place(scene, Place::Dead, &["job-07"]).await,
+        "discard delayed" => discard_place(scene, Place::Delayed, &["job-05", "job-06"]).await,
+        "discard ready" => discard_place(scene, Place::Ready, &["job-03", "job-04"]).await,
         "import" => {
             let line = |place: &str, nth: u32| {
                 read(&format!(
@@ -120,7 +120,7 @@ async fn edit(scene: &mut Scene, what: &str) -> Act {
     }
 }
 
-async fn thrown_away(scene: &Scene, place: Place, jobs: &[&'static str]) -> Act {
+async fn discard_place(scene: &Scene, place: Place, jobs: &[&'static str]) -> Act {
     let thrown = discard(&scene.link, &queue(), &Which::All(place), 9, |_| {}).await;
     Act::ending(thrown.map(|changed| changed.jobs), jobs)
 }
@@ -136,7 +136,7 @@ async fn changes(scene: &mut Scene, what: &str) -> Act {
         _ => (Place::Inflight, Change::Cancel, &["job-08", "job-09", "job-10", "job-12", "job-13"]),
     };
     let filter = Filter::default();
-    // What was changed before a page was refused is told as well.
+    // Changes made before a page was refused are reported as well.
     let mut so_far = 0;
     let told = |_, _, changed| so_far = changed;
     let result = change(&scene.link, &queue(), &[place], &filter, does, told).await;
@@ -174,7 +174,7 @@ async fn schedules(scene: &mut Scene, what: &str) -> Act {
             }
             act
         }
-        // What waits for a slot far ahead goes back to the next one.
+        // A schedule that waits for a far slot is reset to its next one.
         "reset" => Act::of(firing::reset(link, &due(5), 1).await).0,
         "pause" => known(book::pause(link, "nightly").await),
         _ => known(book::remove(link, "nightly").await),
@@ -186,7 +186,7 @@ fn due(slot: u64) -> Due {
     Due { name: "nightly".to_owned(), firing, definition, fired: String::new() }
 }
 
-/// That there is no such schedule is an answer.
+/// "No such schedule" is a valid answer.
 fn known(result: Result<(), book::BookError>) -> Act {
     match result {
         Err(book::BookError::Unknown(_)) => Act::default(),
