@@ -47,7 +47,7 @@ async fn jobs_of_a_dead_host_come_back_before_the_lists_it_popped_from() {
     let (mut reaped, mut looked, mut longest) = (None, None, 0);
     let mut nth = 0;
     while let Some(line) = monitor.next().await {
-        if line.contains("the end") {
+        if line.contains("\"the end\"") {
             break;
         }
         nth += 1;
@@ -59,7 +59,8 @@ async fn jobs_of_a_dead_host_come_back_before_the_lists_it_popped_from() {
         if line.contains("EVALSHA") && line.contains(&format!("{{orders}}:sandhog:inflight:{DEAD}")) {
             reaped.get_or_insert(nth);
         }
-        if line.contains("inbox:") || line.contains("HSCAN") {
+        // Not the search for jobs of hosts that are not registered, which goes on beside this.
+        if line.contains("{inbox:") && line.contains(":sandhog:ready") || line.contains("\"HSCAN\"") {
             looked.get_or_insert(nth);
         }
     }

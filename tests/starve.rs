@@ -9,7 +9,7 @@ use sandhog::job::name::QueueName;
 use sandhog::job::push::{PushOptions, push};
 
 use crate::support::example;
-use crate::support::host::{Plugins, count, serve, stop, until};
+use crate::support::host::{Plugins, count, stop, until};
 use crate::support::redis::TestRedis;
 
 /// A queue served by the probe.
@@ -74,12 +74,11 @@ async fn jobs_prefetched_behind_stuck_runs_are_done_by_an_idle_host() {
 async fn a_lone_host_does_not_claim_and_return_jobs_continuously() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
-    // Two runs compute all the time, so no other one starts although `concurrency` allows it.
-    let plugins = probe("concurrency = 64");
-    let mut settings = plugins.settings(&redis.url(), "h");
-    settings.host.threads = 1;
-    let host = serve(settings).await;
-    let _: u64 = plain.rpush("jobs", vec!["report none\nspin"; 8]).await.unwrap();
+    let host = probe("concurrency = 64").serve(&redis.url(), "h").await;
+    // It runs alone, because its host died twice: no other job starts although `concurrency` allows it.
+    let suspect = "1 suspect 0 2 5\nreport none\nqueue.push begun 1\nwait go";
+    let _: u64 = plain.rpush("{jobs}:sandhog:ready", suspect).await.unwrap();
+    until("it runs", async || length(&mut plain, "begun").await == 1).await;
     let _: u64 = plain.rpush("jobs", vec!["report none\nqueue.push seen 1"; 100]).await.unwrap();
     let released = || count(&host, "jobs", |counters| &counters.released);
     until("jobs that cannot start go back", async || released() > 0).await;

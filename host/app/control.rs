@@ -145,7 +145,7 @@ impl Parts {
         info.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
         let leases = Leases::new(primary.link("lease", Tracking::Off)?);
-        let seat = seat::take(&settings, &leases).await?;
+        let seat = start_wait.retry(async || seat::take(&settings, &leases).await).await?;
         let about = HostInfo {
             queues: Vec::new(),
             plugins: Vec::new(),

@@ -51,17 +51,17 @@ impl Seat {
         self.file.as_ref().map(|(_, path)| path.as_path())
     }
 
-    /// Draws another number, because another live host has this one.
+    /// Draws another number, because another live host has this one; it is new even if it cannot be written.
     ///
     /// # Errors
     ///
-    /// The number could not be written; the seat keeps its former number.
+    /// The new number could not be written to the file.
     pub fn redraw(&mut self) -> io::Result<()> {
-        self.number = match &mut self.file {
-            Some((file, _)) => draw(file)?,
-            None => fastrand::u32(..),
-        };
-        Ok(())
+        self.number = fastrand::u32(..);
+        match &mut self.file {
+            Some((file, _)) => write(file, self.number),
+            None => Ok(()),
+        }
     }
 
     fn lock(state_dir: &Path, name: &str) -> io::Result<Self> {
@@ -95,17 +95,16 @@ fn number_in(file: &mut File) -> io::Result<u32> {
     {
         return Ok(number);
     }
-    draw(file)
+    let number = fastrand::u32(..);
+    write(file, number)?;
+    Ok(number)
 }
 
-/// Writes a new random number.
-fn draw(file: &mut File) -> io::Result<u32> {
-    let number = fastrand::u32(..);
+fn write(file: &mut File, number: u32) -> io::Result<()> {
     file.rewind()?;
     file.set_len(0)?;
     writeln!(file, "{number:08x}")?;
-    file.sync_all()?;
-    Ok(number)
+    file.sync_all()
 }
 
 /// What distinguishes this file on this machine, since its last boot, from every copy.
@@ -142,7 +141,13 @@ mod tests {
         assert_ne!(copy.number, before);
         let drawn = copy.number;
         drop(copy);
-        assert_eq!(Seat::take(&other, "h").number, drawn, "a number that was drawn is kept");
+        let mut copy = Seat::take(&other, "h");
+        assert_eq!(copy.number, drawn, "a number that was drawn is kept");
+
+        let path = other.join("h.1.seat");
+        copy.file = Some((File::open(&path).unwrap(), path));
+        assert!(copy.redraw().is_err());
+        assert_ne!(copy.number, drawn, "one that cannot be written is drawn all the same");
     }
 
     #[test]

@@ -116,7 +116,7 @@ async fn known(
 ) -> Result<HashMap<Identity, u64>, StoreError> {
     let ids: HashSet<&JobId> = jobs.iter().map(|job| &job.id).collect();
     let mut known = HashMap::new();
-    for place in [Place::Ready, Place::Delayed, Place::Dead, Place::Inflight] {
+    for place in [Place::Ready, Place::Delayed, Place::Parked, Place::Dead, Place::Inflight] {
         // Whole payloads are fetched only if a preview is shorter than its payload.
         let found = match of_place(link, queue, place, &ids, false).await? {
             Some(found) => found,

@@ -57,9 +57,8 @@ pub async fn examine(link: &Link) -> Result<Result<ServerInfo, String>, Fault> {
         (None, None) => (greeting.kind, greeting.version),
     };
     let least = if kind == "valkey" { VALKEY_MIN } else { REDIS_MIN };
-    if number(&version) < least {
-        let (major, minor) = least;
-        return Ok(Err(format!("{kind} {version} is too old: {kind} {major}.{minor} or newer is needed")));
+    if let Err(reason) = is_new_enough(&kind, &version, least) {
+        return Ok(Err(reason));
     }
     let mut warnings = Vec::new();
     if let Some(policy) = field("maxmemory_policy")
@@ -148,12 +147,38 @@ impl Greeting {
             "sentinel" => Err(format!(
                 "`{address}` is a Redis Sentinel, which holds no data; use the address of the primary that it watches"
             )),
-            _ => Ok(()),
+            // Older ones do not understand the questions that come next. Valkey may give Redis' version here.
+            _ => is_new_enough(&self.kind, &self.version, REDIS_MIN),
         }
+    }
+}
+
+fn is_new_enough(kind: &str, version: &str, least: (u32, u32)) -> Result<(), String> {
+    let (major, minor) = least;
+    match number(version) < least {
+        true => Err(format!("{kind} {version} is too old: {kind} {major}.{minor} or newer is needed")),
+        false => Ok(()),
     }
 }
 
 fn number(version: &str) -> (u32, u32) {
     let mut parts = version.split('.').map(|p| p.parse().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_named_with_its_version() {
+        let judge = |kind, version, least| is_new_enough(kind, version, least).err();
+        assert_eq!(
+            judge("redis", "6.2.14", REDIS_MIN).as_deref(),
+            Some("redis 6.2.14 is too old: redis 7.0 or newer is needed")
+        );
+        assert_eq!(judge("redis", "7.0.0", REDIS_MIN), None);
+        assert_eq!(judge("redis", "10.1.0", REDIS_MIN), None);
+        assert!(judge("valkey", "7.0.9", VALKEY_MIN).is_some());
+    }
 }

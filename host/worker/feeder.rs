@@ -170,7 +170,7 @@ impl Feeder {
     pub async fn run(mut self) -> bool {
         self.hear().await;
         let is_empty_handed = loop {
-            let phase = self.phase();
+            let phase = self.next_phase();
             if phase != Phase::Serving {
                 self.take_up();
             }
@@ -225,14 +225,23 @@ impl Feeder {
         is_empty_handed && self.former.is_empty()
     }
 
-    /// How much to do: what the host does, or less if the lane is retired.
-    pub(super) fn phase(&mut self) -> Phase {
-        let own = if *self.retired.borrow_and_update() { Phase::Draining } else { Phase::Serving };
-        let holds = self.parts.holds.borrow_and_update();
+    /// How much to do from now on. Later changes end the next `wait`, and those that came before do not.
+    fn next_phase(&mut self) -> Phase {
+        self.retired.mark_unchanged();
+        self.parts.holds.mark_unchanged();
+        self.parts.phase.mark_unchanged();
+        self.phase()
+    }
+
+    /// How much to do: what the host does, or less if the lane is retired. A change is not marked as seen: only the
+    /// loop of `run` heeds all of it.
+    pub(super) fn phase(&self) -> Phase {
+        let own = if *self.retired.borrow() { Phase::Draining } else { Phase::Serving };
+        let holds = self.parts.holds.borrow();
         let is_held = holds.since_ms(Hold::Plugin(&self.lane.plugin)).is_some()
             || holds.since_ms(Hold::Host(self.tenure.host.seat())).is_some();
         let held = if is_held { Phase::Held } else { Phase::Serving };
-        own.max(held).max(*self.parts.phase.borrow_and_update())
+        own.max(held).max(*self.parts.phase.borrow())
     }
 
     /// Collects ends, starts runners for what waits, and in a shutdown takes back what need not run.

@@ -68,7 +68,11 @@ impl RedisClock {
         let expected = |(ms, at): (u64, Instant)| ms + now.duration_since(at).as_millis() as u64;
         let is_back = self.seen.is_some_and(|seen| now_ms + CLOCK_TOLERANCE_MS < expected(seen));
         self.seen = Some((now_ms, now));
-        is_back || self.compare <= now
+        if is_back {
+            // Until they were compared: Redis may be lost meanwhile.
+            self.compare = self.compare.min(now);
+        }
+        self.compare <= now
     }
 }
 
@@ -213,4 +217,21 @@ impl Scheduler {
 /// Whether there is no connection: nothing else can be done either.
 fn is_lost(error: &BookError) -> bool {
     matches!(error, BookError::Store(StoreError::Fault(fault)) if fault.is_lost())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_is_remembered_until_schedules_were_compared() {
+        let later = Instant::now() + REFRESH;
+        let mut clock = RedisClock { seen: None, compare: later };
+        assert!(!clock.observe(1_000_000));
+        assert!(!clock.observe(1_000_000), "a second of difference is normal");
+        assert!(clock.observe(900_000));
+        assert!(clock.observe(900_001), "the comparison failed");
+        clock.compare = later;
+        assert!(!clock.observe(900_002));
+    }
 }

@@ -45,12 +45,16 @@ fn exported_and_discarded_jobs_with_one_id_are_all_imported() {
         assert_eq!(import(), imported(5, 0), "{case}");
         assert_eq!(dead_payloads(&mut connection), before, "{case}");
         assert_eq!(import(), imported(0, 5), "{case}: the same file again adds nothing");
-        // One of them is gone and one is ready: only the first is missing.
+        // One of them is gone, one is ready and one is parked: only the first is missing.
         let records: Vec<String> = connection.zrange(DEAD, 0, -1).unwrap();
         let () = connection.zrem(DEAD, &records[1]).unwrap();
         let () = connection.zrem(DEAD, &records[2]).unwrap();
         let lives = records[2].replacen(" 5 1 ", " 0 0 ", 1);
         let () = connection.rpush(READY, lives).unwrap();
+        let () = connection.zrem(DEAD, &records[3]).unwrap();
+        let parked = records[3].replacen(" 5 1 ", " 0 0 ", 1).replacen(" !n=", " !key=a !n=", 1);
+        let () = connection.rpush("{orders}:sandhog:parked:a", parked).unwrap();
+        let () = connection.hset_multiple("{orders}:sandhog:parked", &[("a", 1), (" ", 1)]).unwrap();
         assert_eq!(import(), imported(1, 4), "{case}");
     }
 }

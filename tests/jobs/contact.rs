@@ -167,7 +167,7 @@ async fn a_host_missing_from_the_registry_returns_and_a_forgotten_one_does_not()
 
 #[tokio::test]
 async fn former_ids_stay_registered_and_do_not_count_as_hosts() {
-    let mut registry = Registry::new().await;
+    let registry = Registry::new().await;
     let former = super::host(2);
     let leases = &registry.leases;
     let info = HostInfo { pid: 17, ..HostInfo::default() };

@@ -58,9 +58,13 @@ fn file(
 ) -> Option<Vec<u8>> {
     let path = folder.join(table.string(name, "/etc/sandhog/redis.pem")?);
     let mut bytes = Vec::new();
-    let read = File::open(&path).and_then(|file| file.take(BYTES_MAX).read_to_end(&mut bytes));
-    let read = read.map_err(|error| format!("cannot be read: {error}"));
-    match read.and_then(|_| check(&bytes)) {
+    let read = File::open(&path).and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes));
+    let checked = match read {
+        Err(error) => Err(format!("cannot be read: {error}")),
+        Ok(length) if length as u64 > BYTES_MAX => Err(format!("has more than {BYTES_MAX} bytes")),
+        Ok(_) => check(&bytes),
+    };
+    match checked {
         Ok(()) => Some(bytes),
         Err(problem) => {
             table.refuse(name, &format!("names `{}`, which {problem}", path.display()));
