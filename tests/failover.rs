@@ -163,7 +163,9 @@ async fn a_job_of_the_new_primary_never_reads_from_the_old_one() {
     let _: () = first.set("x", "old").await.unwrap();
     let read = "report queue seen\nkv.get x";
     let _: u64 = first.rpush("jobs", read).await.unwrap();
-    until("guests have a connection", async || first.llen::<_, u64>("seen").await.unwrap() == 1).await;
+    // By then guests have a connection.
+    until("the replica has what the job did", async || second.llen::<_, u64>("seen").await.unwrap() == 1)
+        .await;
     // The first server does not learn that it is no longer the primary, so it refuses nothing.
     let _: () = redis::cmd("REPLICAOF").arg("NO").arg("ONE").query_async(&mut second).await.unwrap();
     let _: () = second.set("x", "new").await.unwrap();

@@ -332,7 +332,9 @@ impl Feeder {
             Fate::Release | Fate::GiveBack(_) => &counters.released,
         };
         Counters::add(counter, 1);
-        if let Some(observer) = &self.lane.observer {
+        // A job that goes back has not ended.
+        let is_back = matches!(fate, Fate::Release | Fate::GiveBack(_));
+        if let Some(observer) = self.lane.observer.as_ref().filter(|_| !is_back) {
             observer.settled(ended.claimed_at);
         }
     }
