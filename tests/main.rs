@@ -26,6 +26,8 @@ mod hostile;
 mod cancel;
 // The program from outside: texts, exit codes, signals.
 mod cli;
+// Guests whose commits are costly for Redis.
+mod commit_work;
 // Components that are costly to compile; what is kept of compiling.
 mod compile;
 // Dead jobs: groups, searches, edits, files.

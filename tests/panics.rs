@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::support::example;
 use crate::support::guest::program;
-use crate::support::host::{Plugins, until};
+use crate::support::host::{Plugins, stop, until};
 use crate::support::process::{HostProcess, hosts};
 use crate::support::redis::TestRedis;
 
@@ -149,4 +149,27 @@ async fn a_host_whose_task_panics_ends_and_its_next_start_reclaims_its_jobs() {
         host.signal(rustix::process::Signal::TERM);
         assert!(host.ended().await.success());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_numbers_in_a_record_end_no_task() {
+    let redis = TestRedis::start();
+    let mut plain = redis.plain().await;
+    let record = |id: &str, number: &str| {
+        format!("1 {id} {number} {number} 18446744073709551615\nreport none\nkv.increment seen 1")
+    };
+    for (id, number) in [("a", "4294967295"), ("b", "4294967296"), ("c", "18446744073709551615")] {
+        let _: u64 = plain.rpush("{jobs}:sandhog:ready", record(id, number)).await.unwrap();
+    }
+    let plugins = Plugins::new().with("probe", &example::component("probe"), MANIFEST);
+    let host = plugins.serve(&redis.url(), "h").await;
+    let _: u64 = plain.rpush("jobs", "report none\nkv.increment done 1").await.unwrap();
+    // Numbers that are too large make no header; such a record is the payload as it is.
+    until("both are done", async || {
+        let done: Option<u64> = plain.get("done").await.unwrap();
+        let seen: Option<u64> = plain.get("seen").await.unwrap();
+        (done, seen.is_some()) == (Some(1), true)
+    })
+    .await;
+    stop(host).await;
 }

@@ -1,7 +1,7 @@
 //! What a plugin may touch: patterns over keys and queues, written by the operator. Pure; no plugin can change
 //! its own, and the manifest that holds them is read in `plugin`.
 
-use crate::job::name::{RESERVED, RESERVED_PREFIX, is_reserved};
+use crate::job::name::{NameError, QueueName, RESERVED, RESERVED_PREFIX, is_reserved};
 
 /// Longest pattern in bytes: keys have no more.
 pub const PATTERN_BYTES_MAX: usize = 1024;
@@ -50,6 +50,15 @@ impl Patterns {
             ));
         }
         Ok(())
+    }
+
+    /// The same, for names of queues.
+    pub fn check_queue(pattern: &str) -> Result<(), PatternError> {
+        Self::check(pattern)?;
+        if pattern.contains('*') {
+            return Ok(());
+        }
+        QueueName::new(pattern).map(drop).map_err(|NameError(reason)| PatternError(reason))
     }
 
     /// Whether some pattern covers `name`. The host's own names are covered by none, not even by `*`.

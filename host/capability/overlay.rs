@@ -61,6 +61,7 @@ pub struct Pending {
 
 impl Overlay {
     pub(super) fn new(direct: Direct, plan: Arc<Atomic>) -> Self {
+        let known = Known::new(direct.value_bytes_max);
         Self {
             direct,
             foreseen: None,
@@ -68,7 +69,7 @@ impl Overlay {
             slots: BTreeMap::new(),
             jobs: Vec::new(),
             looked: BTreeMap::new(),
-            known: Known::default(),
+            known,
             bytes: 0,
             turn: None,
         }

@@ -20,8 +20,8 @@ use crate::storage::script::Script;
 /// Most jobs in one call, and about most bytes (a larger job goes alone), so that Redis serves others in between.
 const CALL_JOBS_MAX: usize = 128;
 const CALL_BYTES_MAX: usize = 1 << 20;
-/// About most arguments in one call, and in calls that are sent at once: Redis carries out all that has arrived before
-/// it turns to another connection. A job of a thousand pushes has a few thousand, which take it a millisecond.
+/// About most arguments in one call, and in calls that are sent at once, as for bytes: Redis carries out all that has
+/// arrived before it turns to another connection. A job of a thousand pushes has a few thousand, which take it a millisecond.
 const ARGS_MAX: usize = 4096;
 
 /// The end of one run that completed.
@@ -132,20 +132,21 @@ struct Call {
     jobs: Vec<usize>,
     /// Its arguments.
     args: usize,
+    /// Their bytes, and the work that is as much.
+    bytes: usize,
 }
 
 /// A call that still takes jobs.
 #[derive(Default)]
 struct Open {
     call: Option<Call>,
-    bytes: usize,
 }
 
 impl Open {
     fn has_room(&self, job: &Encoded<'_>) -> bool {
-        let jobs = self.call.as_ref().map_or(0, |call| call.jobs.len());
-        let args = self.call.as_ref().map_or(0, |call| call.args) + job.args.len();
-        jobs == 0 || jobs < CALL_JOBS_MAX && self.bytes + job.bytes <= CALL_BYTES_MAX && args <= ARGS_MAX
+        let Some(call) = &self.call else { return true };
+        let (args, bytes) = (call.args + job.args.len(), call.bytes + bytes_of(job));
+        call.jobs.len() < CALL_JOBS_MAX && bytes <= CALL_BYTES_MAX && args <= ARGS_MAX
     }
 
     fn add(&mut self, index: usize, job: Encoded<'_>, keys: &[String], prefix: &str) {
@@ -153,19 +154,24 @@ impl Open {
             let script: &Script = if job.grows { &script::COMMIT } else { &script::COMMIT_FREEING };
             let mut cmd = script.call(keys);
             cmd.arg(prefix);
-            Call { script, cmd, jobs: Vec::new(), args: 0 }
+            Call { script, cmd, jobs: Vec::new(), args: 0, bytes: 0 }
         });
         for arg in &job.args {
             call.cmd.arg(&**arg);
         }
         call.jobs.push(index);
         call.args += job.args.len();
-        self.bytes += job.bytes;
+        call.bytes += bytes_of(&job);
     }
 
     fn close(self) -> Option<Call> {
         self.call
     }
+}
+
+/// What a job costs Redis: the bytes it is sent, and those it hashes.
+fn bytes_of(job: &Encoded<'_>) -> usize {
+    job.bytes.saturating_add(usize::try_from(job.work).unwrap_or(usize::MAX))
 }
 
 /// Makes all the calls, in their order; small ones as one write.
@@ -181,16 +187,17 @@ async fn send(link: &Link, calls: Vec<Call>, count: usize) -> Result<Vec<Verdict
         while !pending.is_empty() {
             let some = at_once(&pending);
             let (mut pipe, mut called) = (redis::Pipeline::with_capacity(some), Vec::with_capacity(some));
-            for Call { script, cmd, jobs, args } in pending.drain(..some) {
+            for call in pending.drain(..some) {
+                let Call { script, cmd, jobs, args, bytes } = call;
                 pipe.add_command(cmd);
-                called.push((script, jobs, args));
+                called.push((script, jobs, args, bytes));
             }
             let answers = link.pipeline(&pipe).await?;
-            for (((script, jobs, args), answer), cmd) in called.into_iter().zip(answers).zip(pipe.cmd_iter())
-            {
+            let called = called.into_iter().zip(answers).zip(pipe.cmd_iter());
+            for (((script, jobs, args, bytes), answer), cmd) in called {
                 match answer {
                     Err(fault) if round == 0 && fault.is_code("NOSCRIPT") => {
-                        forgotten.push(Call { script, cmd: cmd.clone(), jobs, args });
+                        forgotten.push(Call { script, cmd: cmd.clone(), jobs, args, bytes });
                     }
                     answer => read(answer, &jobs, &mut verdicts)?,
                 }
@@ -206,10 +213,11 @@ async fn send(link: &Link, calls: Vec<Call>, count: usize) -> Result<Vec<Verdict
 
 /// How many of these calls are sent together.
 fn at_once(calls: &[Call]) -> usize {
-    let mut args = 0;
+    let (mut args, mut bytes) = (0, 0_usize);
     let fits = |call: &&Call| {
         args += call.args;
-        args <= ARGS_MAX
+        bytes = bytes.saturating_add(call.bytes);
+        args <= ARGS_MAX && bytes <= CALL_BYTES_MAX
     };
     calls.iter().take_while(fits).count().max(1)
 }

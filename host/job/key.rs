@@ -176,6 +176,12 @@ pub fn companions(pattern: &str, what: &str) -> Vec<String> {
     }
 }
 
+/// Whether a queue of this name would have the companion keys of another one: `{orders}` those of `orders`.
+pub(super) fn is_other_in_braces(name: &str) -> bool {
+    let inside = name.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+    inside.is_some_and(|inside| has_hash_tag(name) && !has_hash_tag(inside))
+}
+
 /// Whether Redis Cluster would hash only a part of `name`: a `{`, and after it a `}` with something between.
 fn has_hash_tag(name: &str) -> bool {
     let Some(open) = name.find('{') else { return false };
@@ -206,6 +212,43 @@ mod tests {
             ("mail*", vec!["{mail*}:sandhog:ready", "mail*:sandhog:ready"]),
         ] {
             assert_eq!(companions(pattern, "ready"), expected);
+        }
+    }
+
+    /// Every key of a queue whose name does not depend on a job, a host or a producer, and what the others begin with.
+    fn keys_of(queue: &QueueName) -> (Vec<String>, String) {
+        let keys = QueueKeys::new(queue);
+        let named =
+            [&keys.list, &keys.ready, &keys.delayed, &keys.dead, &keys.stats, &keys.paused, &keys.vacant];
+        (named.into_iter().cloned().collect(), keys.prefix)
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn no_two_queues_share_a_key(names in proptest::collection::vec("([{}ab:]|sandhog|:sandhog|ready){1,5}", 12)) {
+            let queues: std::collections::BTreeSet<QueueName> =
+                names.iter().flat_map(|name| [name.clone(), format!("{{{name}}}"), format!("{name}:sandhog")])
+                    .filter_map(|name| QueueName::new(name).ok()).collect();
+            for (one, other) in queues.iter().flat_map(|one| queues.iter().map(move |other| (one, other))) {
+                let ((named, prefix), (others, other_prefix)) = (keys_of(one), keys_of(other));
+                if one != other {
+                    proptest::prop_assert!(named.iter().all(|key| !others.contains(key)), "{one} and {other}");
+                    proptest::prop_assert_ne!(&prefix, &other_prefix, "{} and {}", one, other);
+                    proptest::prop_assert!(!other.as_str().starts_with(&prefix), "{one} and {other}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_queue_in_braces_that_would_be_another_is_none() {
+        for bad in ["{orders}", "{a{}", "{{}}}", "{:}"] {
+            assert!(QueueName::new(bad).is_err(), "{bad}");
+        }
+        for good in ["{orders}eu", "eu{orders}", "{a}{b}", "{{a}}", "{}", "{}}"] {
+            assert!(QueueName::new(good).is_ok(), "{good}");
         }
     }
 

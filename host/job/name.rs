@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use super::key::is_other_in_braces;
+
 /// Longest queue name in bytes. Redis takes more; a name is also part of every companion key and log line.
 pub const QUEUE_NAME_BYTES_MAX: usize = 1024;
 /// Longest host name in bytes: it is part of every job id this host gives.
@@ -29,7 +31,7 @@ pub fn is_reserved(name: &str) -> bool {
 pub struct QueueName(String);
 
 impl QueueName {
-    /// Accepts 1 to 1,024 bytes that are not one of Sandhog's own keys.
+    /// Accepts 1 to 1,024 bytes that are not one of Sandhog's own keys, and whose companion keys no other queue has.
     pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
         let name = name.into();
         if name.is_empty() {
@@ -41,6 +43,11 @@ impl QueueName {
         if is_reserved(&name) {
             return Err(NameError(
                 "names with `:sandhog:` in them, or `sandhog:` before them, are the host's own",
+            ));
+        }
+        if is_other_in_braces(&name) {
+            return Err(NameError(
+                "its other keys would be those of the queue whose name is without the outer braces",
             ));
         }
         Ok(Self(name))

@@ -256,7 +256,7 @@ impl Feeder {
 
     /// Whether a job is one crash short of the limit.
     fn is_suspect(&self, header: &Header) -> bool {
-        header.crashes > 0 && header.crashes + 1 >= self.lane.current().policy.crashes_max
+        header.crashes > 0 && header.crashes.saturating_add(1) >= self.lane.current().policy.crashes_max
     }
 
     /// Does what a failed exchange calls for, and returns when another attempt makes sense.

@@ -1,6 +1,7 @@
 //! Fires schedules. Every host does it for all queues, and whoever is first has fired; there is no leader. A host
 //! sleeps until the earliest one is due and is woken when one changes, so schedules cost nothing in between.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const REFUSED: Duration = Duration::from_secs(10);
 /// Changes that come close together are looked at together.
 const GATHER: Duration = Duration::from_millis(10);
+/// Most problems that are kept, lest they be logged again each second.
+const PROBLEMS_MAX: usize = 1000;
 /// Corrections of Redis' clock by less than this are normal.
 const CLOCK_TOLERANCE_MS: u64 = 1_000;
 /// Hosts do not all begin in the same moment; most are spared the work.
@@ -50,6 +53,25 @@ struct Told {
     all: bool,
     /// When it is to be told again.
     again: Instant,
+    /// Schedules that cannot be fired, and why; logged once between two times.
+    problems: HashMap<String, String>,
+}
+
+impl Told {
+    fn new(all: bool, again: Instant) -> Self {
+        Self { all, again, problems: HashMap::new() }
+    }
+
+    /// Whether this has been logged; from now on it has.
+    fn knows(&mut self, name: &str, problem: &str) -> bool {
+        if self.problems.get(name).is_some_and(|known| known == problem) {
+            return true;
+        }
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.insert(name.to_owned(), problem.to_owned());
+        }
+        false
+    }
 }
 
 /// What this host knows of Redis' clock.
@@ -82,7 +104,7 @@ impl Scheduler {
         let signal = Arc::new(Notify::new());
         self.wake.watch_key(SCHEDULES, &signal);
         self.wake.watch_key(SCHEDULE_FILES, &signal);
-        let mut told = Told { all: false, again: Instant::now() };
+        let mut told = Told::new(false, Instant::now());
         let mut clock = RedisClock { seen: None, compare: Instant::now() };
         while !*stop.borrow() {
             let wait = match self.round(&mut told, &mut clock).await {
@@ -129,7 +151,9 @@ impl Scheduler {
                 match self.fire(due, look.now).await {
                     Err(error) if is_lost(&error) => return Err(error),
                     Err(error) => {
-                        tracing::warn!(schedule = due.name, %error, "a schedule cannot be fired; trying again");
+                        if !told.knows(&due.name, &error.to_string()) {
+                            tracing::warn!(schedule = due.name, %error, "a schedule cannot be fired; trying again");
+                        }
                         stuck += 1;
                     }
                     Ok(()) => {}
@@ -157,7 +181,7 @@ impl Scheduler {
                 for (what, name) in changes {
                     tracing::info!(schedule = name, what, "schedule of a settings file");
                 }
-                *told = Told { all: true, again: Instant::now() + REFRESH };
+                *told = Told::new(true, Instant::now() + REFRESH);
                 Ok(())
             }
             Err(error) if is_lost(&error) => Err(error),

@@ -69,6 +69,7 @@ fn wrong_pushes_are_refused_in_one_line() {
         &["push", "orders", "x", "--file", "y"],
         &["push", "", "x"],
         &["push", "{orders}:sandhog:dead", "x"],
+        &["push", "{orders}", "x"],
     ]), @r#"
     $ sandhog push
     --- stderr
@@ -106,6 +107,11 @@ fn wrong_pushes_are_refused_in_one_line() {
     $ sandhog push {orders}:sandhog:dead x
     --- stderr
     sandhog: invalid value `{orders}:sandhog:dead` for `<QUEUE>`: names with `:sandhog:` in them, or `sandhog:` before them, are the host's own
+    --- exit code 2
+
+    $ sandhog push {orders} x
+    --- stderr
+    sandhog: invalid value `{orders}` for `<QUEUE>`: its other keys would be those of the queue whose name is without the outer braces
     --- exit code 2
     "#);
 }

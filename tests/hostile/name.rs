@@ -43,6 +43,7 @@ attacks! {
     queue_named_like_companion_keys: "never granted", Dead("{good}:sandhog:ready"), push("{good}:sandhog:ready");
     queue_named_like_jobs_in_flight: "never granted", Dead("{good}:sandhog:inflight:h.0"),
         pop("{good}:sandhog:inflight:h.0", 0);
+    queue_that_is_another_one_in_braces: "never granted", Dead("{good}"), push("{good}");
     queue_of_another_type: "type of the key", Dead("taken"), Attack::of(push("taken")).before("SET taken 1");
     queue_of_another_type_in_the_atomic_mode: "type of the key", Dead("taken"),
         Attack::of(push("taken")).before("SADD taken 1").atomic();

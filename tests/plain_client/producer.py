@@ -19,9 +19,9 @@ def receipt():
     return json.loads(taken[1])["order"]
 
 
-def refused(*words):
+def refused(*words, queue="orders"):
     try:
-        push(keys=["orders"], args=[order(0), *words])
+        push(keys=[queue], args=[order(0), *words])
     except redis.ResponseError as error:
         assert str(error).startswith("SANDHOG "), error
         return str(error)
@@ -53,6 +53,7 @@ assert shop.pttl("{orders}:sandhog:unique:four") > 50000
 # What is wrong is told in words, and nothing is pushed.
 assert "delay" in refused("delay", "soon") and "`daley` is no option" in refused("daley", 5)
 assert "value after it" in refused("header", "x") and "UTF-8" in refused("header", "x", b"\xff")
+assert "outer braces" in refused(queue="{orders}") and "host's own" in refused(queue="{orders}:sandhog:ready")
 # Many at once travel in a pipeline.
 with shop.pipeline(transaction=False) as pipeline:
     for number in range(10, 110):

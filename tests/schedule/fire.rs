@@ -147,6 +147,14 @@ async fn a_paused_or_removed_one_does_not_fire_and_a_spoiled_one_holds_up_no_oth
     let at = now_ms(&mut plain).await;
     // Its slot is past, but it is not due.
     let () = plain.hset("sandhog:schedule:paused", "slot", at).await.unwrap();
+    // Names that nobody can give: somebody wrote them by hand.
+    let invalid = ["evil name".to_owned(), "\u{1b}[1m".to_owned(), "x".repeat(200)];
+    for name in &invalid {
+        let mut copy = redis::cmd("COPY");
+        copy.arg("sandhog:schedule:good").arg(format!("sandhog:schedule:{name}"));
+        let () = copy.query_async(&mut plain).await.unwrap();
+    }
+    age(&mut plain, &invalid, at - 2000).await;
     // Longer due than the good one.
     age(&mut plain, &["spoiled".to_owned()], at - 1000).await;
     age(&mut plain, &["good".to_owned()], at).await;

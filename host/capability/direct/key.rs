@@ -20,7 +20,6 @@ static GET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scr
 static GET_MANY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../script/get_many.lua")));
 static CAS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../script/compare_and_swap.lua")));
 static PERSIST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../script/persist.lua")));
-static DIGEST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../script/digest.lua")));
 static LIST_KEYS: LazyLock<Script> = LazyLock::new(|| {
     Script::new(concat!(
         "#!lua flags=no-writes\n",
@@ -182,11 +181,6 @@ impl Direct {
     /// When `key` expires, as PEXPIRETIME tells it.
     pub(in crate::capability) async fn expires_at(&self, key: &str) -> Result<i64, Refusal> {
         self.ask(cmd("PEXPIRETIME").arg(key), key).await
-    }
-
-    /// Length and SHA-1 of a string that may be too long to be fetched; none if there is no such key.
-    pub(in crate::capability) async fn digest(&self, key: &str) -> Result<Option<(u64, String)>, Refusal> {
-        self.run(&DIGEST, &DIGEST.call(&[key]), key).await
     }
 
     /// A page of the keys that start with `prefix`.

@@ -231,9 +231,14 @@ impl Overlay {
         cursor: u64,
         key_bytes_max: usize,
     ) -> Result<Page, Refusal> {
+        let pattern = of_prefix(prefix);
+        // Else a run could have the same keys looked at again and again.
+        if self.is_serializable() && !self.known.has_page_from(&pattern, cursor) {
+            return Err(Refusal::Quota("cursor"));
+        }
         let mut page = self.stored().list_keys(prefix, cursor, key_bytes_max).await?;
         if self.is_serializable() {
-            self.known.assume(&of_prefix(prefix), Seen::Page(page.clone()))?;
+            self.known.assume(&pattern, Seen::Page(page.clone()))?;
         }
         page.keys.retain(|key| {
             let name = std::str::from_utf8(key).ok();
@@ -288,6 +293,7 @@ impl Overlay {
             match (&known.text, known.present) {
                 (Some(text), _) => return Ok(Stored::Text(text.clone())),
                 (None, Some(false)) => return Ok(Stored::Absent),
+                _ if known.is_longer => return Ok(Stored::Long),
                 _ => {}
             }
         }
@@ -309,8 +315,8 @@ impl Overlay {
                 Ok(Stored::Text(value))
             }
             Err(Refusal::Quota("value")) => {
-                if keeps && let Some((length, sha1)) = self.stored().digest(key).await? {
-                    self.known.assume_long(key, length, sha1)?;
+                if keeps {
+                    self.known.assume_longer(key, self.direct.value_bytes_max)?;
                 }
                 Ok(Stored::Long)
             }

@@ -12,6 +12,11 @@ const KEPT_BYTES_MAX: usize = 1024;
 pub(super) const BYTES_MAX: usize = 4 << 20;
 /// What an assumption takes besides its key and value.
 const BYTES_EACH: usize = 64;
+/// Most work that the commit of a run may cost Redis for these (`Seen::work`): the values of four mebibytes, some 16 ms,
+/// or of four of the longest values; and what a thousand short things take beside them.
+const WORK_MAX: u64 = 4 << 20;
+const WORK_VALUES: u64 = 4;
+const WORK_BESIDE: u64 = 1 << 18;
 
 /// Everything one run took for granted.
 #[derive(Debug, Default)]
@@ -19,6 +24,8 @@ pub(super) struct Known {
     keys: HashMap<String, Key>,
     list: Vec<Assumption>,
     bytes: usize,
+    work: u64,
+    work_max: u64,
 }
 
 /// What is known of one key.
@@ -28,9 +35,20 @@ pub(super) struct Key {
     pub(super) present: Option<bool>,
     /// Its value, if it was short.
     pub(super) text: Option<Vec<u8>>,
+    /// Whether its value is longer than a run may fetch.
+    pub(super) is_longer: bool,
+    /// Where the assumptions about it are in the list.
+    listed: Vec<usize>,
 }
 
 impl Known {
+    /// Nothing yet, in a run that may fetch values of so many bytes.
+    pub(super) fn new(value_bytes_max: u64) -> Self {
+        let values = WORK_MAX.max(value_bytes_max.saturating_mul(WORK_VALUES));
+        let work_max = values.saturating_add(WORK_BESIDE);
+        Self { work_max, ..Self::default() }
+    }
+
     /// What is known of `key`.
     pub(super) fn of(&self, key: &str) -> Option<&Key> {
         self.keys.get(key)
@@ -41,42 +59,51 @@ impl Known {
         if self.of(key).and_then(|known| known.present) == Some(present) {
             return Ok(());
         }
-        self.assume(key, if present { Seen::Present } else { Seen::Absent })?;
-        self.keys.entry(key.to_owned()).or_default().present = Some(present);
+        let known = self.assume(key, if present { Seen::Present } else { Seen::Absent })?;
+        known.present = Some(present);
         Ok(())
     }
 
     /// Takes for granted that `key` holds this string.
     pub(super) fn assume_text(&mut self, key: &str, value: &[u8]) -> Result<(), Refusal> {
         if value.len() > KEPT_BYTES_MAX {
-            let sha1 = sha1_smol::Sha1::from(value).digest().to_string();
-            return self.assume_long(key, value.len() as u64, sha1);
-        }
-        self.assume(key, Seen::Value(value.to_owned()))?;
-        *self.keys.entry(key.to_owned()).or_default() =
-            Key { present: Some(true), text: Some(value.to_owned()) };
-        Ok(())
-    }
-
-    /// Takes for granted that `key` holds a string of this length and digest.
-    pub(super) fn assume_long(&mut self, key: &str, length: u64, sha1: String) -> Result<(), Refusal> {
-        self.assume(key, Seen::Long { length, sha1 })?;
-        self.keys.entry(key.to_owned()).or_default().present = Some(true);
-        Ok(())
-    }
-
-    /// Takes anything else for granted; the same twice is taken once, if it comes in a row.
-    pub(super) fn assume(&mut self, key: &str, seen: Seen) -> Result<(), Refusal> {
-        let assumption = Assumption { key: key.to_owned(), seen };
-        if self.list.last() == Some(&assumption) {
+            let (length, sha1) = (value.len() as u64, sha1_smol::Sha1::from(value).digest().to_string());
+            self.assume(key, Seen::Long { length, sha1 })?.present = Some(true);
             return Ok(());
         }
-        self.bytes += BYTES_EACH + key.len() + weight(&assumption.seen);
-        if self.bytes > BYTES_MAX {
+        let known = self.assume(key, Seen::Value(value.to_owned()))?;
+        (known.present, known.text) = (Some(true), Some(value.to_owned()));
+        Ok(())
+    }
+
+    /// Takes for granted that `key` holds a string of more than so many bytes.
+    pub(super) fn assume_longer(&mut self, key: &str, bytes: u64) -> Result<(), Refusal> {
+        let known = self.assume(key, Seen::Longer(bytes))?;
+        (known.present, known.is_longer) = (Some(true), true);
+        Ok(())
+    }
+
+    /// Whether a page of this listing may begin at `cursor`: at the start, or where one that was seen has ended.
+    pub(super) fn has_page_from(&self, pattern: &str, cursor: u64) -> bool {
+        let listed = self.of(pattern).map_or(&[][..], |known| &known.listed);
+        cursor == 0
+            || listed.iter().any(|at| matches!(&self.list[*at].seen, Seen::Page(page) if page.next == cursor))
+    }
+
+    /// Takes anything else for granted; the same is taken once.
+    pub(super) fn assume(&mut self, key: &str, seen: Seen) -> Result<&mut Key, Refusal> {
+        let known = self.keys.entry(key.to_owned()).or_default();
+        if known.listed.iter().any(|at| self.list[*at].seen == seen) {
+            return Ok(known);
+        }
+        self.bytes += BYTES_EACH + key.len() + weight(&seen);
+        self.work = self.work.saturating_add(seen.work());
+        if self.bytes > BYTES_MAX || self.work > self.work_max {
             return Err(Refusal::Quota("effect-bytes"));
         }
-        self.list.push(assumption);
-        Ok(())
+        known.listed.push(self.list.len());
+        self.list.push(Assumption { key: key.to_owned(), seen });
+        Ok(known)
     }
 
     /// Bytes of keys and values.
@@ -98,5 +125,36 @@ fn weight(seen: &Seen) -> usize {
         Seen::Range { entries, .. } => sum(entries),
         Seen::Page(page) => sum(&page.keys),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn long(length: u64) -> Seen {
+        Seen::Long { length, sha1: length.to_string() }
+    }
+
+    #[test]
+    fn the_same_is_assumed_once_whatever_stands_between() {
+        let mut known = Known::new(1 << 20);
+        for _ in 0..1_000 {
+            known.assume("a", long(1 << 20)).unwrap();
+            known.assume("b", long(1 << 20)).unwrap();
+            known.assume_presence("c", false).unwrap();
+        }
+        assert_eq!(known.into_assumptions().len(), 3);
+    }
+
+    #[test]
+    fn what_a_commit_would_look_at_is_bounded() {
+        let mut known = Known::new(1 << 20);
+        let fit = (0..).take_while(|n| known.assume(&n.to_string(), long(1 << 20)).is_ok()).count();
+        assert_eq!(fit, 4);
+        assert!(matches!(known.assume_text("d", &vec![b'x'; 1 << 20]), Err(Refusal::Quota("effect-bytes"))));
+        let mut known = Known::new(64);
+        let fit = (0..).take_while(|n| known.assume_presence(&n.to_string(), true).is_ok()).count();
+        assert_eq!(fit as u64, (WORK_MAX + WORK_BESIDE) / Seen::Present.work());
     }
 }

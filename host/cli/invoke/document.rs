@@ -78,6 +78,7 @@ fn assumption(assumption: &Assumption) -> Value {
         Seen::Present => json!("present"),
         Seen::Value(value) => json!({ "value": output::payload(value) }),
         Seen::Long { length, sha1 } => json!({ "length": length, "sha1": sha1 }),
+        Seen::Longer(bytes) => json!({ "longer_than": bytes }),
         Seen::Expires(at_ms) => json!({ "expires_at_ms": at_ms }),
         Seen::Length(entries) => json!({ "entries": entries }),
         Seen::Range { start, stop, entries } => {

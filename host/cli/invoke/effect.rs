@@ -147,6 +147,7 @@ pub(super) fn assumed(assumption: &Assumption, now_ms: u64) -> [String; 2] {
         Seen::Present => "there".to_owned(),
         Seen::Value(value) => quoted(value),
         Seen::Long { length, .. } => format!("the value of {} that was read", text::size(*length)),
+        Seen::Longer(bytes) => format!("a value of more than {}", text::size(*bytes)),
         Seen::Expires(-2) => "absent".to_owned(),
         Seen::Expires(at_ms) => match u64::try_from(*at_ms) {
             Ok(at_ms) => format!("to expire {}", text::when(at_ms, now_ms)),

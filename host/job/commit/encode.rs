@@ -19,13 +19,15 @@ pub(super) struct Encoded<'a> {
     pub(super) args: Vec<Cow<'a, [u8]>>,
     /// Their length together.
     pub(super) bytes: usize,
+    /// What checking the assumptions costs Redis, in bytes (`Seen::work`).
+    pub(super) work: u64,
     /// Whether it can make Redis hold more than before.
     pub(super) grows: bool,
 }
 
 /// Encodes the end of the job in `field` (of those in it, if there are blanks between), or changes that belong to no job. `host` keeps the records of `taken`.
 pub(super) fn job<'a>(host: Option<&HostId>, field: String, changes: &'a Changes) -> Encoded<'a> {
-    let mut out = Encoded { args: Vec::new(), bytes: 0, grows: changes.writes.iter().any(grows) };
+    let mut out = Encoded { args: Vec::new(), bytes: 0, work: 0, grows: changes.writes.iter().any(grows) };
     out.text(field);
     // How many follow is known at the end.
     out.text("");
@@ -71,6 +73,7 @@ impl<'a> Encoded<'a> {
 
     fn assumption(&mut self, assumption: &'a Assumption) {
         let Assumption { key, seen } = assumption;
+        self.work += seen.work();
         match seen {
             Seen::Absent => self.words(["absent", key]),
             Seen::Present => self.words(["present", key]),
@@ -80,6 +83,10 @@ impl<'a> Encoded<'a> {
             }
             Seen::Value(value) => self.digest(key, value.len() as u64, sha1(value)),
             Seen::Long { length, sha1 } => self.digest(key, *length, sha1.as_str()),
+            Seen::Longer(bytes) => {
+                self.words(["longer", key]);
+                self.number(bytes);
+            }
             Seen::Expires(at_ms) => {
                 self.words(["expires", key]);
                 self.number(at_ms);

@@ -3,10 +3,10 @@
 
 use redis::Value;
 
-use super::Schedule;
 use super::book::{BookError, PAUSED_MS, read};
 use super::fired::Fired;
 use super::plan::{Firing, Step};
+use super::{Schedule, check_name};
 use crate::job::envelope::Header;
 use crate::job::key::{QueueKeys, SCHEDULE_FILES, SCHEDULES, schedule};
 use crate::job::name::JobId;
@@ -79,6 +79,8 @@ async fn look(link: &Link, seat: &str, skip: usize, which: &str) -> Result<Look,
 /// Carries out `step` for a schedule that is due; false if the schedule has changed meanwhile, or another host was
 /// first.
 pub async fn fire(link: &Link, due: &Due, schedule: &Schedule, step: &Step) -> Result<bool, BookError> {
+    // Somebody may have written it by hand.
+    check_name(&due.name)?;
     let keys = QueueKeys::new(&schedule.queue_name()?);
     let mut call = script::SCHEDULE_FIRE.call(&[SCHEDULES, &self::schedule(&due.name), &keys.ready]);
     call.arg(&due.name).arg(due.firing.slot).arg(&due.definition).arg(&due.fired);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use self::consume::queues;
 use super::{Canary, Consume, EffectsMode, Kind, Limits, Manifest, ProfileChoice};
-use crate::capability::grant::{Grants, Patterns};
+use crate::capability::grant::{Grants, PatternError, Patterns};
 use crate::capability::plan::Isolation;
 use crate::config::document::Document;
 use crate::config::problem::Problems;
@@ -166,7 +166,7 @@ fn effects(root: &mut Table<'_>, reader: bool) -> EffectsMode {
 
 fn grants(mut table: Table<'_>, reader: bool) -> Grants {
     let mut kv = table.table("kv");
-    let kv_read = patterns(&mut kv, "read", "config:*");
+    let kv_read = patterns(&mut kv, "read", "config:*", Patterns::check);
     let (mut kv_write, mut queue_push, mut queue_pop) = Default::default();
     let mut config = Vec::new();
     if reader {
@@ -174,10 +174,10 @@ fn grants(mut table: Table<'_>, reader: bool) -> Grants {
         table.misplaced("queue", "is for workers; a config reader has no queues");
         table.misplaced("config", "is not yet supported in a config reader: it sees its own `[config]` only");
     } else {
-        kv_write = patterns(&mut kv, "write", "thumb:*");
+        kv_write = patterns(&mut kv, "write", "thumb:*", Patterns::check);
         let mut queue = table.table("queue");
-        queue_push = patterns(&mut queue, "push", "notify");
-        queue_pop = patterns(&mut queue, "pop", "inbox");
+        queue_push = patterns(&mut queue, "push", "notify", Patterns::check_queue);
+        queue_pop = patterns(&mut queue, "pop", "inbox", Patterns::check_queue);
         queue.finish();
         config = readers(&mut table);
     }
@@ -190,13 +190,18 @@ fn grants(mut table: Table<'_>, reader: bool) -> Grants {
     Grants { kv_read, kv_write, queue_push, queue_pop, config }
 }
 
-fn patterns(table: &mut Table<'_>, name: &'static str, example: &str) -> Patterns {
+fn patterns(
+    table: &mut Table<'_>,
+    name: &'static str,
+    example: &str,
+    check: fn(&str) -> Result<(), PatternError>,
+) -> Patterns {
     let items = table.strings(name, example).unwrap_or_default();
     if items.len() > PATTERNS_MAX {
         table.refuse(name, &format!("has {} patterns; it can have {PATTERNS_MAX} at the most", items.len()));
     }
     for item in &items {
-        if let Err(error) = Patterns::check(&item.text) {
+        if let Err(error) = check(&item.text) {
             let shown: String = item.text.chars().take(60).collect();
             table.refuse_at(item.line, name, &format!("has \"{}\": {error}", shown.escape_debug()));
         }

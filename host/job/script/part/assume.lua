@@ -2,6 +2,7 @@
 -- ARGV   of an assumption: what was seen, the key (a page: the pattern), and
 --        absent, present  nothing more        value   the value
 --        digest  length, SHA-1                expires what PEXPIRETIME answered
+--        longer  bytes of which it has more
 --        length  entries of the list          range   first index, last index, SHA-1
 --        page    cursor, looks, enough, longest key (see `key_page`), next cursor, number of keys, these
 -- assume(at) -> where they end, and the writes begin; or nil, what is wrong with the first one that does not hold,
@@ -39,7 +40,7 @@ local function is_page(at)
 end
 
 -- Arguments of each; a page has its keys in addition.
-local ASSUMPTIONS = {absent = 2, present = 2, value = 3, digest = 4, expires = 3, length = 3, range = 5, page = 8}
+local ASSUMPTIONS = {absent = 2, present = 2, value = 3, digest = 4, longer = 3, expires = 3, length = 3, range = 5, page = 8}
 
 local LOOKS_MAX = 1000 -- At some thousands `unpack` fails.
 
@@ -72,6 +73,9 @@ local function assume(at)
         answer = try('GET', key)
         holds = type(answer) == 'string' and redis.sha1hex(answer) == argv[at + 3]
       end
+    elseif seen == 'longer' then
+      answer = try('STRLEN', key)
+      holds = type(answer) == 'number' and answer > tonumber(first)
     elseif seen == 'expires' then
       answer = try('PEXPIRETIME', key)
       holds = answer == tonumber(first)

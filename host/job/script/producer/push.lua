@@ -10,7 +10,7 @@
 --        result MS            its result is wanted, and kept for so long: the list `{queue}:sandhog:result:ID` gets one
 --                             entry when the job has ended, `done`, `dead`, `discarded` or `cancelled`, a line feed,
 --                             and the result or the reason
---        front                to be the next one taken
+--        front                before other jobs that are ready
 -- Reply  {'waiting', id, how many wait}, {'delayed', id, Redis time in ms at which it is due} or
 --        {'duplicate', id of the job that has the unique key}. Without options it is a plain RPUSH, and the id is ''.
 local QUEUE_BYTES_MAX, ID_BYTES_MAX, UNIQUE_BYTES_MAX = 1024, 128, 1024
@@ -35,6 +35,9 @@ queue, payload = queue or '', payload or ''
 if queue == '' or #queue > QUEUE_BYTES_MAX then refuse('the name of the queue must have 1 to 1,024 bytes') end
 if string.find(queue, ':sandhog:', 1, true) or string.sub(queue, 1, 8) == 'sandhog:' then
   refuse("names with `:sandhog:` in them, or `sandhog:` before them, are the host's own")
+end
+if is_other_in_braces(queue) then
+  refuse('its other keys would be those of the queue whose name is without the outer braces')
 end
 
 local id, delay, does, unique, kept, notes = nil, '', 'RPUSH', nil, '0', ''
