@@ -24,8 +24,9 @@ for nth = 1, 8 do
   redis.call('RPUSH', KEYS[1], payload .. nth)
   redis.call('LPOP', KEYS[1], 1)
 end";
-/// Most units that a command may take. The longest command takes less than one.
-const UNITS_MAX: f64 = 1.5;
+/// Most units that a command may take. The longest take less than one on a machine that does nothing else, and were seen
+/// to take two on a busy one; the faults that this is about take many.
+const UNITS_MAX: f64 = 4.0;
 
 /// The processor time that Redis' main thread has used, in milliseconds.
 async fn used_ms(scene: &mut Scene) -> f64 {
@@ -224,18 +225,20 @@ async fn no_end_of_runs_holds_up_redis_however_large_the_jobs_are_that_wait_for_
     watch.scene.begin(&[]).await;
     let job =
         |kind: &str, nth: u64, size: usize| format!("1 {kind}-{nth} 0 0 5 t={nth}\n{}", "x".repeat(size));
-    for nth in 0..64 {
+    for nth in 0..192 {
         let _: u64 = watch.scene.plain.rpush("{q}:sandhog:ready", job("small", nth, 0)).await.unwrap();
     }
-    let running = watch.turn("a claim", &limits, &[], 0).await.jobs;
-    assert_eq!(running.len(), 64);
-    for nth in 0..64 {
+    let mut running = Vec::new();
+    while running.len() < 192 {
+        running.extend(watch.turn("a claim", &limits, &[], 0).await.jobs);
+    }
+    for nth in 0..192 {
         let _: u64 =
             watch.scene.plain.rpush("{q}:sandhog:ready", job("large", nth, VALUE_MAX)).await.unwrap();
     }
     assert_eq!(watch.drain("parking", &limits).await, 0);
     let acks: Vec<Slot> = running.iter().map(|job| job.slot).collect();
     let first = watch.turn("jobs end that others wait for", &limits, &acks, 0).await.jobs.len();
-    assert_eq!(first + watch.drain("those that waited", &limits).await, 64);
+    assert_eq!(first + watch.drain("those that waited", &limits).await, 192);
     watch.expect_short();
 }
