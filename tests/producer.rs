@@ -183,12 +183,17 @@ async fn what_hosts_could_not_read_is_refused_in_words() {
 async fn companion_keys_are_those_of_hosts() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
-    for queue in ["orders", "eu{7}orders", "a{}b", "a{}b{c}", "open{only", "{{a}", "a}b{c", "with space"] {
+    for queue in ["orders", "eu{7}orders", "a{}b", "a{}b{c}", "open{only", "{{a}}", "a}b{c", "with space"] {
         call(&mut plain, queue, &[b"x", b"header", b"a", b"b"]).await.unwrap();
         let expected = QueueKeys::new(&QueueName::new(queue).unwrap()).ready;
         assert_eq!(dump(&mut plain).await.into_keys().collect::<Vec<_>>(), [expected]);
         let () = redis::cmd("FLUSHALL").query_async(&mut plain).await.unwrap();
     }
+    for queue in ["{orders}", "{{a}", "{a}{b}"] {
+        let refused = call(&mut plain, queue, &[b"x", b"header", b"a", b"b"]).await.unwrap_err().to_string();
+        assert!(refused.contains("without the outer braces"), "{queue}: {refused}");
+    }
+    assert!(dump(&mut plain).await.is_empty());
 }
 
 #[tokio::test]
