@@ -295,3 +295,17 @@ async fn the_last_in_first_out_queue_has_limits_too() {
 pub fn sha1(text: &str) -> String {
     redis::Script::new(text).get_hash().to_owned()
 }
+
+#[tokio::test]
+async fn a_rate_starts_jobs_again_after_the_clock_was_set_back() {
+    let mut scene = Scene::new().await;
+    let limits = QueueLimits { rate: Some(Rate { count: 100, per: SECOND }), ..QueueLimits::default() };
+    scene.begin(&[&["RPUSH", "q", "a", "b", "c"]]).await;
+    let ahead = (scene.now_ms().await + 600_000) * 1_000;
+    scene.send(&["SET", ":rate", &ahead.to_string(), "PX", "600000"]).await;
+    let mut found = Vec::new();
+    while found.len() < 3 {
+        found.extend(payloads(&step(&mut scene, &[], 8, &limits).await.jobs));
+    }
+    assert_eq!(found, ["a", "b", "c"]);
+}

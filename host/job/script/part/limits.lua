@@ -77,7 +77,10 @@ local function allow(wanted)
   if gap > 0 and wanted > 0 then
     full_at = bucket(rate)
     if not full_at then return nil, rate end
-    full_at = math.min(full_at, now_us + burst * gap)
+    if full_at > now_us + burst * gap then
+      full_at = now_us + burst * gap
+      bucket(rate, full_at) -- Else it would be empty again, and again.
+    end
     local tokens = math.floor(burst - (full_at - now_us) / gap + 1e-6)
     cut_by_rate = tokens < wanted
     wanted = math.max(0, math.min(wanted, tokens))
