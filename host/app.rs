@@ -120,7 +120,7 @@ impl Host {
         Ok(host.expect("nobody stopped the start"))
     }
 
-    /// The same. If `stop` is first, the host leaves in order, as far as it had come, and there is none.
+    /// Starts a host, unless `stop` resolves first: then the host shuts down in order, and the result is `None`.
     pub async fn start_unless(
         options: Options,
         stop: impl Future<Output = ()>,

@@ -75,7 +75,7 @@ pub(super) fn run(options: Options, orders: Orders, ready: oneshot::Sender<Resul
     });
 }
 
-/// The step, unless the host is to leave first.
+/// Awaits `step`, unless the host is told to stop first.
 async fn unless_stopped<T>(
     phase: &watch::Receiver<Phase>,
     step: impl Future<Output = Result<T, StartError>>,

@@ -87,7 +87,7 @@ impl Seen {
             Self::Range { start, entries, .. } => {
                 start.unsigned_abs().saturating_mul(3).saturating_add(sum(entries))
             }
-            Self::Page(page) => u64::from(page.looks) * SCAN_WORK + sum(&page.keys),
+            Self::Page(page) => page.looked.saturating_mul(SCAN_WORK).saturating_add(sum(&page.keys)),
         };
         bytes.saturating_add(LOOK_WORK)
     }
@@ -104,6 +104,8 @@ pub struct Page {
     pub enough: u32,
     /// Longer keys were left out.
     pub key_bytes_max: usize,
+    /// Keys that were looked at.
+    pub looked: u64,
     /// Where the next one begins; 0: it was the last.
     pub next: u64,
     /// The keys; in which order does not matter.

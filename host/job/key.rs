@@ -215,7 +215,7 @@ mod tests {
         }
     }
 
-    /// Every key of a queue whose name does not depend on a job, a host or a producer, and what the others begin with.
+    /// The keys of a queue with fixed names, and the prefix of all others.
     fn keys_of(queue: &QueueName) -> (Vec<String>, String) {
         let keys = QueueKeys::new(queue);
         let named =

@@ -147,7 +147,8 @@ impl Greeting {
             "sentinel" => Err(format!(
                 "`{address}` is a Redis Sentinel, which holds no data; use the address of the primary that it watches"
             )),
-            // Older ones do not understand the questions that come next. Valkey may give Redis' version here.
+            _ if self.version.is_empty() => Ok(()),
+            // An older server does not understand the commands that follow. Valkey may give Redis' version here.
             _ => is_new_enough(&self.kind, &self.version, REDIS_MIN),
         }
     }

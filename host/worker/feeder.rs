@@ -225,7 +225,7 @@ impl Feeder {
         is_empty_handed && self.former.is_empty()
     }
 
-    /// How much to do from now on. Later changes end the next `wait`, and those that came before do not.
+    /// The current phase, with its changes marked as seen: only later ones end the next `wait`.
     fn next_phase(&mut self) -> Phase {
         self.retired.mark_unchanged();
         self.parts.holds.mark_unchanged();
@@ -233,8 +233,8 @@ impl Feeder {
         self.phase()
     }
 
-    /// How much to do: what the host does, or less if the lane is retired. A change is not marked as seen: only the
-    /// loop of `run` heeds all of it.
+    /// The current phase: that of the host, or a later one if the lane is retired or held. Changes are not marked as seen,
+    /// because only the loop of `run` acts on each.
     pub(super) fn phase(&self) -> Phase {
         let own = if *self.retired.borrow() { Phase::Draining } else { Phase::Serving };
         let holds = self.parts.holds.borrow();

@@ -28,7 +28,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const REFUSED: Duration = Duration::from_secs(10);
 /// Changes that come close together are looked at together.
 const GATHER: Duration = Duration::from_millis(10);
-/// Most problems that are kept, lest they be logged again each second.
+/// Most problems that a host remembers so as not to log them again each second.
 const PROBLEMS_MAX: usize = 1000;
 /// Corrections of Redis' clock by less than this are normal.
 const CLOCK_TOLERANCE_MS: u64 = 1_000;
@@ -53,7 +53,7 @@ struct Told {
     all: bool,
     /// When it is to be told again.
     again: Instant,
-    /// Schedules that cannot be fired, and why; logged once between two times.
+    /// Schedules that cannot be fired, with the error. Each is logged once until the file is told again.
     problems: HashMap<String, String>,
 }
 
@@ -62,7 +62,7 @@ impl Told {
         Self { all, again, problems: HashMap::new() }
     }
 
-    /// Whether this has been logged; from now on it has.
+    /// Remembers this problem. Returns whether it was known, so has been logged.
     fn knows(&mut self, name: &str, problem: &str) -> bool {
         if self.problems.get(name).is_some_and(|known| known == problem) {
             return true;
@@ -91,7 +91,7 @@ impl RedisClock {
         let is_back = self.seen.is_some_and(|seen| now_ms + CLOCK_TOLERANCE_MS < expected(seen));
         self.seen = Some((now_ms, now));
         if is_back {
-            // Until they were compared: Redis may be lost meanwhile.
+            // Remembered until the comparison has succeeded: the connection may be lost before.
             self.compare = self.compare.min(now);
         }
         self.compare <= now

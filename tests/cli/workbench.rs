@@ -143,13 +143,13 @@ fn invoke_tells_the_start_of_an_instance_from_its_run() {
         (of("instantiate_ms"), of("run_ms"), whole)
     };
     let (started, ran, whole) = times("starts.wasm", &["--repeat", "3"]);
-    assert!(started > 10.0 * ran && ran > 0.0, "{started} {ran}");
-    assert!(whole > Some(10.0 * ran), "each of many runs starts an instance: {whole:?}");
+    assert!(started > 2.0 * ran && ran > 0.0, "{started} {ran}");
+    assert!(whole > Some(2.0 * ran), "each of many runs starts an instance: {whole:?}");
     let (started, ran, _) = times("runs.wasm", &[]);
-    assert!(ran > 10.0 * started && started > 0.0, "{started} {ran}");
+    assert!(ran > 2.0 * started && started > 0.0, "{started} {ran}");
     program.file("kept.toml", format!("{manifest}\n[instances]\nreuse = 10\n"));
     let (started, _, whole) = times("starts.wasm", &["--repeat", "3", "--reuse", "--manifest", "kept.toml"]);
-    assert!(whole < Some(started / 10.0), "two of three find one that has started: {whole:?}");
+    assert!(whole < Some(started / 2.0), "two of three find one that has started: {whole:?}");
 }
 
 #[test]

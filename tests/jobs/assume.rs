@@ -83,8 +83,15 @@ async fn a_page_of_keys_is_the_same_page() {
     scene.send(&["EVAL", "for i = 1, 2000 do redis.call('EXISTS', 'other') end", "0"]).await;
     // All of it in three steps; one step; none, from where that ended.
     for (cursor, looks, steps) in [(0, 2_000, 9), (0, 100, 1), (1, 100, 1)] {
-        let mut page =
-            Page { cursor, looks, enough: 1_000, key_bytes_max: 20, next: cursor, keys: Vec::new() };
+        let mut page = Page {
+            cursor,
+            looks,
+            enough: 1_000,
+            key_bytes_max: 20,
+            looked: 0,
+            next: cursor,
+            keys: Vec::new(),
+        };
         for _ in 0..steps {
             let mut scan = redis::cmd("SCAN");
             scan.arg(page.next).arg("MATCH").arg("p:*").arg("COUNT").arg(100);
@@ -112,7 +119,7 @@ async fn a_page_of_keys_is_the_same_in_whatever_order_redis_lists_them() {
     let mut scene = Scene::new().await;
     let page = |keys: &[&str]| {
         let keys = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
-        let page = Page { cursor: 0, looks: 2_000, enough: 100, key_bytes_max: 20, next: 0, keys };
+        let page = Page { cursor: 0, looks: 2_000, enough: 100, key_bytes_max: 20, looked: 0, next: 0, keys };
         assuming("p:*", Seen::Page(page))
     };
     scene.begin(&[&["MSET", "p:1", "", "p:2", "", "p:3", ""]]).await;

@@ -200,7 +200,7 @@ async fn a_user_without_the_keys_or_commands_leaves_nothing_half_written() {
     let ours = ["+@all", "~{q}:sandhog:inflight:*", "~{q}:sandhog:stats", "~app:*"];
     let rules = |more: &[&'static str]| ours.iter().chain(more).copied().collect::<Vec<_>>();
     let reads = |key: &str, seen| assuming(key, seen);
-    let page = Page { cursor: 0, looks: 9, enough: 9, key_bytes_max: 99, next: 0, keys: vec![] };
+    let page = Page { cursor: 0, looks: 9, enough: 9, key_bytes_max: 99, looked: 0, next: 0, keys: vec![] };
     let long = Seen::Long { length: 1, sha1: String::new() };
     let value = || Seen::Value(b"1".to_vec());
     let range = Seen::Range { start: 0, stop: 1, entries: vec![] };

@@ -219,7 +219,7 @@ async fn no_end_of_a_run_blocks_redis_for_long() {
 }
 
 #[tokio::test]
-async fn no_end_of_runs_holds_up_redis_however_large_the_jobs_are_that_wait_for_their_places() {
+async fn no_end_of_runs_blocks_redis_for_long_if_large_jobs_wait_for_slots() {
     let mut watch = Watch::new(ROOMY).await;
     let limits = key("header:t", Some(1), None);
     watch.scene.begin(&[]).await;

@@ -193,9 +193,12 @@ impl Direct {
         let mut call = LIST_KEYS.call::<&str>(&[]);
         call.arg(cursor).arg(of_prefix(prefix)).arg(LOOKS_MAX).arg(PAGE_KEYS).arg(key_bytes_max);
         let mut parts: Vec<Vec<u8>> = self.run(&LIST_KEYS, &call, prefix).await?;
-        let next = (!parts.is_empty()).then(|| parts.remove(0));
-        let next = next.and_then(|digits| std::str::from_utf8(&digits).ok()?.parse().ok());
-        let next = next.ok_or_else(|| unexpected(&Value::Nil))?;
-        Ok(Page { cursor, looks: LOOKS_MAX, enough: PAGE_KEYS, key_bytes_max, next, keys: parts })
+        let keys = parts.split_off(parts.len().min(2));
+        let number = |nth: usize| std::str::from_utf8(parts.get(nth)?).ok()?.parse::<u64>().ok();
+        let (Some(next), Some(looked)) = (number(0), number(1)) else {
+            return Err(unexpected(&Value::Nil).into());
+        };
+        let (looks, enough) = (LOOKS_MAX, PAGE_KEYS);
+        Ok(Page { cursor, looks, enough, key_bytes_max, looked, next, keys })
     }
 }

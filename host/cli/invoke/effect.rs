@@ -262,8 +262,15 @@ mod tests {
 
     #[test]
     fn what_was_taken_for_granted_is_said_in_a_few_words() {
-        let page =
-            Page { cursor: 0, looks: 10, enough: 5, key_bytes_max: 9, next: 0, keys: bytes(&["a", "b"]) };
+        let page = Page {
+            cursor: 0,
+            looks: 10,
+            enough: 5,
+            key_bytes_max: 9,
+            looked: 0,
+            next: 0,
+            keys: bytes(&["a", "b"]),
+        };
         for (seen, shown) in [
             (Seen::Absent, "absent"),
             (Seen::Present, "there"),

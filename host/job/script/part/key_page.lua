@@ -1,13 +1,14 @@
 -- Part: key_page(pattern, cursor, looks, enough, longest) -> one page of the keys that match: an array with the
--- next cursor ('0': no more), then the keys. A bounded look at the key space: it ends after `looks` keys, or
--- once more than `enough` matched; keys longer than `longest` bytes are left out.
+-- next cursor ('0': no more), then the keys; its field `looked` is how many keys were looked at. A bounded look at
+-- the key space: it ends after `looks` keys, or once more than `enough` matched; keys longer than `longest` bytes
+-- are left out.
 local function key_page(pattern, cursor, looks, enough, longest)
   local step = 100
-  local page = { cursor }
+  local page = { cursor, looked = 0 }
   repeat
     local some = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', step)
     cursor = some[1]
-    looks = looks - step
+    looks, page.looked = looks - step, page.looked + step
     for _, key in ipairs(some[2]) do
       if #key <= longest then page[#page + 1] = key end
     end

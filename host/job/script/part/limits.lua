@@ -79,7 +79,7 @@ local function allow(wanted)
     if not full_at then return nil, rate end
     if full_at > now_us + burst * gap then
       full_at = now_us + burst * gap
-      bucket(rate, full_at) -- Else it would be empty again, and again.
+      bucket(rate, full_at) -- Not stored, it would be cut again at each claim, and never have room.
     end
     local tokens = math.floor(burst - (full_at - now_us) / gap + 1e-6)
     cut_by_rate = tokens < wanted
