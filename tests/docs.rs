@@ -34,7 +34,7 @@ const PAGES: &[Page] = &[
     Page { file: "dead-jobs.md", plugins: &[], jobs: &[] },
     Page { file: "cancel-and-pause.md", plugins: &["orders", "site-settings"], jobs: &[] },
     Page { file: "hosts.md", plugins: &["orders", "site-settings"], jobs: &[] },
-    Page { file: "redis-user.md", plugins: &[], jobs: &[] },
+    Page { file: "redis-user.md", plugins: &["orders", "site-settings"], jobs: &[] },
     Page { file: "tls.md", plugins: &[], jobs: &[] },
     Page { file: "inspection.md", plugins: &["orders", "site-settings"], jobs: &[("orders", "{}")] },
 ];

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use sandhog::app::StartError;
 use sandhog::capability::acl::{Served, host_notes, host_rules, line, notes, reader_rules, rules};
 use sandhog::config::problem::Problems;
 use sandhog::config::settings::{Overrides, PluginsFrom, Settings};
@@ -12,7 +13,7 @@ use serde_json::json;
 
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::text;
+use crate::cli::{serve, text};
 
 /// Longest note in characters.
 const NOTE_CHARS_MAX: usize = 2000;
@@ -67,10 +68,8 @@ fn of_plugin(plugin: &Path, manifest: Option<&Path>, settings: &Settings, contex
 }
 
 fn of_host(settings: &Settings, context: &Context) -> Outcome {
-    let manifests = match settings.plugins.source {
-        PluginsFrom::Folder if settings.plugins_dir.is_dir() => manifests(settings)?,
-        _ => Vec::new(),
-    };
+    let is_folder = settings.plugins.source == PluginsFrom::Folder;
+    let manifests = if is_folder { manifests(settings)? } else { Vec::new() };
     let consumed =
         manifests.iter().flat_map(|manifest| &manifest.consume).map(|consume| consume.queue.as_str());
     let scheduled = settings.schedules.iter().map(|(_, schedule)| schedule.queue.as_str());
@@ -78,7 +77,7 @@ fn of_host(settings: &Settings, context: &Context) -> Outcome {
         queues: consumed.chain(scheduled).collect(),
         grants: manifests.iter().map(|manifest| &manifest.grants).collect(),
         published: manifests.iter().filter_map(|manifest| manifest.publish.as_deref()).collect(),
-        is_unknown: manifests.is_empty(),
+        is_unknown: !is_folder,
     };
     let redis = &settings.redis;
     let user = redis.address.user().filter(|user| *user != "default").unwrap_or(HOST_USER);
@@ -86,8 +85,12 @@ fn of_host(settings: &Settings, context: &Context) -> Outcome {
     print(user, &rules, &host_notes(&served, redis.per_plugin_users), context)
 }
 
-/// The manifests of the folder. A manifest with an error is a refusal: the line would lack the keys of its plugin.
+/// The manifests of the folder. A manifest with an error is a refusal: the line would lack the keys of its plugin. So is
+/// a folder without any: all keys are not to be allowed because of a wrong path.
 fn manifests(settings: &Settings) -> Outcome<Vec<Manifest>> {
+    if !settings.plugins_dir.is_dir() {
+        return Err(no_plugins(settings));
+    }
     let (pairs, mut problems) = scan(&settings.plugins_dir);
     let mut manifests = Vec::new();
     for pair in pairs {
@@ -96,7 +99,12 @@ fn manifests(settings: &Settings) -> Outcome<Vec<Manifest>> {
             Err(more) => problems.append(more),
         }
     }
-    problems.into_result(manifests).map_err(refused)
+    let manifests = problems.into_result(manifests).map_err(refused)?;
+    if manifests.is_empty() { Err(no_plugins(settings)) } else { Ok(manifests) }
+}
+
+fn no_plugins(settings: &Settings) -> Failure {
+    serve::refusal(StartError::NoPlugins(settings.plugins_dir.display().to_string()))
 }
 
 fn refused(problems: Problems) -> Failure {

@@ -47,7 +47,7 @@ impl QueueName {
         }
         if is_other_in_braces(&name) {
             return Err(NameError(
-                "its other keys would be those of the queue whose name is without the outer braces",
+                "a queue cannot be named like another one in braces: both would use the same keys",
             ));
         }
         Ok(Self(name))

@@ -94,16 +94,21 @@ async fn a_host_with_only_the_printed_rights_runs_the_examples() {
 #[test]
 fn all_keys_are_allowed_if_the_plugins_are_unknown() {
     let program = Program::alone();
-    for settings in ["", "[plugins]\nsource = \"redis\"\n"] {
-        program.file("sandhog.toml", settings);
-        let output = program.output(&["acl", "--host"]);
-        let line = String::from_utf8(output.stdout).unwrap();
-        assert!(line.starts_with("ACL SETUSER sandhog-host reset on ") && line.ends_with(" ~*\n"), "{line}");
-        let notes = String::from_utf8(output.stderr).unwrap();
-        assert!(
-            notes.contains("note: the plugins are not known here, so the line allows all keys"),
-            "{notes}"
-        );
+    program.file("sandhog.toml", "[plugins]\nsource = \"redis\"\n");
+    let output = program.output(&["acl", "--host"]);
+    let line = String::from_utf8(output.stdout).unwrap();
+    assert!(line.starts_with("ACL SETUSER sandhog-host reset on ") && line.ends_with(" ~*\n"), "{line}");
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert!(notes.contains("note: the plugins are not known here, so the line allows all keys"), "{notes}");
+}
+
+#[test]
+fn a_plugin_folder_that_is_missing_empty_or_invalid_allows_no_keys() {
+    let program = Program::alone();
+    for flags in [&["acl", "--host"][..], &["acl", "--host", "--plugins", "missing"]] {
+        let said = program.transcript(flags);
+        assert!(said.contains("sandhog: no plugins in `") && said.contains("exit code 2"), "{said}");
+        assert!(!said.contains("ACL SETUSER"), "{said}");
     }
     program.file("plugins/broken.toml", "kind = 1\n");
     program.file("plugins/broken.wasm", "");

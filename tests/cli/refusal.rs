@@ -111,7 +111,7 @@ fn wrong_pushes_are_refused_in_one_line() {
 
     $ sandhog push {orders} x
     --- stderr
-    sandhog: invalid value `{orders}` for `<QUEUE>`: its other keys would be those of the queue whose name is without the outer braces
+    sandhog: invalid value `{orders}` for `<QUEUE>`: a queue cannot be named like another one in braces: both would use the same keys
     --- exit code 2
     "#);
 }

@@ -53,7 +53,7 @@ assert shop.pttl("{orders}:sandhog:unique:four") > 50000
 # What is wrong is told in words, and nothing is pushed.
 assert "delay" in refused("delay", "soon") and "`daley` is no option" in refused("daley", 5)
 assert "value after it" in refused("header", "x") and "UTF-8" in refused("header", "x", b"\xff")
-assert "outer braces" in refused(queue="{orders}") and "host's own" in refused(queue="{orders}:sandhog:ready")
+assert "in braces" in refused(queue="{orders}") and "host's own" in refused(queue="{orders}:sandhog:ready")
 # Many at once travel in a pipeline.
 with shop.pipeline(transaction=False) as pipeline:
     for number in range(10, 110):
