@@ -138,7 +138,10 @@ async fn every_command_that_a_host_sends_is_in_the_line() {
     }
     assert!(sent.len() > 40 && sent.contains("zadd") && sent.contains("script"), "{sent:?}");
     let program = Program::alone();
-    program.file("sandhog.toml", "[redis]\nurl = \"redis://h/1\"\nper_plugin_users = true\n");
+    program.file(
+        "sandhog.toml",
+        "[redis]\nurl = \"redis://h/1\"\nper_plugin_users = true\n[plugins]\nsource = \"redis\"\n",
+    );
     let line = line(&program);
     let allowed: BTreeSet<&str> = line
         .split(' ')
