@@ -149,18 +149,33 @@ end
 -- How many to pop next: one at first, then a few, or as many as fit if they are as large as the others so far.
 -- Popping jobs that do not fit costs Redis: many large jobs behind small ones would block it.
 local PORTION_MAX = 4
-local function portion(room, asked)
+local function portion(room, asked, most)
   if asked == 0 then return 1 end
-  local most = math.min(room, looks, PORTION_MAX)
+  most = math.min(room, looks, most or PORTION_MAX)
   if work == 0 then return most end
   return math.min(most, math.floor((math.min(bytes_max, work_max) - work) / work * seen))
+end
+
+-- How many may be popped at the left whatever their sizes are: SMALL_PORTION if the first as many nodes of the list, so at
+-- least as many entries, are small. An empty entry at its head is in a node of 8 KiB at the most (64 KiB as the server can
+-- be configured): if all these nodes have RATIO_MAX times its size on average, they have 2 MiB together. `MEMORY USAGE`
+-- multiplies that average by the number of all nodes, which the ratio of two replies leaves out.
+local SMALL_PORTION, RATIO_MAX = 64, 4
+local function safe_portion(home)
+  if failed(try('LPUSH', home, '')) then return PORTION_MAX end
+  local first = try('MEMORY', 'USAGE', home, 'SAMPLES', 1)
+  local all = try('MEMORY', 'USAGE', home, 'SAMPLES', SMALL_PORTION)
+  call('LPOP', home)
+  local is_small = type(first) == 'number' and type(all) == 'number' and all <= first * RATIO_MAX
+  return is_small and SMALL_PORTION or PORTION_MAX
 end
 
 -- Each of these claims up to `room` jobs from one place, and returns whether there are more.
 local function take(home, pop, push, room, is_envelope, most)
   local asked = 0
   while room > 0 and looks > 0 and not full do
-    local ask = portion(room, asked)
+    local safe = asked > PORTION_MAX and room > PORTION_MAX and pop == 'LPOP' and safe_portion(home) or PORTION_MAX
+    local ask = portion(room, asked, safe)
     full = ask < 1
     if full then return true end
     local taken = call(pop, home, ask)
