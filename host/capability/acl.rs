@@ -25,7 +25,7 @@ const ALWAYS: [&str; 6] = ["on", "resetkeys", "resetchannels", "-@all", "+client
 const READ: &str = "+exists +getrange +get +mget +strlen +pttl +evalsha_ro";
 const WRITE: &str = "+set +mset +unlink +del +incrby +pexpire +persist +exists +strlen +get +evalsha";
 const PUSH: &str = "+rpush +lpush +llen +lrange +exists +evalsha_ro";
-const PUSH_JOB: &str = "+type +set +rpush +lpush +zadd +llen +exists +evalsha";
+const PUSH_JOB: &str = "+type +set +rpush +lpush +zadd +zcard +llen +exists +evalsha";
 const POP: &str = "+lpop +rpop +lindex +llen +lrange +exists +evalsha +evalsha_ro";
 /// What a config reader's connection asks besides: to be told of changes, and whether Redis still answers.
 const WATCH: [&str; 2] = ["+client|tracking", "+ping"];
@@ -187,7 +187,7 @@ mod tests {
             "ACL SETUSER sandhog:x reset on resetkeys resetchannels -@all +client|setname +script|load +select \
              +time \"(+exists +getrange +get +mget +strlen +pttl +evalsha_ro \\\"%R~a)\\\\\\\"b\\\" %R~plain)\" \
              (+rpush +lpush +llen +lrange +exists +evalsha_ro %RW~mail) \
-             (+type +set +rpush +lpush +zadd +llen +exists +evalsha %RW~{mail}:sandhog:ready \
+             (+type +set +rpush +lpush +zadd +zcard +llen +exists +evalsha %RW~{mail}:sandhog:ready \
              %RW~{mail}:sandhog:delayed %RW~{mail}:sandhog:unique:*)"
         );
     }

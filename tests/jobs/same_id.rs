@@ -1,6 +1,7 @@
 //! Jobs that are equal in every byte: an id is a label, and a producer may push the same job many times. No script may
 //! merge them, wherever they move.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use redis::cmd;
@@ -63,6 +64,21 @@ async fn equal_delayed_pushes_are_separate_jobs() {
     }
     assert!(claimed.iter().all(|job| job.header.id.as_str() == "order-7" && job.payload == b"pay"));
     assert_eq!(claimed.len(), 100);
+}
+
+#[tokio::test]
+async fn equal_pushes_in_one_transaction_have_different_ids() {
+    let mut scene = Scene::new().await;
+    let script = producer::scripts().remove(0);
+    let mut pushes = redis::pipe();
+    pushes.atomic();
+    for number in 0..200 {
+        let options: &[&str] = if number % 2 == 0 { &["header", "to", "anna"] } else { &["delay", "60000"] };
+        pushes.cmd("EVAL").arg(script.text).arg(1).arg("q").arg("pay").arg(options);
+    }
+    let answers: Vec<(String, String, u64)> = pushes.query_async(&mut scene.plain).await.unwrap();
+    let ids: HashSet<String> = answers.into_iter().map(|(_, id, _)| id).collect();
+    assert_eq!(ids.len(), 200);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 -- Part, needs `now`: makes records distinct.
--- one_of_a_kind() -> text that no other call of any script gets: Redis time in microseconds, and a number.
+-- one_of_a_kind() -> text that no other call gets: Redis time in microseconds, and a number. Only the scripts of one
+-- MULTI get the same texts: Redis stops its clock there (7.2).
 -- add_record(set, score, record, call) adds the record of a job that is not in the sorted set, with `call` or
 -- `redis.call`, and returns the record as it was stored.
 -- A sorted set holds equal bytes once. So if another job has the same bytes already, the record gets the note `!n`,
@@ -18,7 +19,8 @@ local function add_record(set, score, record, call)
     if call('ZADD', set, 'NX', score, stored) == 1 then return stored end
     local stop = string.find(record, '\n', 1, true) or #record + 1
     local line = string.gsub(string.sub(record, 1, stop - 1), ' !n=[^ ]*', '')
-    stored = line .. ' !n=' .. one_of_a_kind() .. string.sub(record, stop)
+    -- Scripts of one MULTI have the same time, but a set with more jobs.
+    stored = line .. ' !n=' .. one_of_a_kind() .. '.' .. call('ZCARD', set) .. string.sub(record, stop)
   end
   error('no record of its own for a job in ' .. set)
 end

@@ -91,8 +91,10 @@ if wrong then return redis.error_reply('SANDHOG the key `' .. wrong .. '` holds 
 
 if not id and delay == '' and notes == '' then return {'waiting', '', redis.call(does, queue, payload)} end
 if not id then
-  -- No two calls begin in the same microsecond with the same arguments.
-  id = 'push-' .. string.sub(redis.sha1hex(time[1] .. ' ' .. time[2] .. ' ' .. queue .. notes .. '\n' .. payload), 1, 32)
+  -- No two calls begin in the same microsecond with the same arguments, but in one MULTI: Redis stops its clock there.
+  -- Each of its pushes makes one of the two longer.
+  local moment = time[1] .. ' ' .. time[2] .. ' ' .. redis.call('LLEN', ready) .. ' ' .. redis.call('ZCARD', delayed)
+  id = 'push-' .. string.sub(redis.sha1hex(moment .. ' ' .. queue .. notes .. '\n' .. payload), 1, 32)
 end
 local holder = unique and prefix .. 'unique:' .. unique
 local outcome, number = put_job(ready, delayed, id, notes, payload, delay, does, holder, kept)
