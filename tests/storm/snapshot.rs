@@ -106,7 +106,7 @@ pub async fn read(server: &mut Server) -> RedisResult<Snapshot> {
 
 /// Whether this companion key may remain in a queue without jobs: counters and the state of limits.
 fn may_remain(what: &str) -> bool {
-    ["stats", "rate", "vacant", "places"].contains(&what) || what.starts_with("rate:")
+    ["stats", "rate", "vacant", "places", "audit"].contains(&what) || what.starts_with("rate:")
 }
 
 /// Clears away what a round has left and the next one does not need.
