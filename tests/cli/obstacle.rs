@@ -106,8 +106,15 @@ fn clusters_sentinels_and_old_protocols_are_named() {
     let cluster = PortServer::cluster();
     let is = "is a Redis Cluster, and Redis Cluster is not supported; use a server with `cluster-enabled no`";
     check(&cluster.url(), is, "");
-    let remedy = "Redis Cluster is not supported: use a server with `cluster-enabled no`";
-    check(&format!("{}/1", cluster.url()), "SELECT is not allowed in cluster mode", remedy);
+    let select = cmd("SELECT").arg(1).query::<()>(&mut redis::Client::open(cluster.url()).unwrap());
+    // Valkey 9 has databases in its clusters: one, if not configured.
+    let (error, remedy) = if select.unwrap_err().to_string().contains("cluster") {
+        ("SELECT is not allowed", "Redis Cluster is not supported: use a server with `cluster-enabled no`")
+    } else {
+        let remedy = "choose a database that this Redis has (`CONFIG GET databases`): `redis://host/0` names the first";
+        ("DB index is out of range", remedy)
+    };
+    check(&format!("{}/1", cluster.url()), error, remedy);
     let sentinel = PortServer::sentinel();
     let is = "is a Redis Sentinel, which holds no data; use the address of the primary that it watches";
     check(&sentinel.url(), is, "");
