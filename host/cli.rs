@@ -9,6 +9,7 @@ mod child;
 mod compile;
 mod completions;
 mod componentize;
+mod confined;
 mod context;
 mod demo;
 mod deploy;
@@ -19,6 +20,7 @@ mod hosts;
 mod invoke;
 mod jobs;
 mod keygen;
+mod keys;
 mod new;
 mod output;
 mod plugins;
@@ -38,6 +40,8 @@ mod table;
 mod test;
 mod text;
 
+use std::ffi::OsString;
+use std::iter;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -73,6 +77,7 @@ enum Command {
     Push(push::Args),
     Queues(queues::Args),
     Jobs(jobs::Args),
+    Keys(keys::Args),
     Schedule(Box<schedule::Args>),
     Scripts(scripts::Args),
     Plugins(plugins::Args),
@@ -87,6 +92,8 @@ enum Command {
     Child(child::Args),
     #[command(hide = true)]
     Compile(compile::Args),
+    #[command(hide = true)]
+    Confined(confined::Args),
 }
 
 /// Parses, dispatches, reports.
@@ -103,13 +110,14 @@ pub(crate) fn main() -> ExitCode {
             return printed.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS);
         }
     };
-    let code = dispatch(cli).map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS);
+    let code = dispatch(cli, false).map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS);
     telemetry::flush();
     code
 }
 
-fn dispatch(cli: Cli) -> Outcome {
-    let context = Context::new(cli.global);
+/// `is_confined`: whether this process has bounds of its own.
+fn dispatch(cli: Cli, is_confined: bool) -> Outcome {
+    let context = Context::new(cli.global, is_confined);
     match cli.command {
         Command::Run(args) => wait_for(run::run(args, &context)),
         Command::Dev(args) => wait_for(dev::run(args, &context)),
@@ -124,6 +132,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Push(args) => wait_for(push::run(args, &context)),
         Command::Queues(args) => wait_for(queues::run(args, &context)),
         Command::Jobs(args) => wait_for(jobs::run(args, &context)),
+        Command::Keys(args) => wait_for(keys::run(args, &context)),
         Command::Schedule(args) => wait_for(schedule::run(*args, &context)),
         Command::Scripts(args) => scripts::run(&args, &context),
         Command::Plugins(args) => wait_for(plugins::run(args, &context)),
@@ -136,6 +145,11 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Completions(args) => completions::run(&args),
         Command::Child(args) => child::run(&args),
         Command::Compile(args) => compile::run(&args),
+        Command::Confined(args) => {
+            confined::enter(&args)?;
+            let words = iter::once(OsString::from("sandhog")).chain(args.arguments);
+            dispatch(Cli::try_parse_from(words).map_err(|error| error::from_clap(&error))?, true)
+        }
     }
 }
 

@@ -18,8 +18,14 @@ mod fleet;
 mod hosts;
 // One run, and what it would change.
 mod invoke;
+// What is stored under a prefix.
+mod keys;
+// What parses components of others has bounds.
+mod confined;
 // What must not be seen anywhere.
 mod secret;
+// What guests and producers wrote, on a terminal and in JSON.
+mod foreign;
 // What is measured, and that nothing of it stays.
 mod bench;
 // Which server program `invoke`, `test`, `dev` and `demo` start.

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use sandhog::config::problem::Problems;
+use sandhog::config::problem::{Problems, SHOWN_MAX};
 use sandhog::config::settings::{Overrides, Settings};
 use sandhog::panics;
 use sandhog::storage::link::{Link, Tracking};
@@ -34,13 +34,15 @@ pub(crate) struct Context {
     pub(crate) global: Global,
     /// Where results go.
     pub(crate) out: Output,
+    /// Whether this process has bounds of memory and time (`confined`).
+    pub(crate) is_confined: bool,
 }
 
 impl Context {
     /// Takes the flags; reads nothing yet.
-    pub(crate) fn new(global: Global) -> Self {
+    pub(crate) fn new(global: Global, is_confined: bool) -> Self {
         let out = Output::new(global.json);
-        Self { global, out }
+        Self { global, out, is_confined }
     }
 
     /// The settings, with what the global flags say.
@@ -107,7 +109,14 @@ pub(crate) fn warn(settings: &Settings) {
 pub(crate) fn refusal(what: &str, problems: &Problems) -> Failure {
     match problems.list.as_slice() {
         [only] => Failure::refused(only.to_string()),
-        list => Failure::refused(format!("{what}: {} problems", list.len()))
-            .with_details(list.iter().map(ToString::to_string).collect()),
+        list => {
+            // The last one counts others.
+            let number = match list.len() {
+                ..=SHOWN_MAX => list.len().to_string(),
+                _ => format!("more than {SHOWN_MAX}"),
+            };
+            Failure::refused(format!("{what}: {number} problems"))
+                .with_details(list.iter().map(ToString::to_string).collect())
+        }
     }
 }
