@@ -84,6 +84,22 @@ impl Feeder {
     }
 
     async fn tell(&mut self, claim: u32) -> Result<(), StoreError> {
+        let unready = self.set_aside_unready();
+        let told = self.settle_and_turn(claim).await;
+        self.batch.extend(unready);
+        told
+    }
+
+    /// Takes the ends out of the batch that no settlement may report yet: a commit without an answer, and what waits until
+    /// popped entries are back. Settled now, such a job would be gone without its effects.
+    fn set_aside_unready(&mut self) -> Vec<Ended> {
+        let is_ready = |ended: &Ended| matches!(ended.end, End::Complete | End::Settle(_));
+        let (ready, unready) = std::mem::take(&mut self.batch).into_iter().partition(is_ready);
+        self.batch = ready;
+        unready
+    }
+
+    async fn settle_and_turn(&mut self, claim: u32) -> Result<(), StoreError> {
         self.settle().await?;
         let later = self.keep_for_later();
         let told = self.turn(claim).await;
@@ -359,6 +375,7 @@ fn settlement(ended: &Ended) -> Settlement {
         let (header, fate) = &**settled;
         return Settlement { slot, header: header.clone(), fate: *fate };
     }
+    debug_assert!(matches!(ended.end, End::Complete), "set aside before");
     // A plain completion of a former tenure: its header is not written anywhere.
     let id = JobId::claimed(&ended.tenure.host, slot.seq);
     let header = Header { id, attempts: 0, crashes: 0, first_seen_ms: 0, notes: Vec::new() };

@@ -40,19 +40,29 @@ queue.pop = ["ledger-tickets"]
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_lost_anywhere_loses_and_doubles_no_effect() {
-    cut_everywhere(Cut::Before).await;
+    cut_everywhere(Cut::Before, MANIFEST).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_lost_anywhere_loses_and_doubles_no_effect() {
-    cut_everywhere(Cut::After).await;
+    cut_everywhere(Cut::After, MANIFEST).await;
 }
 
-async fn cut_everywhere(cut: Cut) {
+/// Under a limit of the whole fleet a host commits before it claims, so a lost commit is there when it settles.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_lost_under_a_limit_of_the_fleet_loses_no_effect() {
+    cut_everywhere(
+        Cut::Before,
+        &MANIFEST.replace("concurrency = 2", "concurrency = 2\nfleet_concurrency = 2"),
+    )
+    .await;
+}
+
+async fn cut_everywhere(cut: Cut, manifest: &str) {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
     let component = example::component("chaos-ledger");
-    let plugins = Plugins::new().with("ledger", &component, MANIFEST);
+    let plugins = Plugins::new().with("ledger", &component, manifest);
     for at in 1..COMMANDS_MAX {
         let _: () = redis::cmd("FLUSHALL").query_async(&mut plain).await.unwrap();
         let proxy = Proxy::start(&redis.socket(), at, cut);
@@ -95,7 +105,8 @@ async fn is_settled(plain: &mut MultiplexedConnection) -> bool {
     let keys: Vec<String> = plain.keys("*").await.unwrap();
     let busy = |key: &String| {
         let place = key.rsplit_once(":sandhog:").map(|(_, place)| place);
-        let is_companion = place.is_some_and(|place| place != "stats" && !place.starts_with("unique:"));
+        let is_companion =
+            place.is_some_and(|place| !["stats", "vacant"].contains(&place) && !place.starts_with("unique:"));
         key == "ledger" || key == "ledger-follow" || is_companion
     };
     followed >= JOBS && !keys.iter().any(busy)
