@@ -2,6 +2,7 @@
 //! What is said over these connections lives in `job` and `capability`.
 
 pub mod address;
+pub mod bounded;
 pub mod fault;
 pub mod link;
 pub mod obstacle;

@@ -1,8 +1,9 @@
 //! What loading refuses, in the exact words an operator reads. When hosts load is in `watch`, where
-//! a fleet loads from in `depot` and `fetch`.
+//! a fleet loads from in `depot`, `orders` and `fetch`.
 
 mod depot;
 mod fetch;
+mod orders;
 mod watch;
 
 use std::sync::Arc;

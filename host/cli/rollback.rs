@@ -51,8 +51,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     }
     let link = context::connect(&settings).await?;
     let depot = Depot::new(link.clone());
-    let history = depot.history(plugin).await?;
-    let present = depot.wanted().await?.remove(plugin).or_else(|| history.first().cloned());
+    let (history, mut all) = (depot.history(plugin).await?, depot.wanted().await?);
+    history.left_out.iter().chain(&all.left_out).for_each(|text| context.note(text));
+    let history = history.entries;
+    let present = all.entries.remove(plugin).or_else(|| history.first().cloned());
     let Some(present) = present else {
         return folder::run(plugin, args.to.as_deref(), &settings, context);
     };

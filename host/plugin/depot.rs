@@ -1,11 +1,12 @@
 //! The fleet's plugins in Redis: components by digest, releases by id, and which release of each plugin is wanted.
-//! Nothing here trusts what it reads: lengths are bounded before anything is fetched, and ids are computed again.
-//! What a host does with a release, and who may sign one, is not known here.
+//! Nothing here trusts what it reads: lengths are bounded before anything is fetched (`orders`, `storage::bounded`), and
+//! ids are computed again. What a host does with a release, and who may sign one, is not known here.
 //!
 //! A component is gathered under a name of its own and renamed when every chunk has been looked at again; it goes
 //! away by itself unless a wanted release has it. So what was interrupted leaves nothing that counts.
 
-use std::collections::BTreeMap;
+mod orders;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -13,10 +14,11 @@ use redis::Value;
 use sha1_smol::Sha1;
 
 use super::name::PluginName;
-use super::release::{Digest, Release, Wanted};
+use super::release::{Digest, NUMBER_MAX, Release, Wanted};
 use crate::config::document::FILE_BYTES_MAX;
 use crate::config::unit::show_size;
 use crate::job::key;
+use crate::storage::bounded::{Bound, Element, Of};
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
 use crate::storage::script::Script;
@@ -33,6 +35,8 @@ const GATHERED: Duration = Duration::from_secs(10 * 60);
 const UNWANTED: Duration = Duration::from_secs(3600);
 /// Longest release in JSON: a manifest in which every byte is escaped, and some room for the rest.
 const RELEASE_BYTES_MAX: usize = 6 * FILE_BYTES_MAX as usize + 4096;
+/// Most digits of a component's length.
+const LENGTH_DIGITS_MAX: usize = 20;
 /// Longest text that says who deploys.
 const BY_CHARS_MAX: usize = 100;
 
@@ -56,7 +60,6 @@ macro_rules! script {
 script!(PUT_CHUNK writes "script/put_chunk.lua");
 script!(KEEP_COMPONENT writes "script/part/whole.lua", "script/keep_component.lua");
 script!(WANT writes "../job/script/part/now.lua", "script/want.lua");
-script!(GET_CHUNK, "script/get_chunk.lua");
 script!(CHUNK_DIGEST, "script/chunk_digest.lua");
 
 /// Why the depot could not do what was asked.
@@ -78,6 +81,19 @@ pub enum DepotError {
         key: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// No higher number can follow the number of an entry that Sandhog did not write.
+    #[error(
+        "the latest entry of plugin `{plugin}` in `{key}` has a number that no deploy has (above {NUMBER_MAX}, negative \
+         or not whole): Sandhog did not write it; remove it with `{remedy}`, then deploy again"
+    )]
+    Number {
+        /// The plugin.
+        plugin: String,
+        /// Where the entry is.
+        key: String,
+        /// The Redis command that removes it.
+        remedy: String,
     },
     /// Not even asked for.
     #[error("the component `{key}` has {}; it can have {} at the most (`limits.component`)", show_size(*.bytes), show_size(*.bytes_max))]
@@ -119,32 +135,6 @@ impl Depot {
         Self { link }
     }
 
-    /// The release that is wanted of each plugin. An entry that somebody spoiled is left out.
-    pub async fn wanted(&self) -> Result<BTreeMap<PluginName, Wanted>, DepotError> {
-        let count: u64 = self.ask(redis::cmd("HLEN").arg(Self::KEY), Self::KEY).await?;
-        if count > PLUGINS_MAX {
-            return Err(damaged(Self::KEY, format!("it has {count} entries")));
-        }
-        let entries: Vec<(String, String)> =
-            self.ask(redis::cmd("HGETALL").arg(Self::KEY), Self::KEY).await?;
-        let read = |(name, text): (String, String)| {
-            let read = PluginName::new(name.clone()).ok().zip(serde_json::from_str::<Wanted>(&text).ok());
-            if read.is_none() {
-                tracing::warn!("`{}` has an entry that is none, `{}`", Self::KEY, name.escape_debug());
-            }
-            read
-        };
-        Ok(entries.into_iter().filter_map(read).collect())
-    }
-
-    /// What was wanted of a plugin, the latest first, `HISTORY_MAX` at most.
-    pub async fn history(&self, plugin: &PluginName) -> Result<Vec<Wanted>, DepotError> {
-        let key = key::plugin_history(plugin.as_str());
-        let last = HISTORY_MAX - 1;
-        let texts: Vec<String> = self.ask(redis::cmd("LRANGE").arg(&key).arg(0).arg(last), &key).await?;
-        Ok(texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect())
-    }
-
     /// A release; none if it is not there.
     pub async fn release(&self, id: &Digest) -> Result<Option<Release>, DepotError> {
         let key = key::release(id.as_str());
@@ -165,31 +155,43 @@ impl Depot {
     /// The bytes of a component of at most `bytes_max`, exactly those that have this digest.
     pub async fn component(&self, digest: &Digest, bytes_max: u64) -> Result<Vec<u8>, DepotError> {
         let key = key::component(digest.as_str());
-        let length: Option<String> = self.ask(redis::cmd("HGET").arg(&key).arg("bytes"), &key).await?;
-        let Some(length) = length else { return Err(DepotError::Missing(key)) };
-        let length: u64 = length.parse().map_err(|_| damaged(&key, "its length is not a number"))?;
+        let bound = Bound { elements: 1, bytes: LENGTH_DIGITS_MAX };
+        let length = match self.field(&key, "bytes", bound).await? {
+            Element::Whole(digits) => {
+                String::from_utf8(digits).ok().and_then(|digits| digits.parse::<u64>().ok())
+            }
+            Element::TooLong(_) => None,
+            Element::Absent => return Err(DepotError::Missing(key)),
+        };
+        let length = length.ok_or_else(|| damaged(&key, "its length is not a number"))?;
         if length > bytes_max {
             return Err(DepotError::TooLarge { key, bytes: length, bytes_max });
         }
         let length = usize::try_from(length).map_err(|_| damaged(&key, "its length is not a number"))?;
         let mut component = Vec::with_capacity(length);
         for (number, size) in chunk_sizes(length).enumerate() {
-            let mut call = GET_CHUNK.call(&[&key]);
-            call.arg(number).arg(size);
-            match GET_CHUNK.run::<Value>(&self.link, &call).await? {
-                Value::BulkString(chunk) if chunk.len() == size => component.extend(chunk),
-                Value::Int(0) => return Err(damaged(&key, format!("chunk {number} is not there"))),
-                Value::Int(has) => {
-                    return Err(damaged(&key, format!("chunk {number} has {has} bytes instead of {size}")));
+            let bound = Bound { elements: 1, bytes: size };
+            let has = match self.field(&key, &number.to_string(), bound).await? {
+                Element::Whole(chunk) if chunk.len() == size => {
+                    component.extend(chunk);
+                    continue;
                 }
-                _ => return Err(damaged(&key, "it is not what was stored")),
-            }
+                Element::Whole(chunk) => chunk.len() as u64,
+                Element::TooLong(has) => has,
+                Element::Absent => return Err(damaged(&key, format!("chunk {number} is not there"))),
+            };
+            return Err(damaged(&key, format!("chunk {number} has {has} bytes instead of {size}")));
         }
         if Digest::of(&component) == *digest {
             Ok(component)
         } else {
             Err(damaged(&key, "it is another one"))
         }
+    }
+
+    async fn field(&self, key: &str, field: &str, bound: Bound) -> Result<Element, DepotError> {
+        let found = self.elements(key, Of::Fields(&[field]), bound).await?;
+        Ok(found.into_iter().next().unwrap_or(Element::Absent))
     }
 
     /// Puts a release with its component into the depot; `progress` is told how many bytes have been sent. Nobody
@@ -221,7 +223,7 @@ impl Depot {
         }
         for (number, chunk) in component.chunks(CHUNK_BYTES).enumerate() {
             let mut call = CHUNK_DIGEST.call(&[&key]);
-            call.arg(number);
+            call.arg(number).arg(chunk.len());
             let found: String = CHUNK_DIGEST.run(&self.link, &call).await?;
             if found != Sha1::from(chunk).digest().to_string() {
                 return Ok(false);
@@ -297,7 +299,7 @@ impl Depot {
         call.arg(HISTORY_MAX).arg(PLUGINS_MAX).arg(milliseconds(UNWANTED));
         call.arg(key::release("")).arg(key::component(""));
         let (prefix, ending) = key::plugin_history_parts();
-        call.arg(prefix).arg(ending);
+        call.arg(prefix).arg(ending).arg(orders::ENTRY_BYTES_MAX).arg(NUMBER_MAX);
         let answer: (u64, Option<Value>, Option<u64>) = read_want(WANT.run(&self.link, &call).await?)?;
         match answer {
             (1, Some(Value::Int(number)), Some(at_ms)) => Ok(Wanted {
@@ -313,15 +315,18 @@ impl Depot {
             (3, Some(Value::BulkString(key)), _) => {
                 Err(DepotError::WrongType(String::from_utf8_lossy(&key).into()))
             }
+            (5, Some(Value::BulkString(key)), _) => {
+                let (plugin, key) = (plugin.as_str().to_owned(), String::from_utf8_lossy(&key).into_owned());
+                let is_history = key == history;
+                let remedy = if is_history { format!("LPOP {key}") } else { format!("HDEL {key} {plugin}") };
+                Err(DepotError::Number { plugin, key, remedy })
+            }
             _ => Err(DepotError::TooMany),
         }
     }
 
     async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd, key: &str) -> Result<T, DepotError> {
-        let answer = self.link.query(command).await;
-        answer.map_err(|fault| {
-            if fault.is_code("WRONGTYPE") { DepotError::WrongType(key.to_owned()) } else { fault.into() }
-        })
+        self.link.query(command).await.map_err(|fault| orders::at_key(fault, key))
     }
 }
 

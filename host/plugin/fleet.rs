@@ -21,6 +21,9 @@ const SAFETY_POLL: Duration = Duration::from_secs(30);
 /// And where it does not, or cannot be reached.
 const QUICK_POLL: Duration = Duration::from_secs(1);
 
+/// Most entries that are left out, and named in the log when that is seen.
+const LEFT_OUT_LINES_MAX: usize = 20;
+
 /// What is wanted of all plugins, by name.
 pub type AllWanted = BTreeMap<PluginName, Wanted>;
 
@@ -34,6 +37,8 @@ pub struct Fleet {
     look_at: Instant,
     told: Option<AllWanted>,
     problem: Option<String>,
+    /// What was logged about entries that are left out.
+    left_out: Vec<String>,
 }
 
 impl Fleet {
@@ -44,7 +49,16 @@ impl Fleet {
         let link = primary.link("fleet", Tracking::Keys(wake))?;
         let (depot, generations) = (Depot::new(link.clone()), link.generations());
         let look_at = Instant::now();
-        Ok(Self { link, depot, signal, generations, look_at, told: None, problem: None })
+        Ok(Self {
+            link,
+            depot,
+            signal,
+            generations,
+            look_at,
+            told: None,
+            problem: None,
+            left_out: Vec::new(),
+        })
     }
 
     /// Where what is wanted can be fetched.
@@ -89,7 +103,22 @@ impl Fleet {
         let tracked = self.link.connect().await?;
         // This connection's own beginning is no news.
         self.generations.mark_unchanged();
-        Ok((tracked, self.depot.wanted().await?))
+        let wanted = self.depot.wanted().await?;
+        self.complain_of(wanted.left_out);
+        Ok((tracked, wanted.entries))
+    }
+
+    /// Logs why entries are left out, each once for as long as it stays so.
+    fn complain_of(&mut self, left_out: Vec<String>) {
+        let news: Vec<&String> = left_out.iter().filter(|text| !self.left_out.contains(text)).collect();
+        for text in news.iter().take(LEFT_OUT_LINES_MAX) {
+            tracing::warn!("{text}");
+        }
+        if news.len() > LEFT_OUT_LINES_MAX {
+            let more = news.len() - LEFT_OUT_LINES_MAX;
+            tracing::warn!("`{}` has {more} more entries that are left out", Depot::KEY);
+        }
+        self.left_out = left_out;
     }
 
     /// Says why nothing is known, once for each reason.

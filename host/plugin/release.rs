@@ -3,13 +3,17 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::hex::{hex, unhex};
 
 /// What an id is made over begins with this, so that it is not the digest of anything else.
 const DOMAIN: &[u8] = b"sandhog release v1\n";
+
+/// The highest number in an entry of the depot. Scripts in Redis count in doubles, which skip whole numbers above it.
+pub const NUMBER_MAX: u64 = 1 << 53;
 
 /// A SHA-256, shown as 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -100,12 +104,23 @@ pub struct Wanted {
     pub release: Digest,
     /// Its component, for people and for tidying up.
     pub component: Digest,
-    /// Grows with every deploy of the plugin: of two, the one with the higher number is wanted.
+    /// Grows with every deploy of the plugin: of two, the one with the higher number is wanted. At most `NUMBER_MAX`.
+    #[serde(deserialize_with = "counted")]
     pub number: u64,
-    /// Redis time.
+    /// Redis time. At most `NUMBER_MAX`.
+    #[serde(deserialize_with = "counted")]
     pub at_ms: u64,
     /// The machine it was deployed from, or whatever else was given.
     pub by: String,
+}
+
+/// A number that scripts in Redis can count on from.
+fn counted<'d, D: Deserializer<'d>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = u64::deserialize(deserializer)?;
+    if number > NUMBER_MAX {
+        return Err(D::Error::custom(format!("the number {number} is above {NUMBER_MAX}")));
+    }
+    Ok(number)
 }
 
 #[cfg(test)]
@@ -149,6 +164,19 @@ mod tests {
         for release in [release("kind = \"worker\"\n", None), release("", Some("s"))] {
             let text = serde_json::to_string(&release).unwrap();
             assert_eq!(serde_json::from_str::<Release>(&text).unwrap(), release);
+        }
+        let wanted = |number: &str| {
+            let digest = Digest::of(b"");
+            let text = format!(
+                r#"{{"release":"{digest}","component":"{digest}","number":{number},"at_ms":1,"by":"x"}}"#
+            );
+            serde_json::from_str::<Wanted>(&text).map(|wanted| wanted.number)
+        };
+        assert_eq!(wanted("9007199254740992").unwrap(), NUMBER_MAX);
+        let refused = wanted("9007199254740993").unwrap_err().to_string();
+        assert!(refused.starts_with("the number 9007199254740993 is above 9007199254740992"), "{refused}");
+        for bad in ["18446744073709551616", "1.844674407371e+19", "-1", "1.5"] {
+            assert!(wanted(bad).is_err(), "{bad}");
         }
         let short = r#"{"component":"00","manifest":""}"#;
         assert!(serde_json::from_str::<Release>(short).is_err());

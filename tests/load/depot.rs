@@ -152,16 +152,16 @@ async fn a_length_that_is_claimed_is_not_believed() {
 #[tokio::test]
 async fn wanted_is_numbered_and_its_history_bounded() {
     let mut stage = Stage::new().await;
-    assert!(stage.depot.wanted().await.unwrap().is_empty());
+    assert!(stage.depot.wanted().await.unwrap().entries.is_empty());
     let components: Vec<Vec<u8>> = (0..HISTORY_MAX + 3).map(|n| bytes(100 + n)).collect();
     for (n, component) in components.iter().enumerate() {
         stage.put(component).await;
         let wanted = stage.want("thumbs", component).await.unwrap();
         assert_eq!(wanted.number, n as u64 + 1);
         assert_eq!(wanted.release, release(component).id());
-        assert_eq!(stage.depot.wanted().await.unwrap(), [(name("thumbs"), wanted)].into());
+        assert_eq!(stage.depot.wanted().await.unwrap().entries, [(name("thumbs"), wanted)].into());
     }
-    let history = stage.depot.history(&name("thumbs")).await.unwrap();
+    let history = stage.depot.history(&name("thumbs")).await.unwrap().entries;
     let numbers: Vec<u64> = history.iter().map(|wanted| wanted.number).collect();
     let last = components.len() as u64;
     assert_eq!(numbers, (4..=last).rev().collect::<Vec<_>>());
@@ -178,7 +178,7 @@ async fn wanted_is_numbered_and_its_history_bounded() {
     let _: () = stage.plain.del(key_of(&components[0])).await.unwrap();
     let gone = stage.want("thumbs", &components[0]).await.unwrap_err();
     assert_eq!(gone, DepotError::Missing(key_of(&components[0])));
-    assert_eq!(stage.depot.wanted().await.unwrap()[&name("thumbs")].number, last + 1);
+    assert_eq!(stage.depot.wanted().await.unwrap().entries[&name("thumbs")].number, last + 1);
 }
 
 #[tokio::test]
@@ -220,8 +220,8 @@ async fn of_two_deploys_at_once_the_higher_number_is_wanted() {
     all.sort_by_key(|wanted| std::cmp::Reverse(wanted.number));
     let numbers: Vec<u64> = all.iter().map(|wanted| wanted.number).collect();
     assert_eq!(numbers, (1..=20).rev().collect::<Vec<_>>());
-    assert_eq!(stage.depot.wanted().await.unwrap()[&name("thumbs")], all[0]);
-    assert_eq!(stage.depot.history(&name("thumbs")).await.unwrap(), all);
+    assert_eq!(stage.depot.wanted().await.unwrap().entries[&name("thumbs")], all[0]);
+    assert_eq!(stage.depot.history(&name("thumbs")).await.unwrap().entries, all);
 }
 
 #[tokio::test]
@@ -313,10 +313,10 @@ async fn entries_that_somebody_spoiled_do_not_hide_the_others() {
         let _: () = stage.plain.hset("sandhog:plugins", field, text).await.unwrap();
     }
     let good = stage.want("good", &component).await.unwrap();
-    assert_eq!(stage.depot.wanted().await.unwrap(), [(name("good"), good.clone())].into());
+    assert_eq!(stage.depot.wanted().await.unwrap().entries, [(name("good"), good.clone())].into());
     // A spoiled entry is replaced by the next deploy.
     assert_eq!(stage.want("thumbs", &component).await.unwrap().number, 1);
-    assert_eq!(stage.depot.wanted().await.unwrap().len(), 2);
+    assert_eq!(stage.depot.wanted().await.unwrap().entries.len(), 2);
     // Numbers go on after an entry was lost.
     let _: () = stage.plain.del("sandhog:plugins").await.unwrap();
     assert_eq!(stage.want("good", &component).await.unwrap().number, good.number + 1);

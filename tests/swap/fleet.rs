@@ -236,7 +236,7 @@ async fn a_redis_that_dies_during_a_deploy_leaves_the_old_version_or_the_new() {
         let want = depot.want(&plugin, &id, &digest, "a test");
         let (wanted, ()) = tokio::join!(want, async { redis.kill() });
         redis.restart();
-        let stands = Depot::new(redis.link()).wanted().await.unwrap().remove(&name()).unwrap();
+        let stands = Depot::new(redis.link()).wanted().await.unwrap().entries.remove(&name()).unwrap();
         if let Ok(wanted) = wanted {
             assert_eq!(stands, wanted, "what was answered stands");
         }

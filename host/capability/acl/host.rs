@@ -13,7 +13,7 @@ const CONNECTION: &str = "+client|id +client|kill +client|setname +client|tracki
 const COMMANDS: &str = "+blmove +del +exists +get +getex +getrange +hdel +hexists +hget +hgetall +hincrby +hkeys +hlen \
                         +hmget +hscan +hset +hsetnx +hstrlen +incr +incrby +lindex +llen +lmove +lpop +lpush +lrange +lrem \
                          +lset +ltrim +memory|usage +mget +mset +persist +pexpire +pexpiretime +pttl +rename +rpop +rpush \
-                         +sadd +scan +set +smembers +spop +strlen +time +type +unlink +zadd +zcard +zcount +zpopmin +zrange \
+                         +sadd +scan +scard +set +smembers +spop +strlen +time +type +unlink +zadd +zcard +zcount +zpopmin +zrange \
                          +zrangebyscore +zrem +zrevrange +zscan +zscore";
 /// The commands that create and delete users for plugins, and check that their connections are at the same server.
 const USERS: &str = "+acl|deluser +acl|dryrun +acl|setuser +acl|users +client|list";

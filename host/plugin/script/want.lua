@@ -4,7 +4,9 @@
 -- ARGV   1 plugin  2 id of the release  3 digest of the component  4 who says so
 --        5 most entries of a history  6 most plugins  7 how long a forgotten release is kept in ms
 --        8 prefix of releases  9 prefix of components  10 prefix and 11 ending of histories
--- Reply  {1, number, Redis time in ms}; {2, key} that is not there; {3, key} of a wrong type; {4} too many plugins
+--        12 longest entry in bytes  13 highest number
+-- Reply  {1, number, Redis time in ms}; {2, key} that is not there; {3, key} of a wrong type; {4} too many plugins;
+--        {5, key} whose latest number is none that can be counted on from
 --
 -- any -> wanted, with a number above all former ones; release and component stay until no history has them
 local wrong = wrong_type(KEYS[1], 'hash', KEYS[2], 'list', KEYS[3], 'string', KEYS[4], 'hash')
@@ -12,22 +14,32 @@ if wrong then return {3, wrong} end
 for i = 3, 4 do
   if redis.call('EXISTS', KEYS[i]) == 0 then return {2, KEYS[i]} end
 end
-local former = redis.call('HGET', KEYS[1], ARGV[1])
-if not former and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[6]) then return {4} end
+local longest, highest = tonumber(ARGV[12]), tonumber(ARGV[13])
+local is_new = redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0
+if is_new and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[6]) then return {4} end
 
 -- What somebody spoiled by hand counts for nothing.
 local function entry(text)
-  local good, read = pcall(cjson.decode, text or '')
-  if good and type(read) == 'table' and type(read.number) == 'number' then return read end
-  return {number = 0}
+  if not text or #text > longest then return {} end
+  local good, read = pcall(cjson.decode, text)
+  return good and type(read) == 'table' and read or {}
 end
 
-local function history(key)
-  return redis.call('TYPE', key).ok == 'list' and redis.call('LRANGE', key, 0, ARGV[5]) or {}
+-- Beyond `highest` Lua has no whole numbers, so one more would be the same or none that a host can read.
+local number = 0
+local is_short = redis.call('HSTRLEN', KEYS[1], ARGV[1]) <= longest
+local formers = {is_short and redis.call('HGET', KEYS[1], ARGV[1]), redis.call('LINDEX', KEYS[2], 0)}
+for i = 1, 2 do
+  local former = entry(formers[i]).number
+  if type(former) == 'number' then
+    if not (former >= 0 and former < highest and former == math.floor(former)) then return {5, KEYS[i]} end
+    number = math.max(number, former)
+  end
 end
-
-local number = math.max(entry(former).number, entry(redis.call('LINDEX', KEYS[2], 0)).number) + 1
-local wanted = cjson.encode({release = ARGV[2], component = ARGV[3], number = number, at_ms = now, by = ARGV[4]})
+number = number + 1
+-- The library's own numbers have 14 digits.
+local texts = cjson.encode({release = ARGV[2], component = ARGV[3], by = ARGV[4]})
+local wanted = string.format('%s,"number":%.0f,"at_ms":%.0f}', string.sub(texts, 1, -2), number, now)
 redis.call('HSET', KEYS[1], ARGV[1], wanted)
 redis.call('LPUSH', KEYS[2], wanted)
 redis.call('PERSIST', KEYS[3])
@@ -35,18 +47,20 @@ redis.call('PERSIST', KEYS[4])
 
 local dropped = entry(redis.call('LINDEX', KEYS[2], ARGV[5]))
 redis.call('LTRIM', KEYS[2], 0, ARGV[5] - 1)
-if type(dropped.release) == 'string' and type(dropped.component) == 'string' then
-  local release, component = ARGV[8] .. dropped.release, ARGV[9] .. dropped.component
-  local live = {}
+local release, component = dropped.release, dropped.component
+if type(release) == 'string' and type(component) == 'string' then
+  local is_live = {}
   for _, plugin in ipairs(redis.call('HKEYS', KEYS[1])) do
-    for _, text in ipairs(history(ARGV[10] .. plugin .. ARGV[11])) do
-      local kept = entry(text)
-      live[ARGV[8] .. tostring(kept.release)] = true
-      live[ARGV[9] .. tostring(kept.component)] = true
+    local history = ARGV[10] .. plugin .. ARGV[11]
+    local last = redis.call('TYPE', history).ok == 'list' and ARGV[5] - 1 or -1
+    for i = 0, last do
+      local text = redis.call('LINDEX', history, i)
+      if not text then break end
+      is_live.release = is_live.release or string.find(text, release, 1, true)
+      is_live.component = is_live.component or string.find(text, component, 1, true)
     end
   end
-  for _, key in ipairs({release, component}) do
-    if not live[key] then redis.call('PEXPIRE', key, ARGV[7]) end
-  end
+  if not is_live.release then redis.call('PEXPIRE', ARGV[8] .. release, ARGV[7]) end
+  if not is_live.component then redis.call('PEXPIRE', ARGV[9] .. component, ARGV[7]) end
 end
 return {1, number, now}
