@@ -21,6 +21,7 @@ mod pace;
 mod popped;
 pub mod producer;
 pub mod push;
+mod recorded;
 mod reply;
 pub mod report;
 pub mod schedule;

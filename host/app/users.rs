@@ -13,11 +13,13 @@ use crate::capability::acl;
 use crate::config::problem::{Problem, Problems};
 use crate::config::settings::Settings;
 use crate::job::key::HOSTS;
+use crate::job::lease::HOSTS_MAX;
 use crate::job::name::HostId;
 use crate::plugin::load::Loaded;
 use crate::plugin::manifest::Kind;
 use crate::plugin::release::Digest;
 use crate::storage::address::AddressError;
+use crate::storage::bounded::{self, Bound, Of};
 use crate::storage::fault::Fault;
 use crate::storage::link::{Link, Tracking};
 use crate::storage::primary::Primary;
@@ -117,7 +119,8 @@ impl Users {
     /// those: their passwords were in the memory of their hosts.
     async fn sweep(&self, suspects: &mut BTreeSet<String>) -> Result<(), Fault> {
         let made = self.made.lock().await;
-        let hosts: Vec<String> = self.admin.query(redis::cmd("ZRANGE").arg(HOSTS).arg(0).arg(-1)).await?;
+        let bound = Bound { elements: HOSTS_MAX as usize, bytes: 256 };
+        let hosts = bounded::texts(&self.admin, HOSTS, Of::Sorted, bound).await?;
         let living: BTreeSet<String> = hosts
             .iter()
             .filter_map(|id| Some(format!("{USER_PREFIX}{}:", HostId::parse(id)?.seat())))

@@ -9,8 +9,12 @@ use super::key::HELD;
 use super::reply::{number, text};
 use super::script;
 use super::store::{StoreError, wrong_type};
+use crate::storage::bounded::{self, Bound, Element};
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
+
+/// Most plugins and hosts that are held, and longest name and time of one.
+const HELD_BOUND: Bound = Bound { elements: 10_000, bytes: 256 };
 
 /// What is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +49,10 @@ impl Holds {
 
 /// Reads what is held. A connection that tracks keys is told of the next change.
 pub async fn read(link: &Link) -> Result<Holds, StoreError> {
-    let fields: Result<Vec<(String, String)>, Fault> = link.query(redis::cmd("HGETALL").arg(HELD)).await;
-    let fields = fields.map_err(|fault| wrong_type(fault, HELD))?;
+    let pairs = bounded::pairs(link, HELD, HELD_BOUND).await.map_err(|fault| wrong_type(fault, HELD))?;
     // A time that was spoiled by hand holds all the same.
-    let fields = fields.into_iter().map(|(field, since)| (field, since.parse().unwrap_or(0)));
+    let since_ms = |since: Element| since.text().and_then(|since| since.parse().ok()).unwrap_or(0);
+    let fields = pairs.into_iter().filter_map(|(field, since)| Some((field.text()?, since_ms(since))));
     Ok(Holds { fields: fields.collect() })
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 use redis::Value;
 
 use super::key::{CONTACT, HOSTS, QUEUES, QueueKeys, SEARCHED, SWAPS, host_info};
-use super::name::{HostId, QueueName};
+use super::name::{HostId, QUEUE_NAME_BYTES_MAX, QueueName};
 use super::reply::{Fields, list, text, unexpected};
 use super::report::{PluginReport, SWAPS_MAX, Swap};
 use super::script;
 use super::store::StoreError;
+use crate::storage::bounded::{self, Bound, Element, Listed, Of};
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
 
@@ -18,6 +19,17 @@ use crate::storage::link::Link;
 pub const EXPIRED_MAX: u32 = 100;
 /// Most hosts in a listing.
 pub const HOSTS_MAX: u32 = 10_000;
+/// Longest field of the hash about a host that is read: thousands of queues with long names.
+const ABOUT_BYTES_MAX: usize = 4 << 20;
+/// Bytes about all hosts together after which no more is read of them.
+const HOSTS_BYTES_MAX: usize = 64 << 20;
+/// What is read about a host. The others are notes about lists that its runs popped from.
+const ABOUT_FIELDS: [&str; 9] =
+    ["queues", "plugins", "fleet", "version", "pid", "origin", "lease_ms", "spared", "successor"];
+/// Longest entry about a swap, in JSON.
+const SWAP_BYTES_MAX: usize = 4096;
+/// Most queues that hosts ever served, and the longest name.
+const QUEUES_BOUND: Bound = Bound { elements: 100_000, bytes: QUEUE_NAME_BYTES_MAX };
 
 /// The longest lease that a host can have, in milliseconds; the same as in `script/part/contact.lua`.
 const LEASE_MAX_MS: i64 = 600_000;
@@ -194,10 +206,19 @@ impl Leases {
     }
 
     /// Swaps with their hosts, the latest first, `count` at most.
-    pub async fn swaps(&self, count: usize) -> Result<Vec<(String, Swap)>, Fault> {
-        let last = count.min(SWAPS_MAX).saturating_sub(1);
-        let lines: Vec<String> = self.link.query(redis::cmd("LRANGE").arg(SWAPS).arg(0).arg(last)).await?;
-        Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    pub async fn swaps(&self, count: usize) -> Result<Listed<Vec<(String, Swap)>>, Fault> {
+        let bound = Bound { elements: count.min(SWAPS_MAX), bytes: SWAP_BYTES_MAX };
+        let mut swaps = Listed::<Vec<_>>::default();
+        for (nth, element) in bounded::read(&self.link, SWAPS, Of::List, bound).await?.into_iter().enumerate()
+        {
+            match element {
+                Element::TooLong(bytes) => swaps.left_out.push(format!(
+                    "entry {nth} of `{SWAPS}` has {bytes} bytes, and can have {SWAP_BYTES_MAX} at the most; it is left out"
+                )),
+                element => swaps.entries.extend(element.text().and_then(|line| serde_json::from_str(&line).ok())),
+            }
+        }
+        Ok(swaps)
     }
 
     /// Hosts whose lease has ended, the longest dead first, at most `EXPIRED_MAX`. Leases that ended while no host
@@ -229,9 +250,10 @@ impl Leases {
 
     /// The queues that `host` served; all queues ever served if its entry was deleted.
     pub async fn served_by(&self, host: &HostId) -> Result<Vec<QueueName>, Fault> {
-        let mut get = redis::cmd("HGET");
-        get.arg(host_info(host.as_str())).arg("queues");
-        let served: Option<Vec<u8>> = self.link.query(&get).await?;
+        let bound = Bound { elements: 1, bytes: ABOUT_BYTES_MAX };
+        let about = host_info(host.as_str());
+        let served = bounded::read(&self.link, &about, Of::Fields(&["queues"]), bound).await?.pop();
+        let served = served.and_then(Element::whole);
         match served.and_then(|json| serde_json::from_slice::<Vec<String>>(&json).ok()) {
             Some(queues) => Ok(queue_names(queues)),
             None => known_queues(&self.link).await,
@@ -274,7 +296,7 @@ impl Leases {
     /// As `list`, with former ids under which hosts may still have records.
     pub async fn list_all(&self) -> Result<Vec<HostRow>, Fault> {
         let mut call = script::HOSTS.call(&[HOSTS]);
-        call.arg(host_info("")).arg(HOSTS_MAX);
+        call.arg(host_info("")).arg(HOSTS_MAX).arg(ABOUT_BYTES_MAX).arg(HOSTS_BYTES_MAX).arg(&ABOUT_FIELDS);
         let rows = list(script::HOSTS.run::<Value>(&self.link, &call).await?)?;
         rows.into_iter().filter_map(|row| read_host(row).transpose()).collect()
     }
@@ -282,8 +304,7 @@ impl Leases {
 
 /// All queues that hosts ever served, in alphabetical order.
 pub async fn known_queues(link: &Link) -> Result<Vec<QueueName>, Fault> {
-    let names: Vec<String> = link.query(redis::cmd("SMEMBERS").arg(QUEUES)).await?;
-    let mut names = queue_names(names);
+    let mut names = queue_names(bounded::texts(link, QUEUES, Of::Set, QUEUES_BOUND).await?);
     names.sort_unstable();
     Ok(names)
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::key::{HOSTS, QueueKeys, SEARCHED, host_info};
-use super::name::{HostId, QueueName};
+use super::name::{HostId, QUEUE_NAME_BYTES_MAX, QueueName};
 use super::pace::Pace;
 use super::script;
 use crate::storage::fault::Fault;
@@ -16,6 +16,8 @@ pub const SEARCH_EVERY: Duration = Duration::from_secs(3600);
 const SEARCHED_RECENTLY: Duration = Duration::from_secs(60);
 /// Keys that one step of the scan reads: some hundreds of microseconds of Redis' time.
 const STEP_KEYS: u32 = 1000;
+/// Longest name of a hash of records: a queue, a host, and what is between them.
+const KEY_BYTES_MAX: usize = QUEUE_NAME_BYTES_MAX + 256;
 /// The pattern of all hashes of records; the stars are the queue's name and the host.
 const PATTERN: &str = "*:sandhog:inflight:*";
 /// What precedes the host in the name of such a key.
@@ -46,10 +48,12 @@ pub async fn search(link: &Link, lease: Duration) -> Result<Vec<HostId>, Fault> 
     let mut pace = Pace::default();
     let mut cursor = "0".to_owned();
     loop {
-        let mut scan = redis::cmd("SCAN");
-        scan.arg(&cursor).arg("MATCH").arg(PATTERN).arg("COUNT").arg(STEP_KEYS).arg("TYPE").arg("hash");
-        let (next, keys): (String, Vec<Vec<u8>>) = pace.page(link.query(&scan)).await?;
-        for (queue, host) in keys.iter().filter_map(|key| read_key(key)) {
+        let mut scan = script::SEARCH.call::<&str>(&[]);
+        scan.arg(&cursor).arg(PATTERN).arg(STEP_KEYS).arg(KEY_BYTES_MAX);
+        let keys: Vec<Vec<u8>> = pace.page(script::SEARCH.run(link, &scan)).await?;
+        let mut keys = keys.into_iter();
+        let next = String::from_utf8_lossy(&keys.next().unwrap_or_default()).into_owned();
+        for (queue, host) in keys.filter_map(|key| read_key(&key)) {
             if readmit(link, &queue, &host, lease).await? {
                 tracing::warn!(
                     host = host.as_str(),
@@ -59,7 +63,7 @@ pub async fn search(link: &Link, lease: Duration) -> Result<Vec<HostId>, Fault> 
                 found.push(host);
             }
         }
-        if next == "0" {
+        if next.is_empty() || next == "0" {
             return Ok(found);
         }
         cursor = next;

@@ -1,9 +1,12 @@
 //! Lists that the runs of a host popped from. `take` notes each of them in the hash about the host, for the host that
 //! takes its records back after its death. The note is deleted with the last record of its list.
 
+use redis::Value;
+
 use super::key::{QueueKeys, host_info};
 use super::lease::Leases;
-use super::name::{HostId, QueueName};
+use super::name::{HostId, QUEUE_NAME_BYTES_MAX, QueueName};
+use super::reply::{Fields, text};
 use super::script;
 use crate::storage::fault::Fault;
 
@@ -17,19 +20,21 @@ impl Leases {
     /// are deleted: hosts of former versions left one for every list.
     pub async fn popped_from(&self, host: &HostId) -> Result<Vec<QueueName>, Fault> {
         let about = host_info(host.as_str());
-        let (mut found, mut cursor) = (Vec::new(), 0);
+        let (mut found, mut cursor) = (Vec::new(), "0".to_owned());
         loop {
-            let mut scan = redis::cmd("HSCAN");
-            scan.arg(&about).arg(cursor).arg("MATCH").arg(format!("{POPPED}*")).arg("COUNT").arg(PAGE);
-            let (next, notes): (u64, Vec<Vec<u8>>) = self.link.query(&scan).await?;
-            let names = notes.iter().step_by(2).filter_map(|field| field.strip_prefix(POPPED.as_bytes()));
-            let lists: Vec<QueueName> = names
-                .filter_map(|name| QueueName::new(String::from_utf8_lossy(name).into_owned()).ok())
-                .collect();
+            let mut scan = script::FIELD_NAMES.call(&[&about]);
+            scan.arg(&cursor).arg(format!("{POPPED}*")).arg(PAGE).arg(POPPED.len() + QUEUE_NAME_BYTES_MAX);
+            let mut page = Fields::new(script::FIELD_NAMES.run::<Value>(&self.link, &scan).await?)?;
+            let next = page.text()?;
+            let mut lists = Vec::new();
+            while let name @ Value::BulkString(_) = page.next() {
+                let name = text(name)?;
+                lists.extend(name.strip_prefix(POPPED).and_then(|name| QueueName::new(name).ok()));
+            }
             for some in lists.chunks(PAGE) {
                 found.extend(self.with_records(host, &about, some).await?);
             }
-            if next == 0 {
+            if next == "0" {
                 // HSCAN may return a field twice.
                 found.sort_unstable();
                 found.dedup();

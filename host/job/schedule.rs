@@ -26,6 +26,8 @@ pub const EVERY_MIN: Duration = Duration::from_secs(1);
 pub const EVERY_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Longest jitter.
 pub const JITTER_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Longest definition in JSON, with a payload and headers in which every byte is escaped.
+pub(super) const DEFINITION_BYTES_MAX: usize = 1 << 20;
 /// Most headers of a schedule.
 const HEADERS_MAX: usize = 64;
 /// Longest cron expression in bytes.

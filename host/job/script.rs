@@ -136,9 +136,11 @@ script!(READMIT, " flags=allow-oom", "part/now", "part/wrong_type", "readmit");
 script!(SEAT, " flags=no-writes,allow-oom", "part/now", "seat");
 script!(DESCRIBE, " flags=allow-oom", "part/wrong_type", "describe");
 script!(FORGET, " flags=allow-oom", "part/now", "forget");
+script!(FIELD_NAMES, " flags=no-writes,allow-oom", "field_names");
+script!(SEARCH, " flags=no-writes,allow-oom", "part/key_page", "search");
 script!(POPPED, " flags=allow-oom", "popped");
 script!(EXPIRED, " flags=allow-oom", "part/now", "part/contact", "expired");
-script!(HOSTS, " flags=no-writes,allow-oom", "part/now", "hosts");
+script!(HOSTS, " flags=no-writes,allow-oom", "part/now", "part/wrong_type", "hosts");
 script!(
     TRIM,
     " flags=allow-oom",
@@ -225,6 +227,7 @@ script!(
     " flags=no-writes,allow-oom",
     "part/now",
     "part/wrong_type",
+    "part/short",
     "part/schedule",
     "schedule_due"
 );
@@ -235,7 +238,7 @@ script!(SCHEDULE_RESET, " flags=allow-oom", "part/wrong_type", "part/schedule", 
 script!(SCHEDULE_PUT, "", "part/wrong_type", "part/schedule", "schedule_put");
 script!(SCHEDULE_DECLARE, "", "part/now", "part/wrong_type", "part/schedule", "schedule_declare");
 script!(SCHEDULE_EDIT, " flags=allow-oom", "part/now", "part/wrong_type", "part/schedule", "schedule_edit");
-script!(SCHEDULE_LIST, " flags=no-writes,allow-oom", "part/wrong_type", "schedule_list");
+script!(SCHEDULE_LIST, " flags=no-writes,allow-oom", "part/wrong_type", "part/short", "schedule_list");
 script!(
     /// For producers without our library: `producer` tells of it.
     PRODUCER_PUSH, "", "part/now", "part/wrong_type", "part/record", "part/put_job", "part/companions", "part/utf8",

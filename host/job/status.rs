@@ -11,6 +11,7 @@ use super::key::QueueKeys;
 use super::name::{JobId, QueueName};
 use super::reply::bytes;
 use super::store::StoreError;
+use crate::storage::fault::Fault;
 use crate::storage::link::Link;
 
 /// The note of a job whose result is wanted: how long it is kept, in milliseconds.
@@ -21,6 +22,8 @@ pub const RESULT_KEPT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const RESULT_BYTES_MAX: usize = 64 * 1024;
 /// Longest words about how far a run is.
 pub const NOTE_BYTES_MAX: usize = 200;
+/// Longest progress as Redis holds it: two numbers and a note.
+const PROGRESS_BYTES_MAX: usize = NOTE_BYTES_MAX + 48;
 
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,12 +70,17 @@ pub async fn progress(
         return Ok(Vec::new());
     }
     let keys = QueueKeys::new(queue);
-    let mut get = redis::cmd("MGET");
+    let mut get = redis::Pipeline::with_capacity(jobs.len());
     for job in jobs {
-        get.arg(keys.progress(job.as_str()));
+        get.cmd("GETRANGE").arg(keys.progress(job.as_str())).arg(0).arg(PROGRESS_BYTES_MAX);
     }
-    let found: Vec<Option<Vec<u8>>> = link.query(&get).await?;
-    Ok(found.into_iter().map(|text| text.and_then(|text| read_progress(&text))).collect())
+    let read = |found: Result<Value, Fault>| match found {
+        Ok(Value::BulkString(text)) if text.len() <= PROGRESS_BYTES_MAX => Ok(read_progress(&text)),
+        Err(fault) if fault.is_lost() => Err(fault.into()),
+        // Of another type, or written by somebody else.
+        _ => Ok(None),
+    };
+    link.pipeline(&get).await?.into_iter().map(read).collect()
 }
 
 fn read_progress(text: &[u8]) -> Option<Progress> {

@@ -11,7 +11,7 @@ use super::key::{HOSTS, QueueKeys};
 use super::lease::Death;
 use super::limit::QueueLimits;
 use super::name::{HostId, JobId, QueueName, first_seen_ms};
-use super::reply::{Fields, bytes, list, number, text, unexpected};
+use super::reply::{Fields, list, number, text, unexpected};
 use super::script;
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
@@ -244,45 +244,6 @@ impl JobStore {
         read_turn(turn, reply)
     }
 
-    /// Where the jobs are that `host` owns.
-    pub async fn inflight(&self, host: &HostId) -> Result<Vec<Slot>, StoreError> {
-        let key = self.keys.inflight(host);
-        let fields: Result<Vec<String>, Fault> = self.link.query(redis::cmd("HKEYS").arg(&key)).await;
-        let fields = fields.map_err(|fault| wrong_type(fault, &key))?;
-        let mut slots: Vec<Slot> = fields.iter().filter_map(|field| field.parse().ok()).collect();
-        slots.sort_unstable();
-        Ok(slots)
-    }
-
-    /// The last word that jobs of `host` were taken away, if it is recent. Redis reports the next one to a connection
-    /// that tracks keys.
-    pub async fn word(&self, host: &HostId) -> Result<Option<String>, StoreError> {
-        let key = self.keys.word(host);
-        let word: Result<Option<String>, Fault> = self.link.query(redis::cmd("GET").arg(&key)).await;
-        word.map_err(|fault| wrong_type(fault, &key))
-    }
-
-    /// The jobs in these slots, whose claim was not answered; slots that hold nothing are left out.
-    pub async fn fetch(&self, host: &HostId, slots: &[Slot]) -> Result<Vec<Claimed>, StoreError> {
-        let key = self.keys.inflight(host);
-        let mut claimed = Vec::with_capacity(slots.len());
-        for page in slots.chunks(CLAIM_MAX as usize) {
-            let mut get = redis::cmd("HMGET");
-            get.arg(&key);
-            for slot in page {
-                get.arg(slot.to_string());
-            }
-            let records: Result<Value, Fault> = self.link.query(&get).await;
-            let records = list(records.map_err(|fault| wrong_type(fault, &key))?)?;
-            for (slot, record) in page.iter().zip(records) {
-                if record != Value::Nil {
-                    claimed.push(read_record(host, *slot, bytes(record)?));
-                }
-            }
-        }
-        Ok(claimed)
-    }
-
     /// Takes back what a dead `host` had in flight, a page at a time: to ready with one crash more, or to dead
     /// at `crashes_max` crashes; entries that its runs had popped, to the list.
     pub async fn reap(&self, host: &HostId, death: Death, crashes_max: u32) -> Result<Reaped, StoreError> {
@@ -354,7 +315,7 @@ fn read_turn(turn: &Turn<'_>, reply: Value) -> Result<TurnReply, StoreError> {
 }
 
 /// The job in a record.
-fn read_record(host: &HostId, slot: Slot, mut record: Vec<u8>) -> Claimed {
+pub(super) fn read_record(host: &HostId, slot: Slot, mut record: Vec<u8>) -> Claimed {
     if slot.enveloped
         && let Ok((header, payload)) = Header::decode(&record)
     {

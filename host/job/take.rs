@@ -9,10 +9,11 @@ use redis::{Cmd, Value};
 use super::change::Taken;
 use super::key::{HOSTS, QueueKeys, host_info};
 use super::name::{HostId, QueueName};
+use super::recorded::INFLIGHT_BOUND;
 use super::reply::{Fields, bytes, text, unexpected};
 use super::script;
 use super::store::{StoreError, wrong_type};
-use crate::storage::fault::Fault;
+use crate::storage::bounded::{self, Of};
 use crate::storage::link::Link;
 
 /// Most entries one call puts back.
@@ -140,8 +141,8 @@ pub async fn put_back(link: &Link, host: &HostId, taken: &[Taken]) -> Result<(),
 /// can bring back records that were done with; their jobs run again, and take other entries. Answers how many.
 pub async fn put_back_forgotten(link: &Link, host: &HostId, queue: &QueueName) -> Result<usize, StoreError> {
     let key = QueueKeys::new(queue).inflight(host);
-    let fields: Result<Vec<String>, Fault> = link.query(redis::cmd("HKEYS").arg(&key)).await;
-    let fields = fields.map_err(|fault| wrong_type(fault, &key))?;
+    let fields = bounded::texts(link, &key, Of::Names, INFLIGHT_BOUND).await;
+    let fields: Vec<String> = fields.map_err(|fault| wrong_type(fault, &key))?;
     let forgotten: Vec<Taken> = {
         let held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
         let is_held = |n| held.names.get(&n).is_some_and(|name| name.strong_count() > 0);

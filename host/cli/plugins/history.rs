@@ -15,6 +15,8 @@ pub(super) async fn run(context: &Context) -> Outcome {
     let link = context.link().await?;
     let now_ms = context.redis_now_ms(&link).await?;
     let swaps = Leases::new(link).swaps(SWAPS_MAX).await?;
+    swaps.left_out.iter().for_each(|text| context.note(text));
+    let swaps = swaps.entries;
     if context.out.is_json() {
         let swaps: Vec<Value> =
             swaps.iter().map(|(host, swap)| json!({ "host": host, "swap": swap })).collect();

@@ -5,11 +5,12 @@ use redis::Value;
 
 use super::fired::Fired;
 use super::plan::{Firing, Plan};
-use super::{SCHEDULES_MAX, Schedule, ScheduleError};
+use super::{DEFINITION_BYTES_MAX, SCHEDULES_MAX, Schedule, ScheduleError};
 use crate::job::key::{SCHEDULE_FILES, SCHEDULES, schedule};
 use crate::job::reply::Fields;
 use crate::job::script;
 use crate::job::store::StoreError;
+use crate::storage::bounded::{self, Bound, Element, Of};
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
 
@@ -132,7 +133,7 @@ pub async fn list(link: &Link) -> Result<Vec<Row>, StoreError> {
     let mut rows = Vec::new();
     loop {
         let mut call = script::SCHEDULE_LIST.call(&[SCHEDULES]);
-        call.arg(schedule("")).arg(rows.len()).arg(PAGE);
+        call.arg(schedule("")).arg(rows.len()).arg(PAGE).arg(DEFINITION_BYTES_MAX);
         let mut fields = Fields::new(script::SCHEDULE_LIST.run::<Value>(link, &call).await?)?;
         if fields.number()? != 0 {
             return Err(StoreError::WrongType(fields.text()?));
@@ -172,11 +173,18 @@ pub async fn pause(link: &Link, name: &str) -> Result<(), BookError> {
 
 /// Lets a schedule fire again, from the next of its times: what it was paused for is not made up for.
 pub async fn resume(link: &Link, name: &str) -> Result<(), BookError> {
-    let (definition, fired): (Option<String>, Option<String>) =
-        link.query(redis::cmd("HMGET").arg(schedule(name)).arg("definition").arg("fired")).await?;
-    let definition = definition.ok_or_else(|| BookError::Unknown(name.to_owned()))?;
+    let bound = Bound { elements: 2, bytes: DEFINITION_BYTES_MAX };
+    let known = bounded::read(link, &schedule(name), Of::Fields(&["definition", "fired"]), bound).await?;
+    let [definition, fired] = known.try_into().unwrap_or([Element::Absent, Element::Absent]);
+    if let Element::TooLong(bytes) = definition {
+        let text = format!(
+            "has {bytes} bytes, and can have {DEFINITION_BYTES_MAX} at the most; remove the schedule"
+        );
+        return Err(ScheduleError::new("definition", text).into());
+    }
+    let definition = definition.text().ok_or_else(|| BookError::Unknown(name.to_owned()))?;
     let (given, plan) = read(&definition)?;
-    let fired = Fired::read(&fired.unwrap_or_default());
+    let fired = Fired::read(&fired.text().unwrap_or_default());
     let first = plan.first(name, given.jitter_ms, &fired, now(link).await?).ok_or_else(never)?;
     let mut call = script::SCHEDULE_EDIT.call(&[SCHEDULES, &schedule(name)]);
     call.arg(name).arg("resume").arg(&definition).arg(first.slot).arg(first.at);

@@ -6,7 +6,7 @@ use redis::Value;
 use super::book::{BookError, PAUSED_MS, read};
 use super::fired::Fired;
 use super::plan::{Firing, Step};
-use super::{Schedule, check_name};
+use super::{DEFINITION_BYTES_MAX, Schedule, check_name};
 use crate::job::envelope::Header;
 use crate::job::key::{QueueKeys, SCHEDULE_FILES, SCHEDULES, schedule};
 use crate::job::name::JobId;
@@ -57,7 +57,7 @@ pub async fn ahead(link: &Link, seat: &str, skip: usize) -> Result<Look, StoreEr
 
 async fn look(link: &Link, seat: &str, skip: usize, which: &str) -> Result<Look, StoreError> {
     let mut call = script::SCHEDULE_DUE.call(&[SCHEDULES, SCHEDULE_FILES]);
-    call.arg(seat).arg(schedule("")).arg(skip).arg(PAGE).arg(which);
+    call.arg(seat).arg(schedule("")).arg(skip).arg(PAGE).arg(which).arg(DEFINITION_BYTES_MAX);
     let mut fields = Fields::new(script::SCHEDULE_DUE.run::<Value>(link, &call).await?)?;
     if fields.number()? != 0 {
         return Err(StoreError::WrongType(fields.text()?));

@@ -7,11 +7,19 @@ local wrong = wrong_type(KEYS[1], 'list', KEYS[2], 'list', KEYS[3], 'zset', KEYS
   KEYS[7], 'zset', KEYS[8], 'hash')
 if wrong then return {1, wrong} end
 local inflight = 0
+-- The counters; of a hash that somebody filled with others none.
+local stats = {}
+for _, counter in ipairs(redis.call('HLEN', KEYS[5]) <= 256 and redis.call('HKEYS', KEYS[5]) or {}) do
+  if #counter <= 64 and redis.call('HSTRLEN', KEYS[5], counter) <= 64 then
+    stats[#stats + 1] = counter
+    stats[#stats + 1] = redis.call('HGET', KEYS[5], counter)
+  end
+end
 for _, host in ipairs(redis.call('ZRANGE', KEYS[7], 0, -1)) do
   local key = ARGV[1] .. host
   if wrong_type(key, 'hash') then return {1, key} end
   inflight = inflight + #fields_of(key)
 end
 return {0, redis.call('LLEN', KEYS[1]), redis.call('LLEN', KEYS[2]), inflight, redis.call('ZCARD', KEYS[3]),
-  redis.call('ZCARD', KEYS[4]), redis.call('EXISTS', KEYS[6]), redis.call('HGETALL', KEYS[5]),
+  redis.call('ZCARD', KEYS[4]), redis.call('EXISTS', KEYS[6]), stats,
   tonumber(redis.call('HGET', KEYS[8], ' ')) or 0}

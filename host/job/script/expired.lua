@@ -4,4 +4,7 @@
 -- ARGV   1 most hosts  2 prefix of the key about a host  3 lease in ms of the host that asks
 -- Reply  {host, …}
 contact(KEYS[1], KEYS[2], ARGV[2], tonumber(ARGV[3]))
-return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
+local expired = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
+-- A name this long is none of a host's.
+for i, host in ipairs(expired) do expired[i] = string.sub(host, 1, 256) end
+return expired

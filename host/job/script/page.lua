@@ -8,6 +8,7 @@
 --        the page come before it}, …}}
 --        {1, key} of a wrong type
 local READ_BYTES_MAX = 4194304
+local HEADER_BYTES_MAX = 65536 -- No host can read a longer one.
 local KEYS_MAX = 1000 -- Keys with parked jobs that are looked at.
 local kind, skip, most, cut = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local wrong = wrong_type(KEYS[1], kind == 'list' and 'list' or kind == 'parked' and 'hash' or 'zset')
@@ -24,7 +25,7 @@ local function add(host, field, score, record)
     found = host .. '-' .. field
   end
   if #ARGV < 6 or wanted[found or ''] then
-    rows[#rows + 1] = {host, field, score, #record, string.sub(record, 1, (begins or 1) - 1 + cut), looked}
+    rows[#rows + 1] = {string.sub(host, 1, 256), string.sub(field, 1, 256), score, #record, string.sub(record, 1, math.min((begins or 1) - 1, HEADER_BYTES_MAX) + cut), looked}
   end
   looked, bytes = looked + 1, bytes + #record
 end

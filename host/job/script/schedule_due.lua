@@ -3,6 +3,7 @@
 -- KEYS   1 schedules  2 what hosts' files hold
 -- ARGV   1 the asking host's seat  2 what the keys of schedules begin with  3 how many to skip
 --        4 most schedules to return  5 'due', or 'ahead': those that are not due yet
+--        6 longest field of a schedule in bytes: '' is returned instead of a longer one
 -- Reply  {0, Redis time, whether the schedules of the host's file are known, when the next one is due or -1,
 --        name, due, slot, definition, slots that have fired, …}; {1, key} of a wrong type
 local schedules, files = KEYS[1], KEYS[2]
@@ -17,9 +18,10 @@ local due = redis.call('ZRANGEBYSCORE', schedules, least, most, 'WITHSCORES', 'L
 for i = 1, #due, 2 do
   local key = ARGV[2] .. due[i]
   local is_hash = redis.call('TYPE', key).ok == 'hash'
-  local known = is_hash and redis.call('HMGET', key, 'slot', 'definition', 'fired') or {}
+  local known = is_hash and short(key, tonumber(ARGV[6]), 'slot', 'definition', 'fired') or {}
   local size = #reply
-  reply[size + 1], reply[size + 2] = due[i], tonumber(due[i + 1])
+  -- A name this long is none of a schedule's.
+  reply[size + 1], reply[size + 2] = string.sub(due[i], 1, 256), tonumber(due[i + 1])
   for n = 1, 3 do reply[size + 2 + n] = known[n] or '' end
 end
 return reply

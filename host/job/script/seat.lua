@@ -7,8 +7,11 @@ local rows, prefix = {}, ARGV[2] .. '.'
 local hosts = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
 for i = 1, #hosts, 2 do
   if string.sub(hosts[i], 1, #prefix) == prefix then
-    local origin = redis.pcall('HGET', ARGV[1] .. hosts[i], 'origin')
-    rows[#rows + 1] = {hosts[i], hosts[i + 1] - now, type(origin) == 'string' and origin or ''}
+    local key, origin = ARGV[1] .. hosts[i], nil
+    -- A longer one was not written by a host.
+    local length = redis.pcall('HSTRLEN', key, 'origin')
+    if type(length) == 'number' and length <= 4096 then origin = redis.call('HGET', key, 'origin') end
+    rows[#rows + 1] = {string.sub(hosts[i], 1, 256), hosts[i + 1] - now, origin or ''}
   end
 end
 return rows

@@ -13,7 +13,7 @@ if wrong then return {4, wrong} end
 local lease = redis.call('ZSCORE', hosts, ARGV[1])
 if not lease or tonumber(lease) <= now then return {3} end
 local entry = redis.call('HGET', inflight, ARGV[2])
-if entry then return {0, entry} end
+if entry then return #entry > tonumber(ARGV[4]) and {2, #entry} or {0, entry} end
 entry = redis.call('LINDEX', list, ARGV[3] == 'LPOP' and 0 or -1)
 if not entry then return {1} end
 if #entry > tonumber(ARGV[4]) then return {2, #entry} end

@@ -1,0 +1,57 @@
+//! Reads what Redis has under a host in flight: the slots, the records, and the cancellation notice. Whoever may write to
+//! Redis can write there, so each read has a bound.
+
+use super::name::HostId;
+use super::store::{Claimed, JobStore, Slot, StoreError, read_record, wrong_type};
+use crate::storage::bounded::{self, Bound, Element, Of};
+
+/// Most records of a host in one queue, and the longest name of one.
+pub(super) const INFLIGHT_BOUND: Bound = Bound { elements: 1_000_000, bytes: 32 };
+/// Records whose claim was not answered that are fetched at a time, and the longest one.
+const FETCH_BOUND: Bound = Bound { elements: 32, bytes: 64 << 20 };
+/// Longest cancellation notice; what is longer is compared by its beginning.
+const WORD_BYTES_MAX: usize = 63;
+
+impl JobStore {
+    /// Where the jobs are that `host` owns.
+    pub async fn inflight(&self, host: &HostId) -> Result<Vec<Slot>, StoreError> {
+        let key = self.keys.inflight(host);
+        let fields = bounded::texts(&self.link, &key, Of::Names, INFLIGHT_BOUND).await;
+        let fields = fields.map_err(|fault| wrong_type(fault, &key))?;
+        let mut slots: Vec<Slot> = fields.iter().filter_map(|field| field.parse().ok()).collect();
+        slots.sort_unstable();
+        Ok(slots)
+    }
+
+    /// The last word that jobs of `host` were taken away, if it is recent. Redis reports the next one to a connection
+    /// that tracks keys.
+    pub async fn word(&self, host: &HostId) -> Result<Option<String>, StoreError> {
+        let key = self.keys.word(host);
+        let mut get = redis::cmd("GETRANGE");
+        get.arg(&key).arg(0).arg(WORD_BYTES_MAX);
+        let word: Vec<u8> = self.link.query(&get).await.map_err(|fault| wrong_type(fault, &key))?;
+        Ok(Some(String::from_utf8_lossy(&word).into_owned()).filter(|word| !word.is_empty()))
+    }
+
+    /// The jobs in these slots, whose claim was not answered; slots that hold nothing are left out.
+    pub async fn fetch(&self, host: &HostId, slots: &[Slot]) -> Result<Vec<Claimed>, StoreError> {
+        let key = self.keys.inflight(host);
+        let mut claimed = Vec::with_capacity(slots.len());
+        for page in slots.chunks(FETCH_BOUND.elements) {
+            let fields: Vec<String> = page.iter().map(ToString::to_string).collect();
+            let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+            let records = bounded::read(&self.link, &key, Of::Fields(&fields), FETCH_BOUND).await;
+            for (slot, record) in page.iter().zip(records.map_err(|fault| wrong_type(fault, &key))?) {
+                match record {
+                    Element::Whole(record) => claimed.push(read_record(host, *slot, record)),
+                    Element::Absent => {}
+                    Element::TooLong(bytes) => tracing::warn!(
+                        "a record of `{key}` has {bytes} bytes, more than any that a host claims: it is left there until \
+                         this host ends"
+                    ),
+                }
+            }
+        }
+        Ok(claimed)
+    }
+}
