@@ -66,6 +66,8 @@ mod priority;
 mod producer;
 // `queue` against a real Redis.
 mod queue;
+// The table of what is read from Redis, and its bounds.
+mod reads;
 // What jobs leave for who pushed them.
 mod results;
 // Instances that serve more than one job.
