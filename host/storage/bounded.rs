@@ -102,7 +102,7 @@ pub async fn read(link: &Link, key: &str, of: Of<'_>, bound: Bound) -> Result<Ve
     let elements = values.map(|value| match value {
         Value::BulkString(bytes) => Ok(Element::Whole(bytes)),
         Value::Int(length) => Ok(Element::TooLong(length.unsigned_abs())),
-        Value::Nil => Ok(Element::Absent),
+        Value::Nil | Value::Boolean(false) => Ok(Element::Absent),
         _ => Err(unexpected()),
     });
     elements.collect()
