@@ -8,6 +8,7 @@ pub mod fleet;
 pub mod load;
 pub mod manifest;
 pub mod name;
+pub mod order;
 pub mod reader;
 pub mod release;
 pub mod scan;

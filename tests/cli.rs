@@ -5,6 +5,7 @@
 mod refusal;
 // A Redis that cannot be used: the error and the hint.
 mod obstacle;
+mod order;
 // push, queues, jobs, hosts.
 mod job;
 // check, plugins, componentize.

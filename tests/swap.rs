@@ -5,6 +5,7 @@ mod canary;
 mod fleet;
 mod load;
 mod queues;
+mod signed;
 
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;

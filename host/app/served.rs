@@ -3,6 +3,7 @@
 //! gone.
 
 mod look;
+mod orders;
 mod queues;
 
 use std::collections::BTreeMap;
@@ -26,9 +27,9 @@ use crate::plugin::fleet::{AllWanted, Fleet};
 use crate::plugin::load::Loaded;
 use crate::plugin::manifest::Kind;
 use crate::plugin::name::PluginName;
+use crate::plugin::order::Orders;
 use crate::plugin::release::Digest;
 use crate::plugin::shelf::{Shelf, Standing};
-use crate::plugin::survey::Survey;
 use crate::sandbox::engine::{PoolSettings, Sandbox};
 use crate::storage::address::AddressError;
 use crate::storage::primary::Primary;
@@ -36,6 +37,7 @@ use crate::worker::executor::ExecutorHandle;
 use crate::worker::feeder::FeederParts;
 use crate::worker::lane::Lane;
 use crate::worker::sandboxes::Sandboxes;
+use orders::BadOrder;
 use queues::Offered;
 
 /// Sandboxes beyond those of jobs: for config readers and for trying out what is loaded.
@@ -60,6 +62,10 @@ pub(super) struct Served {
     fleet: Option<Fleet>,
     /// What the fleet is to run, by its last answer.
     wanted: AllWanted,
+    /// Which orders of the fleet this host accepts.
+    orders: Orders,
+    /// The latest orders that it does not accept.
+    bad_orders: BTreeMap<PluginName, BadOrder>,
     views: watch::Sender<Vec<PluginReport>>,
     /// Swaps that the fleet was not told of.
     history: History,
@@ -102,6 +108,8 @@ impl Served {
             shelf,
             fleet: fleet(&primary, &settings)?,
             wanted: BTreeMap::new(),
+            orders: Orders::new(&settings.plugins.trusted_keys, &settings.host.state_dir),
+            bad_orders: BTreeMap::new(),
             settings,
             lanes,
             readers,
@@ -196,22 +204,6 @@ impl Served {
         self.plugins.values().any(Hosted::has_trial)
     }
 
-    /// Drains what is no longer in the folder.
-    fn remove_all_but(&mut self, survey: &Survey) {
-        let wanted = &self.wanted;
-        let is_gone = |name: &PluginName| !survey.has(name) && !wanted.contains_key(name);
-        self.refusals.retain(|name, _| !is_gone(name));
-        let gone = self.plugins.extract_if(.., |name, _| is_gone(name));
-        for (name, plugin) in gone {
-            tracing::info!(plugin = name.as_str(), "plugin was removed; its queues are no longer claimed");
-            let version = plugin.loaded().version.digest();
-            self.history.add(name.as_str(), SwapKind::Removed, version, "");
-            plugin.close();
-            self.loads.forget(&name);
-            self.readers.close(&name);
-        }
-    }
-
     /// Puts what was loaded in the place of what was there before.
     fn take_in(&mut self, ended: Ended) {
         let Ended { name, id, number, stands_in, is_final, result, .. } = ended;
@@ -225,7 +217,7 @@ impl Served {
             Ok((loaded, claim)) => {
                 // The release that it replaces stays refused.
                 if !stands_in {
-                    self.refusals.remove(&name);
+                    self.forget_refusal(&name);
                 }
                 self.accept(loaded, id, claim);
             }

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::{argument, check, progress, rollout, text};
+use crate::cli::{argument, check, progress, rollout, sign, text};
 
 /// Puts a plugin into Redis and makes it the version that the fleet is to run.
 ///
@@ -31,6 +31,10 @@ pub(crate) struct Args {
     /// The manifest, if it does not lie beside the component.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
+    /// The private key that signs the order for hosts with `plugins.trusted_keys`; `sandhog.key` when not given and the
+    /// settings here have such keys.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
     /// Tries the version on a share of the runs first: `0.1`, or `share=0.1,for=2m,max_failure_rate=0.05`.
     #[arg(long, value_name = "TERMS", value_parser = argument::canary)]
     canary: Option<String>,
@@ -61,6 +65,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         source.manifest =
             Manifest::parse(&source.origin, &source.text, &settings.ceilings).map_err(refused)?;
     }
+    let key = sign::order_key(args.key.as_deref(), &settings, context)?;
     load(source.clone(), &check::sandbox(&settings)?).map_err(refused)?;
 
     let link = context::connect(&settings).await?;
@@ -72,7 +77,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let put = depot.put(&release, &source.component, |sent| bar.set_position(sent)).await;
     bar.finish_and_clear();
     let put = put?;
-    let wanted = depot.want(&pair.name, &release.id(), &release.component, &env::machine_name()).await?;
+    let (name, id, by) = (&pair.name, release.id(), env::machine_name());
+    let wanted = match &key {
+        Some(key) => {
+            let trusted = sign::counted_keys(&settings, key);
+            depot.want_signed(name, &id, &release.component, &by, key, &trusted).await?
+        }
+        None => depot.want(name, &id, &release.component, &by).await?,
+    };
     report(context, &pair.name, &wanted, source.component.len() as u64, put)?;
     if args.wait {
         rollout::wait(context, link, &pair.name, &wanted, args.timeout).await?;

@@ -15,7 +15,7 @@ use crate::cli::error::{Failure, Outcome, Shape};
 /// Makes a key to sign components with.
 ///
 /// Prints its public half: hosts that have it in `plugins.trusted_keys` take only components that it, or another key
-/// of that list, has signed.
+/// of that list, has signed, and from Redis only deploys that such a key has signed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where to write the private key; a file that is there is never replaced.

@@ -10,12 +10,13 @@ use sandhog::config::env;
 use sandhog::config::settings::Overrides;
 use sandhog::plugin::depot::Depot;
 use sandhog::plugin::name::PluginName;
+use sandhog::plugin::order;
 use sandhog::plugin::release::Wanted;
 use serde_json::json;
 
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::{argument, rollout, text};
+use crate::cli::{argument, rollout, sign, text};
 
 /// Makes a former version of a plugin the one that is run.
 ///
@@ -32,6 +33,9 @@ pub(crate) struct Args {
     /// The plugin folder, for a plugin that was not deployed.
     #[arg(long, value_name = "DIR")]
     plugins: Option<PathBuf>,
+    /// The private key that signs the order for hosts with `plugins.trusted_keys`, as for `sandhog deploy`.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
     /// Waits until every living host of the fleet has taken it; fails with the reasons of those that refuse it.
     #[arg(long)]
     wait: bool,
@@ -58,9 +62,25 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let Some(present) = present else {
         return folder::run(plugin, args.to.as_deref(), &settings, context);
     };
-    let target = choose(&history, &present, args.to.as_deref())
-        .map_err(|text| Failure::refused(text).with_details(history.iter().map(entry).collect()))?;
-    let wanted = depot.want(plugin, &target.release, &target.component, &env::machine_name()).await?;
+    let key = sign::order_key(args.key.as_deref(), &settings, context)?;
+    let trusted = key.as_ref().map(|key| sign::counted_keys(&settings, key));
+    // A former version that nobody has signed was perhaps written there by somebody else: it gets no signature now.
+    let is_ours = |wanted: &Wanted| {
+        trusted.as_ref().is_none_or(|trusted| order::verify(plugin, wanted, trusted).is_ok())
+    };
+    let ours: Vec<Wanted> = history.iter().filter(|wanted| is_ours(wanted)).cloned().collect();
+    let target = choose(&ours, &present, args.to.as_deref()).map_err(|text| {
+        let remembered = history.iter().map(|wanted| match is_ours(wanted) {
+            true => entry(wanted),
+            false => format!("{}; not signed by a trusted key", entry(wanted)),
+        });
+        Failure::refused(text).with_details(remembered.collect())
+    })?;
+    let (id, component, by) = (&target.release, &target.component, env::machine_name());
+    let wanted = match (&key, &trusted) {
+        (Some(key), Some(trusted)) => depot.want_signed(plugin, id, component, &by, key, trusted).await?,
+        _ => depot.want(plugin, id, component, &by).await?,
+    };
     report(context, plugin, &wanted, &present, target)?;
     if args.wait {
         rollout::wait(context, link, plugin, &wanted, args.timeout).await?;
@@ -126,7 +146,7 @@ mod tests {
 
     fn wanted(number: u64, component: &[u8], release: &[u8]) -> Wanted {
         let (component, release) = (Digest::of(component), Digest::of(release));
-        Wanted { release, component, number, at_ms: 0, by: "here".to_owned() }
+        Wanted { release, component, number, at_ms: 0, by: "here".to_owned(), signed: None }
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use sandhog::config::public_key::PublicKey;
+use sandhog::config::settings::Settings;
 use sandhog::plugin::release::Digest;
 use sandhog::plugin::scan::signature_file;
 use sandhog::plugin::signature::{PrivateKey, SIGNATURE_BYTES_MAX};
@@ -25,6 +27,34 @@ pub(crate) struct Args {
     /// The private key, as `sandhog keygen` wrote it.
     #[arg(long, value_name = "FILE", default_value = "sandhog.key")]
     key: PathBuf,
+}
+
+/// The key that signs the order of a deploy: the one that is named; `sandhog.key` if the settings have trusted keys. None:
+/// hosts ask for no signature, as far as is known here.
+pub(crate) fn order_key(
+    named: Option<&Path>,
+    settings: &Settings,
+    context: &Context,
+) -> Outcome<Option<PrivateKey>> {
+    let trusted = &settings.plugins.trusted_keys;
+    if named.is_none() && trusted.is_empty() {
+        return Ok(None);
+    }
+    let path = named.unwrap_or(Path::new("sandhog.key"));
+    let key = read_key(path, context)?;
+    if !trusted.is_empty() && !trusted.contains(&key.public()) {
+        let (path, public) = (path.display(), key.public());
+        return Err(Failure::refused(format!(
+            "the key `{path}` ({public}) is not one of `plugins.trusted_keys`"
+        ))
+        .with_hint("hosts accept only orders that one of these keys has signed; name it with `--key FILE`"));
+    }
+    Ok(Some(key))
+}
+
+/// The keys whose orders count: those of the settings, and the one that signs.
+pub(crate) fn counted_keys(settings: &Settings, key: &PrivateKey) -> Vec<PublicKey> {
+    settings.plugins.trusted_keys.iter().copied().chain([key.public()]).collect()
 }
 
 /// Runs the command.
@@ -51,7 +81,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     Ok(())
 }
 
-fn read_key(path: &Path, context: &Context) -> Outcome<PrivateKey> {
+/// The private key in a file.
+pub(crate) fn read_key(path: &Path, context: &Context) -> Outcome<PrivateKey> {
     let name = path.display();
     let file = File::open(path).with_context(|| format!("cannot read the key `{name}`")).refuse();
     let file = file.hint("make one with `sandhog keygen`, or name it with `--key FILE`")?;

@@ -6,6 +6,7 @@
 //! away by itself unless a wanted release has it. So what was interrupted leaves nothing that counts.
 
 mod orders;
+mod want;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -13,8 +14,7 @@ use std::time::Duration;
 use redis::Value;
 use sha1_smol::Sha1;
 
-use super::name::PluginName;
-use super::release::{Digest, NUMBER_MAX, Release, Wanted};
+use super::release::{Digest, NUMBER_MAX, Release};
 use crate::config::document::FILE_BYTES_MAX;
 use crate::config::unit::show_size;
 use crate::job::key;
@@ -105,6 +105,9 @@ pub enum DepotError {
         /// What the host takes.
         bytes_max: u64,
     },
+    /// Others deployed the plugin at the same time, again and again.
+    #[error("others deploy plugin `{0}` at the same time; try again")]
+    Contended(String),
     /// One more does not fit.
     #[error("the fleet has {PLUGINS_MAX} plugins, and cannot have more")]
     TooMany,
@@ -282,63 +285,9 @@ impl Depot {
         Ok(())
     }
 
-    /// Makes a release that is in the depot the wanted one of a plugin. Of two that do so at once, the one with the
-    /// higher number has won.
-    pub async fn want(
-        &self,
-        plugin: &PluginName,
-        id: &Digest,
-        component: &Digest,
-        by: &str,
-    ) -> Result<Wanted, DepotError> {
-        let by: String = by.chars().take(BY_CHARS_MAX).collect();
-        let history = key::plugin_history(plugin.as_str());
-        let keys = [Self::KEY, &history, &key::release(id.as_str()), &key::component(component.as_str())];
-        let mut call = WANT.call(&keys);
-        call.arg(plugin.as_str()).arg(id.as_str()).arg(component.as_str()).arg(&by);
-        call.arg(HISTORY_MAX).arg(PLUGINS_MAX).arg(milliseconds(UNWANTED));
-        call.arg(key::release("")).arg(key::component(""));
-        let (prefix, ending) = key::plugin_history_parts();
-        call.arg(prefix).arg(ending).arg(orders::ENTRY_BYTES_MAX).arg(NUMBER_MAX);
-        let answer: (u64, Option<Value>, Option<u64>) = read_want(WANT.run(&self.link, &call).await?)?;
-        match answer {
-            (1, Some(Value::Int(number)), Some(at_ms)) => Ok(Wanted {
-                release: id.clone(),
-                component: component.clone(),
-                number: number.unsigned_abs(),
-                at_ms,
-                by,
-            }),
-            (2, Some(Value::BulkString(key)), _) => {
-                Err(DepotError::Missing(String::from_utf8_lossy(&key).into()))
-            }
-            (3, Some(Value::BulkString(key)), _) => {
-                Err(DepotError::WrongType(String::from_utf8_lossy(&key).into()))
-            }
-            (5, Some(Value::BulkString(key)), _) => {
-                let (plugin, key) = (plugin.as_str().to_owned(), String::from_utf8_lossy(&key).into_owned());
-                let is_history = key == history;
-                let remedy = if is_history { format!("LPOP {key}") } else { format!("HDEL {key} {plugin}") };
-                Err(DepotError::Number { plugin, key, remedy })
-            }
-            _ => Err(DepotError::TooMany),
-        }
-    }
-
     async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd, key: &str) -> Result<T, DepotError> {
         self.link.query(command).await.map_err(|fault| orders::at_key(fault, key))
     }
-}
-
-/// The first number of an answer, what follows it, and the number after that.
-fn read_want(answer: Value) -> Result<(u64, Option<Value>, Option<u64>), Fault> {
-    let unexpected = || Fault::Unexpected("an answer of another shape than the script's".to_owned());
-    let Value::Array(fields) = answer else { return Err(unexpected()) };
-    let mut fields = fields.into_iter();
-    let Some(Value::Int(kind)) = fields.next() else { return Err(unexpected()) };
-    let (second, third) = (fields.next(), fields.next());
-    let third = third.and_then(|third| if let Value::Int(n) = third { Some(n.unsigned_abs()) } else { None });
-    Ok((kind.unsigned_abs(), second, third))
 }
 
 /// The lengths of the chunks of so many bytes.

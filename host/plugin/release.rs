@@ -112,6 +112,19 @@ pub struct Wanted {
     pub at_ms: u64,
     /// The machine it was deployed from, or whatever else was given.
     pub by: String,
+    /// The signature over the order (`plugin::order`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
+}
+
+/// Who has signed an order, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// The time by the signer's clock. At most `NUMBER_MAX`.
+    #[serde(deserialize_with = "counted")]
+    pub at_ms: u64,
+    /// A line as in a `.sig` file.
+    pub signature: String,
 }
 
 /// A number that scripts in Redis can count on from.

@@ -1,6 +1,7 @@
 //! Who vouches for a component: Ed25519 signatures over its digest. They lie beside it (`thumbs.wasm.sig`) and go
 //! with it through the depot; a host with `plugins.trusted_keys` takes only components that one of these has
-//! signed. The manifest is not signed: it is the operator's own.
+//! signed. The manifest beside it in a plugin folder is not signed: it is the operator's own. What comes through Redis is
+//! signed as a whole (`order`).
 //!
 //! A signature is a line `ed25519:KEY SIGNATURE`, both in hexadecimal digits; a file may have several.
 
@@ -53,10 +54,9 @@ impl Signature {
         Some(Self { key: PublicKey::parse(key)?, bytes: unhex(digits)? })
     }
 
-    /// Whether it is for this component.
-    fn is_for(&self, component: &Digest) -> bool {
+    fn is_for(&self, message: &str) -> bool {
         let key = UnparsedPublicKey::new(&ED25519, self.key.bytes());
-        key.verify(message(component).as_bytes(), &self.bytes).is_ok()
+        key.verify(message.as_bytes(), &self.bytes).is_ok()
     }
 }
 
@@ -69,9 +69,15 @@ impl fmt::Display for Signature {
 /// Whether a trusted key vouches for a component; `text` is what its `.sig` file holds. Without trusted keys
 /// everything is taken.
 pub fn verify(component: &Digest, text: Option<&str>, trusted: &[PublicKey]) -> Result<(), SignatureError> {
-    if trusted.is_empty() {
-        return Ok(());
-    }
+    if trusted.is_empty() { Ok(()) } else { verify_message(&message(component), text, trusted) }
+}
+
+/// Whether a trusted key has signed a message.
+pub(super) fn verify_message(
+    message: &str,
+    text: Option<&str>,
+    trusted: &[PublicKey],
+) -> Result<(), SignatureError> {
     // The reason that is told: that of the last one who is trusted, or else of the first one.
     let mut reason = SignatureError::Missing;
     for (number, line) in text.unwrap_or_default().lines().take(SIGNATURES_MAX).enumerate() {
@@ -79,7 +85,7 @@ pub fn verify(component: &Digest, text: Option<&str>, trusted: &[PublicKey]) -> 
             _ if line.trim().is_empty() => continue,
             None => SignatureError::Form(number + 1),
             Some(signature) if !trusted.contains(&signature.key) => SignatureError::Untrusted(signature.key),
-            Some(signature) if signature.is_for(component) => return Ok(()),
+            Some(signature) if signature.is_for(message) => return Ok(()),
             Some(signature) => SignatureError::Wrong(signature.key),
         };
         if reason == SignatureError::Missing || matches!(found, SignatureError::Wrong(_)) {
@@ -132,7 +138,12 @@ impl PrivateKey {
 
     /// Vouches for a component.
     pub fn sign(&self, component: &Digest) -> Signature {
-        let signature = self.pair.sign(message(component).as_bytes());
+        self.sign_message(&message(component))
+    }
+
+    /// Signs a text that begins with a domain of its own.
+    pub(super) fn sign_message(&self, message: &str) -> Signature {
+        let signature = self.pair.sign(message.as_bytes());
         let bytes = signature.as_ref().try_into().expect("an Ed25519 signature has 64 bytes");
         Signature { key: self.public(), bytes }
     }

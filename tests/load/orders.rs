@@ -7,7 +7,9 @@ use redis::aio::MultiplexedConnection;
 use sandhog::plugin::depot::{Depot, DepotError};
 use sandhog::plugin::fleet::Fleet;
 use sandhog::plugin::name::PluginName;
+use sandhog::plugin::order;
 use sandhog::plugin::release::{Digest, NUMBER_MAX, Release, Wanted};
+use sandhog::plugin::signature::PrivateKey;
 use sandhog::storage::primary::Primary;
 
 use crate::support::log::capture;
@@ -120,6 +122,49 @@ async fn the_highest_number_is_stored_with_all_its_digits() {
     assert_eq!(wanted.number, NUMBER_MAX);
     assert_eq!(depot.wanted().await.unwrap().entries, [(name("thumbs"), wanted.clone())].into());
     assert_eq!(depot.history(&name("thumbs")).await.unwrap().entries, [wanted]);
+}
+
+/// Each is signed with its number, so a number that another deploy took has to be signed anew.
+#[tokio::test]
+async fn of_signed_deploys_at_once_the_last_one_is_also_signed_last() {
+    let redis = TestRedis::start();
+    let key = PrivateKey::generate().unwrap();
+    let trusted = [key.public()];
+    deploy(&Depot::new(redis.link()), "thumbs").await.unwrap();
+    let deploys = async |depot: Depot| {
+        let (component, mut done) = (Digest::of(b"component"), Vec::new());
+        let release = depot.wanted().await.unwrap().entries[&name("thumbs")].release.clone();
+        for _ in 0..10 {
+            let signed = depot.want_signed(&name("thumbs"), &release, &component, "x", &key, &trusted).await;
+            done.push(signed.unwrap());
+        }
+        done
+    };
+    let (one, two) = tokio::join!(deploys(Depot::new(redis.link())), deploys(Depot::new(redis.link())));
+    let mut all: Vec<Wanted> = one.into_iter().chain(two).collect();
+    all.sort_by_key(|wanted| wanted.number);
+    let numbers: Vec<u64> = all.iter().map(|wanted| wanted.number).collect();
+    assert_eq!(numbers, (2..=21).collect::<Vec<_>>());
+    let times: Vec<u64> = all.iter().map(|w| order::verify(&name("thumbs"), w, &trusted).unwrap()).collect();
+    assert!(times.is_sorted_by(|one, next| one < next), "{times:?}");
+    assert_eq!(Depot::new(redis.link()).wanted().await.unwrap().entries[&name("thumbs")], all[19]);
+}
+
+/// The clock of one machine may be behind that of another.
+#[tokio::test]
+async fn a_signed_deploy_is_later_than_the_one_before_whatever_the_clock_says() {
+    let redis = TestRedis::start();
+    let (depot, mut plain) = (Depot::new(redis.link()), redis.plain().await);
+    let key = PrivateKey::generate().unwrap();
+    let first = deploy(&depot, "thumbs").await.unwrap();
+    let ahead_ms = 9_000_000_000_000;
+    let signed = Some(order::sign(&key, &name("thumbs"), &first.release, first.number, ahead_ms));
+    let ahead = Wanted { signed, ..first };
+    let _: () = plain.hset(KEY, "thumbs", serde_json::to_string(&ahead).unwrap()).await.unwrap();
+    let (release, component) = (&ahead.release, &ahead.component);
+    let trusted = [key.public()];
+    let next = depot.want_signed(&name("thumbs"), release, component, "x", &key, &trusted).await.unwrap();
+    assert_eq!(order::verify(&name("thumbs"), &next, &trusted), Ok(ahead_ms + 1));
 }
 
 #[tokio::test]

@@ -22,11 +22,11 @@ use crate::support::redis::TestRedis;
 /// Told of changes, hosts need no poll.
 const NO_POLL: Duration = Duration::from_secs(3600);
 
-fn name() -> PluginName {
+pub fn name() -> PluginName {
     PluginName::new("edition").unwrap()
 }
 
-fn settings(plugins: &Plugins, redis: &TestRedis, host: &str) -> Settings {
+pub fn settings(plugins: &Plugins, redis: &TestRedis, host: &str) -> Settings {
     let mut settings = plugins.settings(&redis.url(), host);
     settings.plugins.source = PluginsFrom::Redis;
     settings.plugins.poll = NO_POLL;
@@ -53,7 +53,7 @@ async fn deploy(redis: &TestRedis, n: u32) -> Result<Wanted, String> {
 }
 
 /// Waits until every host of the registry has told that it runs this.
-async fn all_run(redis: &TestRedis, hosts: usize, wanted: &Wanted) {
+pub async fn all_run(redis: &TestRedis, hosts: usize, wanted: &Wanted) {
     let leases = Leases::new(redis.link());
     until("every host runs it", async || {
         let rows = leases.list().await.unwrap_or_default();
@@ -67,7 +67,7 @@ async fn all_run(redis: &TestRedis, hosts: usize, wanted: &Wanted) {
 }
 
 /// What jobs tell that are pushed now.
-async fn told(plain: &mut MultiplexedConnection) -> Vec<String> {
+pub async fn told(plain: &mut MultiplexedConnection) -> Vec<String> {
     let _: () = plain.del("q:receipts").await.unwrap();
     let _: u64 = plain.rpush("q", (0..30).collect::<Vec<u32>>()).await.unwrap();
     until("the jobs are done", async || plain.llen::<_, usize>("q:receipts").await.unwrap() == 30).await;
@@ -79,7 +79,7 @@ async fn told(plain: &mut MultiplexedConnection) -> Vec<String> {
     told
 }
 
-fn of(n: u32) -> Vec<String> {
+pub fn of(n: u32) -> Vec<String> {
     vec![format!("{n:08} {n:08}")]
 }
 
@@ -144,7 +144,7 @@ async fn a_deploy_that_some_refuse_fails_with_their_reasons() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text.contains("1 host of 2 did not take it") && text.contains("strict."), "{text}");
-    assert!(text.contains("edition.wasm of deploy 1: is not signed"), "{text}");
+    assert!(text.contains("deploy 1 of `edition`: is not signed"), "{text}");
     // The fleet is told first.
     let refusal = || open.plugins().first().map(|plugin| plugin.refusal.clone());
     until("it says so itself", async || refusal().is_some()).await;

@@ -11,6 +11,7 @@ use crate::app::hosted::Claim;
 use crate::app::loads::{Ended, Offering, Order, Unavailable, run_blocking};
 use crate::config::problem::{Problem, Problems};
 use crate::config::settings::PluginsFrom;
+use crate::job::report::SwapKind;
 use crate::plugin::fetch::{FetchError, fetch};
 use crate::plugin::fleet::AllWanted;
 use crate::plugin::name::PluginName;
@@ -47,6 +48,8 @@ impl Served {
             self.remove_all_but(&survey);
             self.offered = queues_of(&survey);
         }
+        let of_folder: Vec<PluginName> =
+            self.bad_orders.keys().filter(|name| survey.has(name)).cloned().collect();
         for (name, problems) in std::mem::take(&mut survey.refused) {
             self.loads.forget(&name);
             self.refuse(name.clone(), Refusal { problems, release: None, is_final: false });
@@ -62,6 +65,24 @@ impl Served {
             let (id, number) = (wanted.release.clone(), wanted.number);
             let offer = self.fetching(name.clone(), wanted);
             self.want(name, id, number, origin, again, move || offer);
+        }
+        self.refuse_bad_orders(&of_folder);
+    }
+
+    /// Drains what is no longer in the folder.
+    fn remove_all_but(&mut self, survey: &Survey) {
+        let (wanted, bad) = (&self.wanted, &self.bad_orders);
+        let is_gone =
+            |name: &PluginName| !survey.has(name) && !wanted.contains_key(name) && !bad.contains_key(name);
+        self.refusals.retain(|name, _| !is_gone(name));
+        let gone = self.plugins.extract_if(.., |name, _| is_gone(name));
+        for (name, plugin) in gone {
+            tracing::info!(plugin = name.as_str(), "plugin was removed; its queues are no longer claimed");
+            let version = plugin.loaded().version.digest();
+            self.history.add(name.as_str(), SwapKind::Removed, version, "");
+            plugin.close();
+            self.loads.forget(&name);
+            self.readers.close(&name);
         }
     }
 
@@ -99,11 +120,6 @@ impl Served {
         if let Ok(wanted) = tokio::time::timeout(self.settings.redis.timeout, fleet.changed()).await {
             self.note_wanted(wanted);
         }
-    }
-
-    /// An entry that is gone is no order: a Redis that has lost its data must not stop a fleet.
-    fn note_wanted(&mut self, wanted: AllWanted) {
-        self.wanted.extend(wanted);
     }
 
     /// Fetches a wanted release.
@@ -154,7 +170,7 @@ impl Served {
         if let Some(plugin) = self.plugins.get_mut(&name).filter(|plugin| plugin.is_all_of(&id)) {
             plugin.claim = Claim::default();
             self.loads.forget(&name);
-            self.refusals.remove(&name);
+            self.forget_refusal(&name);
             return;
         }
         if is_refused && !again {

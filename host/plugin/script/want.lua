@@ -4,9 +4,9 @@
 -- ARGV   1 plugin  2 id of the release  3 digest of the component  4 who says so
 --        5 most entries of a history  6 most plugins  7 how long a forgotten release is kept in ms
 --        8 prefix of releases  9 prefix of components  10 prefix and 11 ending of histories
---        12 longest entry in bytes  13 highest number
+--        12 longest entry in bytes  13 highest number  14 number, 15 time of signing and 16 signature of a signed order
 -- Reply  {1, number, Redis time in ms}; {2, key} that is not there; {3, key} of a wrong type; {4} too many plugins;
---        {5, key} whose latest number is none that can be counted on from
+--        {5, key} whose latest number is none that can be counted on from; {6, number} that a signed order must have
 --
 -- any -> wanted, with a number above all former ones; release and component stay until no history has them
 local wrong = wrong_type(KEYS[1], 'hash', KEYS[2], 'list', KEYS[3], 'string', KEYS[4], 'hash')
@@ -37,9 +37,12 @@ for i = 1, 2 do
   end
 end
 number = number + 1
+if ARGV[14] and tonumber(ARGV[14]) ~= number then return {6, number} end
 -- The library's own numbers have 14 digits.
 local texts = cjson.encode({release = ARGV[2], component = ARGV[3], by = ARGV[4]})
-local wanted = string.format('%s,"number":%.0f,"at_ms":%.0f}', string.sub(texts, 1, -2), number, now)
+local signed = ''
+if ARGV[14] then signed = ',"signed":{"at_ms":' .. ARGV[15] .. ',"signature":' .. cjson.encode(ARGV[16]) .. '}' end
+local wanted = string.format('%s,"number":%.0f,"at_ms":%.0f%s}', string.sub(texts, 1, -2), number, now, signed)
 redis.call('HSET', KEYS[1], ARGV[1], wanted)
 redis.call('LPUSH', KEYS[2], wanted)
 redis.call('PERSIST', KEYS[3])
