@@ -1,5 +1,5 @@
-//! Reads collections whose size others control. Redis measures each element first: one that is too long is left out, and
-//! a collection with too many elements is refused, so a key that somebody filled costs the host no memory.
+//! Reads collections whose size others control. Redis measures each element first: one that is too long is left out,
+//! and a collection with too many elements is refused, so a key that somebody filled costs the host no memory.
 //! What the elements mean is known to the callers, and so are the bounds.
 
 use std::sync::LazyLock;

@@ -65,7 +65,7 @@ async fn an_entry_that_is_very_long_is_left_out_and_not_fetched() {
     ];
     assert_eq!(wanted.left_out, expected);
     let history = depot.history(&name("thumbs")).await.unwrap();
-    assert_eq!(history.entries, [good.clone()]);
+    assert_eq!(history.entries, std::slice::from_ref(&good));
     let line =
         format!("entry 0 of `{HISTORY}` has 20000000 bytes, and can have 4096 at the most; it is left out");
     assert_eq!(history.left_out, [line]);

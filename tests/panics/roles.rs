@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Duration;
 
 use redis::AsyncCommands as _;
 use sandhog::app::{Host, Options};
@@ -25,7 +24,7 @@ use crate::support::host::{PATIENCE, Plugins, until};
 use crate::support::redis::TestRedis;
 
 /// A panic of these ends the process.
-const END: [&str; 20] = [
+const END: [&str; 21] = [
     "config-reader",
     "control",
     "epoch",
@@ -44,11 +43,12 @@ const END: [&str; 20] = [
     "scheduler",
     "search",
     "sweep",
+    "trial",
     "users",
     "watch",
 ];
 /// A panic of these is an error of what they work on.
-const CONTINUE: [&str; 5] = ["load", "read", "settings-trial", "start", "trial"];
+const CONTINUE: [&str; 5] = ["load", "read", "settings-trial", "start", "trial-compile"];
 
 /// The target of the first line of each task, and of the line about its panic.
 const TARGET: &str = "sandhog::panics";
@@ -116,7 +116,7 @@ async fn child_with_every_task() {
     let input = input();
     let [url, folder, task] = &input[..] else { unreachable!("{input:?}") };
     let is_logged = prepare(task);
-    if task == "trial" {
+    if task.starts_with("trial") {
         // As runs of a host do, but nothing else needs the processor meanwhile: only short runs are worth a trial.
         let version = load(&grower());
         until("the trial has panicked", async || {
@@ -124,7 +124,7 @@ async fn child_with_every_task() {
             is_logged.load(SeqCst)
         })
         .await;
-        std::process::exit(7);
+        return end(task).await;
     }
     let flags = Overrides {
         redis_url: Some(url.clone()),
@@ -149,7 +149,12 @@ async fn child_with_every_task() {
         is_logged.load(SeqCst)
     })
     .await;
-    if CONTINUE.contains(&task.as_str()) {
+    end(task).await;
+}
+
+/// After the panic of a task.
+async fn end(task: &str) {
+    if CONTINUE.contains(&task) {
         std::process::exit(7);
     }
     // The process ends meanwhile.

@@ -1,5 +1,5 @@
-//! What the fleet is told to run, and by whom: an order that this host does not accept changes nothing, and the host shows
-//! why.
+//! What the fleet is told to run, and by whom: an order that this host does not accept changes nothing, and the host
+//! shows why.
 
 use super::{Refusal, Served};
 use crate::config::problem::{Problem, Problems};
@@ -24,8 +24,8 @@ impl BadOrder {
 }
 
 impl Served {
-    /// An entry that is gone is no order: a Redis that has lost its data must not stop a fleet. Neither is one that is not
-    /// accepted: the former one goes on.
+    /// An entry that is gone is not an order: a Redis that has lost its data must not stop a fleet. An order that is not
+    /// accepted leaves the former one in force.
     pub(super) fn note_wanted(&mut self, wanted: AllWanted) {
         for (name, wanted) in wanted {
             if self.bad_orders.get(&name).is_some_and(|bad| bad.wanted == wanted) {
@@ -43,8 +43,8 @@ impl Served {
         }
     }
 
-    /// Shows why orders are not accepted. If nothing serves such a plugin, the last good version does that is kept; those
-    /// of `of_folder` are served from there.
+    /// Shows why orders are not accepted. If nothing serves such a plugin, the host loads the last good version that it
+    /// has kept, except for plugins of `of_folder`.
     pub(super) fn refuse_bad_orders(&mut self, of_folder: &[PluginName]) {
         let refused = self.bad_orders.iter().map(|(name, bad)| (name.clone(), bad.refusal(name)));
         for (name, refusal) in refused.collect::<Vec<_>>() {
