@@ -26,6 +26,7 @@ use crate::config::problem::Problems;
 use crate::config::settings::{CompileSettings, Settings};
 use crate::job::report::PluginReport;
 use crate::job::store::StoreError;
+use crate::panics;
 use crate::sandbox::{CacheSettings, CompileLimits, Compiling};
 use crate::storage::address::AddressError;
 use crate::storage::fault::Fault;
@@ -135,7 +136,7 @@ impl Host {
             control::run(options, orders, ready);
             finished.send_replace(true);
         };
-        let thread = std::thread::Builder::new().name("sandhog-control".to_owned()).spawn(body)?;
+        let thread = panics::thread("control", body)?;
         let started = tokio::select! {
             started = started => started,
             () = stop => {

@@ -1,6 +1,8 @@
 //! A panic of any thread or task ends the process of a host with an error, and the next start reclaims its jobs. The
 //! processes that panic are this test binary, started again: the functions `child_…` are not tests themselves.
 
+mod roles;
+
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -61,7 +63,7 @@ async fn child_that_panics() {
         "thread" => drop(std::thread::spawn(|| panic!("here"))),
         "blocking task" => drop(executor.handle().spawn_blocking(|| panic!("here"))),
         "task of guests" => executor.handle().share("p", 1).spawn(async { panic!("here") }).detach(),
-        "contained" => assert!(panics::contained(|| panic!("here")).is_err()),
+        "contained" => assert!(panics::contained("work", || panic!("here")).is_err()),
         other => unreachable!("{other}"),
     }
     // Reached only if the panic did not end the process; the exit code differs.

@@ -1,7 +1,7 @@
 //! What every kind of run is reported as. Hostile ones, each in a whole host, are in `hostile`.
 
 mod config;
-mod profile;
+pub(crate) mod profile;
 mod snapshot;
 mod wasi;
 

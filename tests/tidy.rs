@@ -32,14 +32,14 @@ const IMPORTS: [(&str, &[&str]); 12] = [
         "app",
         &["capability", "config", "job", "panics", "plugin", "sandbox", "storage", "telemetry", "worker"],
     ),
-    ("worker", &["job", "plugin", "sandbox", "storage"]),
-    ("plugin", &["capability", "config", "job", "sandbox", "storage"]),
+    ("worker", &["job", "panics", "plugin", "sandbox", "storage"]),
+    ("plugin", &["capability", "config", "job", "panics", "sandbox", "storage"]),
     ("sandbox", &["capability", "panics", "storage"]),
-    ("capability", &["job", "storage"]),
+    ("capability", &["job", "panics", "storage"]),
     ("config", &["job", "storage"]),
     ("job", &["storage"]),
     ("storage", &[]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "panics"]),
     ("panics", &[]),
 ];
 
@@ -251,6 +251,38 @@ fn only_config_reads_the_environment() {
         );
     }
     report(&problems, "take it from `config::env`, so that settings have one source");
+}
+
+#[test]
+fn every_task_has_a_name_and_panics_in_a_test() {
+    // The names themselves; and what runs tasks that others have named. Commands of the program end with a panic anyway.
+    let exempt = ["host/panics.rs", "host/worker/executor.rs"];
+    let roles = fs::read_to_string(root().join("tests/panics/roles.rs")).unwrap();
+    let helpers = ["named(\"", "thread(\"", "contained(\"", "contained_while(\""];
+    let mut problems = Vec::new();
+    let is_checked = |file: &File| file.part() != "cli" && !exempt.contains(&file.name.as_str());
+    for file in files("host", "rs").into_iter().filter(is_checked) {
+        let code: String = file.code().split_whitespace().collect();
+        for start in ["spawn(", "spawn_blocking(", "spawn_scoped(", "spawn_local("] {
+            for task in code.split(start).skip(1) {
+                let head: String = task.chars().take(60).collect();
+                // Without arguments, it starts a process.
+                if !head.starts_with(')') && !helpers.iter().any(|helper| head.contains(helper)) {
+                    problems.push(format!("{}: {start}{head}", file.name));
+                }
+            }
+        }
+        for helper in helpers {
+            let names = code.split(helper).skip(1).filter_map(|rest| rest.split('"').next());
+            let unknown = names.filter(|name| !roles.contains(&format!("\"{name}\"")));
+            problems.extend(unknown.map(|name| format!("{}: no test for `{name}`", file.name)));
+        }
+    }
+    report(
+        &problems,
+        "start tasks with `panics::named`, threads with `panics::thread`, and add their names to \
+         tests/panics/roles.rs: the line about a panic has them",
+    );
 }
 
 #[test]

@@ -25,6 +25,7 @@ use crate::job::hold::{self, Hold, Holds};
 use crate::job::lease::{HostInfo, Leases};
 use crate::job::report::PluginReport;
 use crate::job::store::{DeadLimits, StoreError};
+use crate::panics::named;
 use crate::plugin::watch::FolderWatch;
 use crate::storage::link::{Link, Tracking};
 use crate::storage::primary::Primary;
@@ -193,23 +194,24 @@ impl Parts {
     }
 
     async fn serve(mut self, mut orders: Orders, ready: oneshot::Sender<Result<Started, StartError>>) {
-        let mut roles = JoinSet::new();
+        let (mut roles, stop) = (JoinSet::new(), self.stop.clone());
         let reaper = self.reaper();
         // What former lives of this seat held comes first: it is the oldest work there is.
         if let Err(error) = reaper.take_over().await {
             tracing::warn!(%error, "jobs of this host's former life come back when its lease ends");
         }
-        roles.spawn(reaper.run(self.stop.subscribe()));
-        roles.spawn(self.claims.primary().clone().watch(self.stop.subscribe()));
-        roles.spawn(self.scheduler().run(self.stop.subscribe()));
+        roles.spawn(named("reaper", reaper.run(stop.subscribe())));
+        roles.spawn(named("primary", self.claims.primary().clone().watch(stop.subscribe())));
+        roles.spawn(named("scheduler", self.scheduler().run(stop.subscribe())));
         let (link, wake, held) = (self.claims.clone(), self.wake.clone(), self.held.clone());
-        roles.spawn(holds::run(link, wake, held, self.stop.subscribe()));
-        roles.spawn(poll::run(self.claims.clone(), self.served.lanes(), self.stop.subscribe()));
-        roles.spawn(search::run(self.claims.clone(), self.settings.host.lease, self.stop.subscribe()));
-        roles.spawn(self.healer().run(self.stop.subscribe()));
-        roles.spawn(self.served.sandboxes().sweep(self.stop.subscribe()));
+        roles.spawn(named("holds", holds::run(link, wake, held, stop.subscribe())));
+        let (link, lease) = (self.claims.clone(), self.settings.host.lease);
+        roles.spawn(named("poll", poll::run(link.clone(), self.served.lanes(), stop.subscribe())));
+        roles.spawn(named("search", search::run(link, lease, stop.subscribe())));
+        roles.spawn(named("healer", self.healer().run(stop.subscribe())));
+        roles.spawn(named("sweep", self.served.sandboxes().sweep(stop.subscribe())));
         if let Some(users) = &self.users {
-            roles.spawn(users.clone().run(self.stop.subscribe()));
+            roles.spawn(named("users", users.clone().run(stop.subscribe())));
         }
         self.served.begin().await;
         let started = Started { lanes: self.served.lanes(), plugins: self.served.views() };

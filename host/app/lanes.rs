@@ -11,6 +11,7 @@ use super::control::dead_limits;
 use crate::config::settings::Settings;
 use crate::job::name::QueueName;
 use crate::job::store::{DeadLimits, JobStore};
+use crate::panics::named;
 use crate::plugin::load::Loaded;
 use crate::plugin::manifest::{Consume, EffectsMode, Manifest};
 use crate::sandbox::Contention;
@@ -116,7 +117,7 @@ impl Lanes {
         let (ended, next) = oneshot::channel::<()>();
         let former = self.last.insert(consume.queue.clone(), next);
         let (fed, parts, stop) = (lane.clone(), self.feeders.clone(), retired.subscribe());
-        self.tasks.spawn(async move {
+        self.tasks.spawn(named("feeder", async move {
             // One feeder at a time claims from a queue: they share the host's records of it.
             if let Some(former) = former {
                 let _ = former.await;
@@ -124,7 +125,7 @@ impl Lanes {
             let is_empty_handed = Feeder::new(fed, parts, stop).run().await;
             drop(ended);
             is_empty_handed
-        });
+        }));
         Serving { lane, retired }
     }
 

@@ -106,7 +106,7 @@ impl Loads {
         self.newest.insert(order.name.clone(), (load, order.id.clone()));
         let (sandbox, shelf) = (self.sandbox.clone(), self.shelf.clone());
         let (permits, executor, users) = (self.permits.clone(), self.executor.clone(), self.users.clone());
-        self.tasks.spawn(async move {
+        self.tasks.spawn(panics::named("loader", async move {
             let _permit = permits.acquire().await;
             let Order { name, id, number, origin, stands_in, offer, trial } = order;
             let mut is_final = true;
@@ -137,10 +137,10 @@ impl Loads {
                     _ => Ok(loaded),
                 }
             };
-            let ended = panics::contained_while(loading).await;
+            let ended = panics::contained_while("load", loading).await;
             let result = ended.unwrap_or_else(|panicked| Err(of_host(panicked.to_string())));
             Ended { name, id, number, stands_in, is_final, result, load }
-        });
+        }));
     }
 
     /// What is no longer to be loaded.
@@ -175,7 +175,7 @@ pub(super) async fn run_blocking<T: Send + 'static>(
     executor: &ExecutorHandle,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
-    let done = executor.spawn_blocking(move || panics::contained(work)).await;
+    let done = executor.spawn_blocking(move || panics::contained("read", work)).await;
     done.map_err(|ended| ended.to_string())?.map_err(|panicked| panicked.to_string())
 }
 

@@ -67,12 +67,12 @@ impl Readers {
         let stop = watch::Sender::new(false);
         let stopped = stop.subscribe();
         let former = self.open.remove(&name);
-        let task = self.executor.share(name.as_str(), 1).spawn(async move {
+        let task = self.executor.share(name.as_str(), 1).spawn(panics::named("config-reader", async move {
             if let Some(former) = former {
                 former.end().await;
             }
             reader.run(stopped).await;
-        });
+        }));
         self.open.insert(name, Open { stop, task });
     }
 
@@ -141,7 +141,7 @@ impl Trial {
         };
         let share = executor.share(loaded.name.as_str(), 1);
         let asked = async move { version.read_config(&context).await.settings };
-        let answer = share.spawn(panics::contained_while(asked)).await;
+        let answer = share.spawn(panics::contained_while("settings-trial", asked)).await;
         answer
             .unwrap_or_else(|panicked| Err(format!("reading settings failed inside the host: {panicked}")))
             .map(drop)

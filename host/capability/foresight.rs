@@ -18,6 +18,7 @@ use redis::{Pipeline, Value};
 use tokio::task::JoinSet;
 
 use super::direct::Direct;
+use crate::panics::named;
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
 
@@ -126,7 +127,8 @@ impl Foresight {
                 while state.asking.try_join_next().is_some() {}
                 if age > AGE_FRESH && state.asking.is_empty() {
                     let (foresight, link, reads) = (self.clone(), link.clone(), state.beginning.clone());
-                    state.asking.spawn(async move { drop(foresight.ask(&link, reads).await) });
+                    let asking = async move { drop(foresight.ask(&link, reads).await) };
+                    state.asking.spawn(named("foresight", asking));
                 }
                 if answers.asked_at >= since && age <= AGE_MAX {
                     return Some(answers);

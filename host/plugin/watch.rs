@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use super::scan::Part;
 use crate::config::settings::{PluginSettings, Watch};
 use crate::config::unit::show_duration;
+use crate::panics;
 use sight::{Contents, Places, Scene, Sight, look};
 
 /// A file that was written to is whole when nothing has happened to it for this long. One that takes longer
@@ -64,7 +65,7 @@ impl FolderWatch {
         watcher.told = watcher.look().ok();
         let last = watcher.told.clone();
         let body = move || watcher.run();
-        let thread = std::thread::Builder::new().name("sandhog-watch".to_owned()).spawn(body)?;
+        let thread = panics::thread("watch", body)?;
         Ok(Self { changes: Some(changes), last, inbox, thread: Some(thread) })
     }
 

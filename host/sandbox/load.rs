@@ -233,7 +233,7 @@ impl Version {
         };
         let started = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("sandhog-start".to_owned());
-            let started = thread.spawn_scoped(scope, || panics::contained(|| self.start(pre)));
+            let started = thread.spawn_scoped(scope, || panics::contained("start", || self.start(pre)));
             let panicked =
                 || Err(problem("makes the host panic when it starts; please report this".to_owned()));
             match started.map_err(|error| problem(format!("cannot be tried: {error}")))?.join() {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use wasmtime::Engine;
 
+use crate::panics;
+
 /// How often a busy guest gives way.
 const TICK: Duration = Duration::from_millis(1);
 /// Ticks without a run after which the thread sleeps.
@@ -31,9 +33,7 @@ impl Ticker {
     pub(super) fn start(engine: &Engine) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (engine, of_thread) = (engine.clone(), shared.clone());
-        let thread = thread::Builder::new().name("sandhog-epoch".to_owned()).spawn(move || {
-            tick(&engine, &of_thread);
-        })?;
+        let thread = panics::thread("epoch", move || tick(&engine, &of_thread))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 

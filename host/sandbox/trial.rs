@@ -142,8 +142,8 @@ impl Trial {
     /// Compiles on a thread of its own, and lets both take turns.
     fn begin(self: &Arc<Self>, waiting: Waiting) {
         let trial = self.clone();
-        let thread = std::thread::Builder::new().name("sandhog-trial".to_owned()).spawn(move || {
-            let compiled = panics::contained(|| trial.compile(&waiting))
+        let thread = panics::thread("trial", move || {
+            let compiled = panics::contained("profile", || trial.compile(&waiting))
                 .unwrap_or_else(|panicked| Err(broken(&panicked)));
             if let Err(error) = &compiled {
                 tracing::debug!(plugin = trial.plugin, %error, "not tried with the other engine profile");

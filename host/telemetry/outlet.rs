@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::panics;
+
 /// Most lines in the queue, and most bytes of all lines in it.
 const LINES_MAX: usize = 8 << 10;
 const BYTES_MAX: usize = 4 << 20;
@@ -61,7 +63,7 @@ impl Outlet {
             is_torn: false,
             reported_at: Instant::now(),
         };
-        thread::Builder::new().name("sandhog-log".to_owned()).spawn(move || writer.run(&lines))?;
+        panics::thread(panics::LOG, move || writer.run(&lines))?;
         Ok(Self { queue, load })
     }
 

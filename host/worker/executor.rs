@@ -10,12 +10,13 @@ mod turns;
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_task::{Runnable, Task};
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use crate::panics;
 use shares::{Place, Shares};
 
 /// Longest wait at the end for work that blocks.
@@ -70,7 +71,7 @@ impl Executor {
         let mut executor = Self { handle, threads: Vec::new(), io: Some(io) };
         for _ in 0..threads {
             let ExecutorHandle { shared, io, .. } = executor.handle();
-            let thread = thread::Builder::new().name("sandhog-guests".to_owned()).spawn(move || {
+            let thread = panics::thread("guests", move || {
                 let _entered = io.enter();
                 shared.work();
             })?;
@@ -229,7 +230,7 @@ mod tests {
         let mut tasks: Vec<_> = (0..32).map(|_| many.spawn(busy(long, of_many.clone()))).collect();
         tasks.push(few.spawn(busy(short, of_few.clone())));
         while of_many.load(Relaxed) < 200 {
-            thread::yield_now();
+            std::thread::yield_now();
         }
         drop(tasks);
         // Ten short turns for each long one, about; with a turn for each task it would be one for 32.

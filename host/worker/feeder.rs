@@ -24,6 +24,7 @@ use super::window::Window;
 use crate::job::hold::{Hold, Holds};
 use crate::job::settle::Fate;
 use crate::job::store::{CLAIM_MAX, Delivery, Slot};
+use crate::panics::named;
 use crate::storage::link::Link;
 use crate::storage::wake::Wake;
 
@@ -291,7 +292,7 @@ impl Feeder {
         let edition = self.lane.current();
         let (policy, active) = (&edition.policy, self.lane.share.threads() * RUNNERS_PER_THREAD);
         for _ in 0..self.lane.desk.engage(policy.concurrency, policy.batch, active) {
-            self.runners.push(self.lane.share.spawn(runner::run(self.lane.clone())));
+            self.runners.push(self.lane.share.spawn(named("runner", runner::run(self.lane.clone()))));
         }
     }
 

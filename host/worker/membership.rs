@@ -12,6 +12,7 @@ use crate::job::lease::{HostInfo, Leases, Renewal};
 use crate::job::name::{HostId, QueueName};
 use crate::job::report::PluginReport;
 use crate::job::store::StoreError;
+use crate::panics;
 
 /// Former ids that are kept registered. The lease of an older one ends, and other hosts take its jobs.
 const FORMERS_MAX: usize = 16;
@@ -228,7 +229,7 @@ impl LeaseThread {
     pub fn start(membership: Arc<Membership>, stop: watch::Receiver<bool>) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let keep = move || runtime.block_on(membership.keep(stop));
-        let thread = std::thread::Builder::new().name("sandhog-lease".to_owned()).spawn(keep)?;
+        let thread = panics::thread("lease", keep)?;
         Ok(Self { thread: Some(thread) })
     }
 }

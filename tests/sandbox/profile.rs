@@ -12,7 +12,7 @@ const WATCHED: u32 = 200;
 const TRIED: u32 = 200;
 
 /// Traps unless what it grows into is as new, then writes to it.
-fn grower() -> Vec<u8> {
+pub(crate) fn grower() -> Vec<u8> {
     worker(
         "",
         "",
