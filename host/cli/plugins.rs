@@ -93,7 +93,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         context.out.text(&format!("\n{}", version_table(&versions).render()))?;
     }
     for row in rows.values() {
-        let denied: u64 = row.hosts.iter().map(|(_, report)| report.denied).sum();
+        let denied = row.hosts.iter().map(|(_, report)| report.denied).fold(0, u64::saturating_add);
         if denied > 0 {
             let name = text::visible(row.name.as_bytes(), 64);
             let calls = text::counted(denied, "call was", "calls were");
@@ -222,8 +222,9 @@ fn versions(rows: &BTreeMap<String, Row>) -> BTreeMap<(&str, VersionState, &str)
             let sum = sums.entry((name.as_str(), version.state, version.version.as_str())).or_default();
             sum.hosts += 1;
             sum.shares.push(version.share);
-            sum.runs += version.runs;
-            sum.failures += version.failures;
+            // What a host has told; in Redis, anybody may have changed it.
+            sum.runs = sum.runs.saturating_add(version.runs);
+            sum.failures = sum.failures.saturating_add(version.failures);
         }
     }
     sums

@@ -183,7 +183,7 @@ pub async fn search(
                 continue;
             }
             if rows.len() >= count as usize {
-                return Ok((rows, Some((skip + nth).to_string())));
+                return Ok((rows, Some(skip.saturating_add(nth).to_string())));
             }
             row.preview.truncate(PREVIEW_BYTES_MAX as usize);
             rows.push(row);

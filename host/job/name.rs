@@ -9,6 +9,8 @@ use super::key::is_other_in_braces;
 pub const QUEUE_NAME_BYTES_MAX: usize = 1024;
 /// Longest host name in bytes: it is part of every job id this host gives.
 pub const HOST_NAME_BYTES_MAX: usize = 64;
+/// Latest beginning of a host's life, in 12 hexadecimal digits: the year 10889.
+const EPOCH_MS_MAX: u64 = (1 << 48) - 1;
 /// What marks a key as ours; no queue and no granted key may hold it.
 pub const RESERVED: &str = ":sandhog:";
 /// Keys that start with this hold what concerns the whole fleet.
@@ -82,6 +84,10 @@ impl HostId {
         let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'_' || b == b'-';
         if !name.bytes().all(fits) {
             return Err(NameError("a host name has only letters, digits, `.`, `_` and `-`"));
+        }
+        // Redis may hold any number, but name and seat are found by their distance from the end.
+        if epoch_ms > EPOCH_MS_MAX {
+            return Err(NameError("a host's epoch has at most 12 hexadecimal digits"));
         }
         Ok(Self(format!("{name}.{seat:08x}.{epoch_ms:012x}")))
     }
@@ -185,7 +191,7 @@ mod tests {
             assert_eq!((id.name(), id.epoch_ms()), (name, 1_700_000_000_123));
             assert_eq!(id.seat(), format!("{name}.0000abcd"));
         }
-        for bad in ["", "web1", "web1.xyz.1", "a.b.c.d", "web1.0000abcd.123"] {
+        for bad in ["", "web1", "web1.xyz.1", "a.b.c.d", "web1.0000abcd.123", "web1.0000abcd.1018bcfe5687b"] {
             assert_eq!(HostId::parse(bad), None, "{bad}");
         }
         assert!(HostId::new("two words", 1, 1).is_err());

@@ -145,7 +145,7 @@ impl Scheduler {
                 self.declare(&seat, told).await?;
             }
             if look.due.is_empty() {
-                return self.pause(stuck > 0, look.next.map(|next| next - look.now)).await;
+                return self.pause(stuck > 0, look.next.map(|next| next.saturating_sub(look.now))).await;
             }
             for due in &look.due {
                 match self.fire(due, look.now).await {

@@ -237,6 +237,28 @@ fn what_a_clock_that_was_ahead_has_fired_does_not_fire_again() {
 }
 
 #[test]
+fn numbers_beyond_the_calendar_end_a_schedule_and_overflow_nothing() {
+    let last = SLOT_MAX_MS.to_string();
+    let numbers =
+        ["0", "1700000000000", &last, "9223372036854775807", "18446744073709550000", "18446744073709551615"];
+    let read = |number: &&str| number.parse::<u64>().unwrap();
+    for plan in [Plan::every(1_000), Plan::every(366 * 86_400_000), cron("0 0 29 2 *", "Europe/Berlin")] {
+        for (first, until) in numbers.iter().flat_map(|first| numbers.iter().map(move |until| (first, until)))
+        {
+            let fired = Fired::read(&format!("0-{first} {first}-{until}"));
+            for (slot, now) in [(read(first), read(until)), (read(until), read(first))] {
+                for (missed, at) in [(Missed::Skip, slot), (Missed::RunOnce, now), (Missed::RunOnce, 0)] {
+                    let due = Firing { slot, at };
+                    let step = plan.step("a", 86_400_000, missed, due, fired.clone(), now);
+                    assert!(step.next.is_none_or(|next| next.slot <= SLOT_MAX_MS && next.at >= next.slot));
+                    assert!(!plan.show(slot).is_empty());
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn zones_are_names_that_mean_the_same_everywhere() {
     for (name, expected) in [
         ("localtime", "is `localtime`, which differs between machines; write the zone itself"),
