@@ -321,6 +321,41 @@ async fn an_invalid_number_of_places_loses_no_job() {
 }
 
 #[tokio::test]
+async fn text_for_a_number_and_foreign_fields_stop_no_claim() {
+    let mut scene = Scene::new().await;
+    let (one, two) = (job("one", false), job("two", false));
+    for key in [":places", ":parked", ":audit", ":stats", ":inflight:HOST"] {
+        for field in ["", " ", "  ", "  stage", "parked"] {
+            scene.begin(&[&["HSET", key, field, "x"], &["RPUSH", ":ready", &one, &two]]).await;
+            let jobs = scene.limited(4, &per_key(1)).await.jobs;
+            assert_eq!(payloads(&jobs), ["one"], "{key} `{field}`");
+            assert!(scene.settle(jobs[0].slot, &jobs[0].header, Fate::Complete).await.unwrap());
+            assert_eq!(payloads(&scene.limited(4, &per_key(1)).await.jobs), ["two"], "{key} `{field}`");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_round_whose_state_was_changed_by_hand_begins_anew() {
+    let mut scene = Scene::new().await;
+    for state in [
+        ["  stage", "x", "  at", "0"],
+        ["  stage", "delayed", "  at", "x"],
+        ["  stage", "ready", "  at", "-5"],
+        ["  stage", "ready", "a", "x"],
+        ["  stage", "inflight", "  at", ""],
+        ["  stage", "inflight", "  at", "x y"],
+        ["  stage", "ready", "  at", "0"],
+        ["  next", "x", "a", "1"],
+        ["  next", "99999999999999999999", " a", "1e9"],
+    ] {
+        scene.seed_parked(&["p1"], "1").await;
+        scene.send(&[&["HSET", ":audit", "  host", "HOST"], &state[..]].concat()).await;
+        assert_eq!(scene.heal(1).await, healed(1, 1), "{state:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_of_a_wrong_type_is_named() {
     let mut scene = Scene::new().await;
     let host = scene.host.clone();

@@ -192,9 +192,25 @@ local function judge(is_exact)
   return healed
 end
 
+-- Whether the state can be continued: what somebody changed by hand to text is not.
+local function is_whole()
+  for field, value in pairs(state) do
+    local is_count = string.sub(field, 1, 1) ~= ' '
+    if is_count and (#value > 9 or not string.find(value, '^%d+$')) then return false end
+  end
+  local function is_cursor(text) return string.find(text, '^%d+$') and tonumber(text) <= 9007199254740992 end
+  local stage, at, begins = state['  stage'], state['  at'] or '', state['  next'] or ''
+  return (is_cursor(begins) or not stage and begins == '')
+    and (not stage or stages[stage] and (is_cursor(at) or stage == 'inflight' and string.find(at, '^%-?%d+ ')))
+end
+
 if most == 0 then return {0, free_all(), moved, 0} end
 
 read_state()
+if not is_whole() then
+  redis.call('DEL', audit)
+  state = {}
+end
 local is_exact = not state['  stage']
 if is_exact then
   local since = now - (tonumber(state['  ended']) or 0)

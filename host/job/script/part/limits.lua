@@ -88,10 +88,10 @@ local function allow(wanted)
   if places_max > 0 then
     local places = prefix .. 'places'
     local held = redis.pcall('HINCRBY', places, ' ', 0)
-    if type(held) == 'table' then return nil, places end
     -- Two blanks are not a key of any job; the empty text may be one.
-    if redis.pcall('HDEL', prefix .. 'parked', '  ') ~= 0 then return nil, prefix .. 'parked' end
-    if held ~= places_max then redis.call('HSET', places, ' ', places_max) end
+    if type(redis.pcall('HDEL', prefix .. 'parked', '  ')) == 'table' then return nil, prefix .. 'parked' end
+    -- Text that somebody wrote instead of the number is no wrong type: it is written over.
+    if held ~= places_max and type(redis.pcall('HSET', places, ' ', places_max)) == 'table' then return nil, places end
     owed = hand_on_owed(ARGV[8])
   end
   return wanted

@@ -10,7 +10,7 @@ local function take_unique(prefix, envelope)
   local stop = string.find(envelope, '\n', 1, true)
   local line = string.gsub(string.sub(envelope, 1, stop - 1), ' !own=[^ ]*', '')
   -- Records of former versions do not say for how long.
-  local kept = tonumber(note_of(line, '!kept')) or KEPT_MS
+  local kept = tonumber(string.match(note_of(line, '!kept') or '', '^%d+$')) or KEPT_MS
   kept = string.format('%.0f', math.min(math.max(kept, 1), KEPT_MS_MAX))
   local own = one_of_a_kind()
   if not redis.call('SET', key, string.match(line, '^1 ([!-~]+)') .. ' ' .. own, 'NX', 'PX', kept) then return end
