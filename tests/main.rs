@@ -66,6 +66,8 @@ mod priority;
 mod producer;
 // `queue` against a real Redis.
 mod queue;
+// Records that nobody knows who wrote.
+mod records;
 // What jobs leave for who pushed them.
 mod results;
 // Instances that serve more than one job.
