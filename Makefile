@@ -30,7 +30,7 @@ chaos: redis rust-guests ## inject faults and check a ledger, MINUTES=30 SEED=7;
 
 TIME ?= 60
 
-fuzz: redis rust-guests ## fuzzes what reads foreign bytes, TIME=60 seconds each; TARGETS="calls" chooses (fuzz/README.md)
+fuzz: redis rust-guests ## fuzzes what reads foreign bytes, TIME=60 seconds each; TARGETS="calls", FUZZ_RUST=stable (fuzz/README.md)
 	@scripts/fuzz.sh $(BINARY) $(TIME) $(TARGETS)
 
 bench: redis rust-guests ## every workload and other queue systems beside it, release build: benches/RESULTS.md (ARGS=--no-peers)

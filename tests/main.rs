@@ -70,6 +70,8 @@ mod producer;
 mod queue;
 // The table of what is read from Redis, and its bounds.
 mod reads;
+// Records that nobody knows who wrote.
+mod records;
 // What jobs leave for who pushed them.
 mod results;
 // Instances that serve more than one job.

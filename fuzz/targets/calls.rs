@@ -8,10 +8,9 @@
 #![no_main]
 
 mod guest;
+mod server;
 mod stage;
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -19,13 +18,10 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use sandhog::capability::grant::{Grants, Patterns};
 use sandhog::capability::plan::{Atomic, Isolation, Plan, Pops};
-use sandhog::config::env;
 use sandhog::job::commit::apply;
 use sandhog::sandbox::{JobCall, Outcome, RunContext, Terms, Version};
-use sandhog::storage::address::{Address, TlsFiles};
-use sandhog::storage::link::{Link, Tracking};
+use sandhog::storage::link::Link;
 use stage::{program, sandbox, terms};
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 struct Stage {
@@ -34,30 +30,9 @@ struct Stage {
     link: Link,
 }
 
-/// Starts a server that ends with this process, for nothing else ends what lives as long as that; tells where it is.
-fn start_redis() -> PathBuf {
-    // It stays: whoever could remove it is gone.
-    let folder = TempDir::new().expect("a folder can be made").keep();
-    let socket = folder.join("redis.sock");
-    let mut command = Command::new(program());
-    command.arg("child").arg(std::process::id().to_string()).arg("--").arg(env::redis_server());
-    command.args(["--port", "0", "--save", "", "--appendonly", "no", "--maxmemory", "64mb", "--unixsocket"]);
-    command.arg(&socket).arg("--dir").arg(folder).stdin(Stdio::null()).stdout(Stdio::null());
-    command.spawn().expect("the program can be started");
-    socket
-}
-
 static STAGE: LazyLock<Stage> = LazyLock::new(|| {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let socket = start_redis();
-    let address =
-        Address::parse(&format!("unix://{}", socket.display()), TlsFiles::default()).expect("a URL");
-    let link = Link::new(&address, "fuzz", Duration::from_secs(10), Tracking::Off).expect("a link");
-    runtime.block_on(async {
-        while link.connect().await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
+    let link = runtime.block_on(server::start(&program()));
     let some = || Patterns::new(&["g*"]);
     let grants = Grants {
         kv_read: some(),
@@ -74,7 +49,7 @@ static STAGE: LazyLock<Stage> = LazyLock::new(|| {
 fuzz_target!(|input: &[u8]| {
     let Some((mode, records)) = input.split_first() else { return };
     let isolation = if mode % 3 == 1 { Isolation::ReadCommitted } else { Isolation::Serializable };
-    let atomic = Atomic { isolation, pops: Pops::Look, contention: None, foresight: None };
+    let atomic = Atomic { isolation, pops: Pops::Look, contention: None };
     let plan = if mode % 3 == 0 { Plan::Immediate } else { Plan::Atomic(Arc::new(atomic)) };
     let Stage { runtime, version, link, .. } = &*STAGE;
     let job = JobCall {
@@ -91,6 +66,7 @@ fuzz_target!(|input: &[u8]| {
         settings: Arc::default(),
         timeout: Duration::from_secs(5),
         plan,
+        foresight: None,
         board: None,
     };
     runtime.block_on(async {

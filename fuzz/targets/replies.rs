@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
+use sandhog::job::lease::Death;
 use sandhog::job::name::{HostId, QueueName};
 use sandhog::job::store::{DeadLimits, Delivery, JobStore, Order, Slot, Turn};
 use sandhog::storage::address::{Address, TlsFiles};
@@ -74,12 +75,13 @@ async fn ask(what: u8, link: Link) {
                 bytes_max: 1 << 20,
                 payload_bytes_max: 1 << 16,
                 limits: &Default::default(),
+                nth: 0,
             };
             let _ = store.turn(&turn).await;
         }
         2 => drop(store.inflight(&host).await),
         3 => drop(store.fetch(&host, &slots).await),
-        4 => drop(store.reap(&host, true, 3).await),
+        4 => drop(store.reap(&host, Death::Certain, 3).await),
         5 => drop(store.trim().await),
         _ => drop(sandhog::job::commit::apply(&link, &Default::default()).await),
     }

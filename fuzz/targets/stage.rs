@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use sandhog::capability::limits::Limits;
-use sandhog::sandbox::{CacheSettings, CompileLimits, Compiling, Kind, PoolSettings, Sandbox, Terms};
+use sandhog::sandbox::{
+    CacheSettings, CompileLimits, Compiling, Kind, PoolSettings, ProfileChoice, Sandbox, Terms,
+};
 
 /// The program, for its hidden subcommand that compiles. `make fuzz` names it.
 pub fn program() -> PathBuf {
@@ -38,5 +40,7 @@ pub fn terms() -> Terms {
         grants: Default::default(),
         limits,
         config: Default::default(),
+        reuse: 1,
+        profile: ProfileChoice::default(),
     }
 }

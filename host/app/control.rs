@@ -67,7 +67,13 @@ pub(super) fn run(options: Options, orders: Orders, ready: oneshot::Sender<Resul
         }
     };
     control.block_on(async {
-        match Parts::build(options, guests.handle(), orders.phase.subscribe()).await {
+        let parts = loop {
+            let built = Parts::build(options.clone(), guests.handle(), orders.phase.subscribe()).await;
+            if let Some(parts) = built.transpose() {
+                break parts;
+            }
+        };
+        match parts {
             Ok(parts) => parts.serve(orders, ready).await,
             Err(error) => {
                 let _ = ready.send(Err(error));
@@ -104,28 +110,36 @@ struct Parts {
     lease: Option<LeaseThread>,
     lease_stop: watch::Sender<bool>,
     users: Option<Users>,
-    _seat: Seat,
+    seat: Seat,
 }
 
 impl Parts {
+    /// None if another host has started with the same seat at the same time.
     async fn build(
         options: Options,
         guests: ExecutorHandle,
         phase: watch::Receiver<Phase>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Option<Self>, StartError> {
         let preparing = Self::prepare(options, guests, phase.clone());
         let (mut parts, mut start_wait) = unless_stopped(&phase, preparing).await?;
         // Only a host that can serve joins; a tenure must exist before the first feeder.
         let membership = parts.membership.clone();
         let joining = start_wait.retry(async || membership.join(None).await);
         let tenure = unless_stopped(&phase, joining).await?;
+        let leases = parts.membership.leases();
+        match seat::is_left(&mut parts.seat, &tenure.host, &parts.settings, leases).await {
+            Ok(true) => return Ok(None),
+            Ok(false) => {}
+            // From here on, the host does not depend on one answer. Hosts that share a seat take no jobs of each other.
+            Err(error) => tracing::warn!(%error, "not checked whether another host has the same seat"),
+        }
         tracing::info!(host = tenure.host.as_str(), "joined");
         // From here on a host that is to stop has to end its registration.
         let joined = async || holds_of_joined(&parts.claims, tenure.host.seat(), &phase).await;
         let holds = start_wait.retry(joined).await?;
         parts.held.send_replace(holds);
         parts.lease = Some(LeaseThread::start(membership, parts.lease_stop.subscribe())?);
-        Ok(parts)
+        Ok(Some(parts))
     }
 
     /// All that comes before the host joins.
@@ -188,7 +202,7 @@ impl Parts {
             lease: None,
             lease_stop,
             users,
-            _seat: seat,
+            seat,
         };
         Ok((parts, start_wait))
     }

@@ -3,7 +3,7 @@
 
 use crate::config::seat::Seat;
 use crate::config::settings::Settings;
-use crate::job::lease::Leases;
+use crate::job::lease::{Leases, Life};
 use crate::job::name::HostId;
 use crate::storage::fault::Fault;
 
@@ -17,19 +17,48 @@ pub(super) async fn take(settings: &Settings, leases: &Leases) -> Result<Seat, F
     seat.warning.iter().for_each(|warning| tracing::warn!("{warning}"));
     // The epoch does not matter: only the name and the number of this id are used.
     let Ok(sample) = HostId::new(&settings.host.name, seat.number, 0) else { return Ok(seat) };
-    let lives = leases.of_seat(sample.seat()).await?;
-    let is_elsewhere = |origin: &str| origin.is_empty() || origin != seat.origin;
-    if let Some(life) = lives.iter().find(|life| life.is_leased && is_elsewhere(&life.origin)) {
-        let (host, state_dir) = (life.id.as_str(), settings.host.state_dir.display());
-        tracing::warn!(
-            host,
-            %state_dir,
-            "another host holds a live lease for the seat of this `state_dir`: the folder is a copy, or this machine \
-             has just rebooted; this host takes another seat, and the jobs of that host are taken back when its lease ends"
-        );
-        if let Err(error) = seat.redraw() {
-            tracing::warn!(%error, "the new seat number was not saved; the next start draws another one again");
-        }
+    if let Some(other) = other(&seat, &sample, leases).await? {
+        leave(&mut seat, &other, settings);
     }
     Ok(seat)
+}
+
+/// Leaves the seat if another host has registered itself with it, too: hosts that start at the same time from copies of
+/// one folder do not find each other in `take`. Ends the registration of `own`, the life that has just begun. True: the
+/// host must start again, with the number that was drawn.
+///
+/// # Errors
+///
+/// Redis did not answer.
+pub(super) async fn is_left(
+    seat: &mut Seat,
+    own: &HostId,
+    settings: &Settings,
+    leases: &Leases,
+) -> Result<bool, Fault> {
+    let Some(other) = other(seat, own, leases).await? else { return Ok(false) };
+    leases.forget(own, true, &[]).await?;
+    leave(seat, &other, settings);
+    Ok(true)
+}
+
+/// A life of another host that has the seat of `own`.
+async fn other(seat: &Seat, own: &HostId, leases: &Leases) -> Result<Option<HostId>, Fault> {
+    let is_other = |life: &Life| {
+        life.is_leased && life.id != *own && (life.origin.is_empty() || life.origin != seat.origin)
+    };
+    Ok(leases.of_seat(own.seat()).await?.into_iter().find(is_other).map(|life| life.id))
+}
+
+fn leave(seat: &mut Seat, other: &HostId, settings: &Settings) {
+    let (host, state_dir) = (other.as_str(), settings.host.state_dir.display());
+    tracing::warn!(
+        host,
+        %state_dir,
+        "another host holds a live lease for the seat of this `state_dir`: the folder is a copy, or this machine \
+         has just rebooted; this host takes another seat, and the jobs of that host are taken back when its lease ends"
+    );
+    if let Err(error) = seat.redraw() {
+        tracing::warn!(%error, "the new seat number was not saved; the next start draws another one again");
+    }
 }

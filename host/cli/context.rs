@@ -65,7 +65,7 @@ impl Context {
     /// Redis time in milliseconds: ages are told by the clock that wrote them.
     pub(crate) async fn redis_now_ms(&self, link: &Link) -> Outcome<u64> {
         let (seconds, micros): (u64, u64) = link.query(&redis::cmd("TIME")).await?;
-        Ok(seconds * 1000 + micros / 1000)
+        Ok(seconds.saturating_mul(1000).saturating_add(micros / 1000))
     }
 
     /// Says something about the work to a person: on standard error, and not when a program reads.

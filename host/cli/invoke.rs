@@ -172,7 +172,7 @@ async fn attempt(
         payload,
         attempt: args.attempt,
         max_attempts: consume.max_attempts.max(args.attempt),
-        first_seen_ms: seconds * 1000 + micros / 1000,
+        first_seen_ms: seconds.saturating_mul(1000).saturating_add(micros / 1000),
         headers: &headers,
     };
     let jobs: Vec<JobCall<'_>> =

@@ -5,6 +5,10 @@ use redis::Value;
 
 use crate::storage::fault::Fault;
 
+/// Largest number that a script answers: they count in doubles, which are exact up to here. A larger one, from a server
+/// that is none of ours, counts as this, so that no sum of some of them overflows.
+const NUMBER_MAX: u64 = 1 << 53;
+
 /// An answer of an unknown shape.
 pub(crate) fn unexpected(what: &Value) -> Fault {
     // Not the value itself: it may hold payloads.
@@ -26,10 +30,10 @@ pub(crate) fn list(value: Value) -> Result<Vec<Value>, Fault> {
     }
 }
 
-/// A whole number that cannot be negative.
+/// A whole number that cannot be negative, `NUMBER_MAX` at the most.
 pub(crate) fn number(value: &Value) -> Result<u64, Fault> {
     match value {
-        Value::Int(number) => Ok((*number).try_into().unwrap_or(0)),
+        Value::Int(number) => Ok((*number).try_into().unwrap_or(0).min(NUMBER_MAX)),
         other => Err(unexpected(other)),
     }
 }
@@ -78,5 +82,17 @@ impl Fields {
     /// The next element, text.
     pub(crate) fn text(&mut self) -> Result<String, Fault> {
         text(self.next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_bounded_where_they_are_read() {
+        let read = |given| number(&Value::Int(given)).unwrap();
+        assert_eq!([i64::MIN, -1, 0, 7].map(read), [0, 0, 0, 7]);
+        assert_eq!([1 << 53, (1 << 53) + 1, i64::MAX].map(read), [NUMBER_MAX; 3]);
     }
 }

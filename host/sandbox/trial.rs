@@ -143,7 +143,7 @@ impl Trial {
     fn begin(self: &Arc<Self>, waiting: Waiting) {
         let trial = self.clone();
         let thread = panics::thread("trial", move || {
-            let compiled = panics::contained("trial-compile", || trial.compile(&waiting))
+            let compiled = panics::contained("profile", || trial.compile(&waiting))
                 .unwrap_or_else(|panicked| Err(broken(&panicked)));
             if let Err(error) = &compiled {
                 tracing::debug!(plugin = trial.plugin, %error, "not tried with the other engine profile");

@@ -51,7 +51,7 @@ async fn look(link: &Link, lanes: &[Arc<Lane>]) {
     let Ok(found) = link.pipeline(&all).await else { return };
     let Ok([Ok(time), Ok(Value::Int(1..))]) = <[_; 2]>::try_from(found) else { return };
     let Ok((seconds, micros)) = redis::from_redis_value::<(u64, u64)>(time) else { return };
-    let now_ms = seconds * 1000 + micros / 1000;
+    let now_ms = seconds.saturating_mul(1000).saturating_add(micros / 1000);
     let mut each = redis::pipe();
     for lane in lanes {
         let keys = lane.store.keys();

@@ -1,10 +1,12 @@
 //! Who may reclaim jobs without waiting for a lease: a host that holds the seat of the dead one, but not a host with a
 //! copy of that seat.
 
+use std::collections::BTreeSet;
+
 use rustix::process::Signal;
 
 use super::{id_of, plugins, push, reaped, started, with_lease};
-use crate::support::host::until;
+use crate::support::host::{Plugins, until};
 use crate::support::process::{HostProcess, hosts};
 use crate::support::redis::TestRedis;
 
@@ -20,7 +22,7 @@ async fn a_copied_state_dir_takes_no_jobs_from_the_living_host() {
     push(&mut plain, &["Long"]).await;
     started(&mut plain, 1).await;
     let id = id_of(&mut plain, "h").await;
-    let seat = |plugins: &crate::support::host::Plugins| plugins.path().join(".state/h.1.seat");
+    let seat = |plugins: &Plugins| plugins.path().join(".state/h.1.seat");
     std::fs::create_dir(copy.path().join(".state")).unwrap();
     std::fs::copy(seat(&original), seat(&copy)).unwrap();
     for _ in 0..3 {
@@ -36,6 +38,29 @@ async fn a_copied_state_dir_takes_no_jobs_from_the_living_host() {
     assert_eq!(hosts(&mut plain, "h").await, [id.as_str()]);
     assert_ne!(std::fs::read(seat(&original)).unwrap(), std::fs::read(seat(&copy)).unwrap());
     drop(living);
+}
+
+/// Each looks for the other before it compiles, and joins after that.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hosts_that_start_at_once_from_copies_of_one_folder_have_two_seats() {
+    let (redis, one, other) = (TestRedis::start(), plugins(2), plugins(2));
+    let file = |plugins: &Plugins| plugins.path().join(".state/h.1.seat");
+    for plugins in [&one, &other] {
+        std::fs::create_dir(plugins.path().join(".state")).unwrap();
+        std::fs::write(file(plugins), "0badcafe\n").unwrap();
+    }
+    let (url, settings) = (redis.url(), with_lease(LEASE));
+    let (mut plain, mut second) = (redis.plain().await, redis.plain().await);
+    let (first, second) = tokio::join!(
+        HostProcess::start_with(&one, &url, "h", &mut plain, &settings),
+        HostProcess::start_with(&other, &url, "h", &mut second, &settings),
+    );
+    until("both have joined", async || first.log().contains("joined") && second.log().contains("joined"))
+        .await;
+    let ids = hosts(&mut plain, "h").await;
+    let seats: BTreeSet<&str> = ids.iter().map(|id| id.rsplit_once('.').unwrap().0).collect();
+    assert_eq!((ids.len(), seats.len()), (2, 2), "{ids:?}");
+    assert_ne!(std::fs::read(file(&one)).unwrap(), std::fs::read(file(&other)).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,7 @@ const END: [&str; 21] = [
     "watch",
 ];
 /// A panic of these is an error of what they work on.
-const CONTINUE: [&str; 5] = ["load", "read", "settings-trial", "start", "trial-compile"];
+const CONTINUE: [&str; 5] = ["load", "profile", "read", "settings-trial", "start"];
 
 /// The target of the first line of each task, and of the line about its panic.
 const TARGET: &str = "sandhog::panics";
@@ -116,18 +116,28 @@ async fn child_with_every_task() {
     let input = input();
     let [url, folder, task] = &input[..] else { unreachable!("{input:?}") };
     let is_logged = prepare(task);
-    if task.starts_with("trial") {
+    if ["profile", "trial"].contains(&task.as_str()) {
         // As runs of a host do, but nothing else needs the processor meanwhile: only short runs are worth a trial.
         let version = load(&grower());
-        until("the trial has panicked", async || {
+        until("the task has panicked", async || {
             guest::run(&version).await;
             is_logged.load(SeqCst)
         })
         .await;
-        return end(task).await;
+    } else {
+        panic_in_a_host(url, folder, &is_logged).await;
     }
+    if CONTINUE.contains(&task.as_str()) {
+        std::process::exit(7);
+    }
+    // The process ends meanwhile.
+    tokio::time::sleep(PATIENCE).await;
+}
+
+/// Runs a host that does everything at least once, until the line about the panic has been logged.
+async fn panic_in_a_host(url: &str, folder: &str, is_logged: &AtomicBool) {
     let flags = Overrides {
-        redis_url: Some(url.clone()),
+        redis_url: Some(url.to_owned()),
         host_name: Some("h".to_owned()),
         state_dir: Some(format!("{folder}/.state").into()),
         plugins_dir: Some(folder.into()),
@@ -142,23 +152,13 @@ async fn child_with_every_task() {
     if let Ok(host) = &host {
         let _ = host.reload().await;
     }
-    let client = redis::Client::open(url.as_str()).unwrap();
+    let client = redis::Client::open(url).unwrap();
     let mut plain = client.get_multiplexed_async_connection().await.unwrap();
     until("the task has panicked", async || {
         let _: u64 = plain.rpush("jobs", JOB).await.unwrap();
         is_logged.load(SeqCst)
     })
     .await;
-    end(task).await;
-}
-
-/// After the panic of a task.
-async fn end(task: &str) {
-    if CONTINUE.contains(&task) {
-        std::process::exit(7);
-    }
-    // The process ends meanwhile.
-    tokio::time::sleep(PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

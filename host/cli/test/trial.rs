@@ -132,7 +132,7 @@ impl Bench {
                 payload,
                 attempt: case.attempt,
                 max_attempts: consume.max_attempts.max(case.attempt),
-                first_seen_ms: seconds * 1000 + micros / 1000,
+                first_seen_ms: seconds.saturating_mul(1000).saturating_add(micros / 1000),
                 headers: &headers,
             })
             .collect();

@@ -73,7 +73,7 @@ pub struct Row {
 /// Redis time in milliseconds.
 async fn now(link: &Link) -> Result<u64, Fault> {
     let (seconds, micros): (u64, u64) = link.query(&redis::cmd("TIME")).await?;
-    Ok(seconds * 1000 + micros / 1000)
+    Ok(seconds.saturating_mul(1000).saturating_add(micros / 1000))
 }
 
 fn json(schedule: &Schedule) -> String {
