@@ -5,6 +5,7 @@
 pub mod app;
 pub mod capability;
 pub mod config;
+pub mod escape;
 pub mod job;
 pub mod panics;
 pub mod plugin;

@@ -2,6 +2,7 @@
 //! the business of each part. A host's lines pass through a queue (`outlet`), so that a log that cannot be written,
 //! or that nobody reads, neither stops nor delays the host.
 
+mod clean;
 mod outlet;
 
 use std::fmt::Debug;
@@ -20,6 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::env;
 use crate::config::settings::{LogFormat, LogSettings};
+use clean::Clean;
 use outlet::Outlet;
 
 /// The target of what guests say.
@@ -65,7 +67,8 @@ pub fn init(settings: &LogSettings, reader: Reader) -> Result<(), TelemetryError
     // A duplicate: Rust's own handle is locked for as long as a write takes.
     let out = File::from(std::io::stderr().as_fd().try_clone_to_owned()?);
     let outlet = Outlet::start(out, |dropped| outlet::logged(|| report_dropped(dropped)))?;
-    let lines = fmt().with_env_filter(parsed).with_writer(outlet.clone()).with_ansi(ansi);
+    let clean = Clean { inner: outlet.clone(), format: settings.format };
+    let lines = fmt().with_env_filter(parsed).with_writer(clean).with_ansi(ansi);
     // The library would report its own failures with a macro that panics if standard error is closed.
     let lines = lines.log_internal_errors(false);
     let done = match (settings.format, reader) {
@@ -125,7 +128,8 @@ impl Heard {
     pub fn beside(settings: &LogSettings) -> Result<Self, TelemetryError> {
         let heard = Self::default();
         let ansi = std::io::stderr().is_terminal() && !env::no_color();
-        let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(ansi).log_internal_errors(false);
+        let clean = Clean { inner: std::io::stderr, format: settings.format };
+        let lines = fmt::layer().with_writer(clean).with_ansi(ansi).log_internal_errors(false);
         let lines = match settings.format {
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
             LogFormat::Text => lines.with_timer(fmt::time::uptime()).with_target(false).boxed(),

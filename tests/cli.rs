@@ -19,6 +19,8 @@ mod hosts;
 mod invoke;
 // What must not be seen anywhere.
 mod secret;
+// What guests and producers wrote, on a terminal and in JSON.
+mod foreign;
 // What is measured, and that nothing of it stays.
 mod bench;
 // Which server program `invoke`, `test`, `dev` and `demo` start.

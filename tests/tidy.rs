@@ -11,7 +11,7 @@ const FILE_LINES_MAX: usize = 400;
 const MEDIAN_LINES_MAX: usize = 200;
 
 /// Every part of the host, and the parts it may import.
-const IMPORTS: [(&str, &[&str]); 12] = [
+const IMPORTS: [(&str, &[&str]); 13] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -19,6 +19,7 @@ const IMPORTS: [(&str, &[&str]); 12] = [
             "app",
             "capability",
             "config",
+            "escape",
             "job",
             "panics",
             "plugin",
@@ -34,12 +35,13 @@ const IMPORTS: [(&str, &[&str]); 12] = [
     ),
     ("worker", &["job", "plugin", "sandbox", "storage"]),
     ("plugin", &["capability", "config", "job", "sandbox", "storage"]),
-    ("sandbox", &["capability", "panics", "storage"]),
-    ("capability", &["job", "storage"]),
+    ("sandbox", &["capability", "escape", "panics", "storage"]),
+    ("capability", &["escape", "job", "storage"]),
     ("config", &["job", "storage"]),
     ("job", &["storage"]),
     ("storage", &[]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "escape"]),
+    ("escape", &[]),
     ("panics", &[]),
 ];
 

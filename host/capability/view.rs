@@ -10,12 +10,13 @@ use super::effects::Effects;
 use super::foresight::Foresight;
 use super::grant::{Grants, Patterns};
 use super::limits::Limits;
-use super::log::{GuestLog, escape};
+use super::log::GuestLog;
 use super::overlay::Pending;
 use super::plan::Plan;
 use super::refusal::Refusal;
 use super::status::Told;
 use super::voice::Voice;
+use crate::escape;
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
 
@@ -218,15 +219,19 @@ impl View {
             Refusal::Denied(name) => {
                 self.usage.denied += 1;
                 self.scope.voice.deny();
-                format!("denied a call about `{}`: no grant covers it", escape(name))
+                format!("denied a call about `{}`: no grant covers it", escape::line(name))
             }
             Refusal::Forbidden(name, fault) => {
                 self.usage.denied += 1;
                 let fault = fault.to_string();
-                format!("denied a call about `{}` that the grants cover: {}", escape(name), escape(&fault))
+                format!(
+                    "denied a call about `{}` that the grants cover: {}",
+                    escape::line(name),
+                    escape::line(&fault)
+                )
             }
             Refusal::Unavailable(fault @ (Fault::Refused { .. } | Fault::Unexpected(_))) => {
-                format!("a call failed: {}", escape(&fault.to_string()))
+                format!("a call failed: {}", escape::line(&fault.to_string()))
             }
             // A lost connection concerns the whole host, which reports it; the others concern the guest.
             _ => return,

@@ -85,9 +85,12 @@ struct Show {
     /// The job.
     #[arg(value_parser = argument::job_id)]
     id: JobId,
-    /// Prints the payload's bytes and nothing else.
+    /// Prints the payload and nothing else: its bytes, but on a terminal with escapes for control characters.
     #[arg(long, conflicts_with = "json")]
     payload: bool,
+    /// With `--payload`: prints the bytes unchanged on a terminal too.
+    #[arg(long, requires = "payload")]
+    raw: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -182,7 +185,7 @@ async fn run_show(show: Show, context: &Context) -> Outcome {
             .with_hint("it may be done; jobs that wait in the plain list have no id yet"));
     };
     if show.payload {
-        return Ok(output::bytes(&payload)?);
+        return Ok(output::foreign(&payload, show.raw)?);
     }
     if context.out.is_json() {
         let mut document = row::document(&found);

@@ -1,11 +1,12 @@
 //! Standard output: text for people, or one JSON document for programs. Data goes here and nothing else does;
-//! what is said about the work goes to standard error.
+//! what is said about the work goes to standard error. Whatever a guest or a producer wrote is escaped here once more, so
+//! that no command can forget it.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
-use sandhog::telemetry;
+use sandhog::{escape, telemetry};
 use serde_json::Value;
 
 /// Where a command writes what it found.
@@ -25,10 +26,10 @@ impl Output {
         self.json
     }
 
-    /// Writes text; colour codes in it are taken out where nobody wants them.
+    /// Writes text, without our own colour codes if nobody wants them, and with what else could control a terminal escaped.
     pub(crate) fn text(self, text: &str) -> io::Result<()> {
         let mut stream = anstream::stdout();
-        stream.write_all(text.as_bytes())?;
+        stream.write_all(escape::styled(text).as_bytes())?;
         stream.flush()
     }
 
@@ -39,13 +40,19 @@ impl Output {
 
     /// Writes the one JSON document of this command.
     pub(crate) fn document(self, document: &Value) -> io::Result<()> {
-        self.text(&format!("{document:#}\n"))
+        bytes(escape::json(&format!("{document:#}\n")).as_bytes())
+    }
+
+    /// Writes one of several JSON documents, in one line.
+    pub(crate) fn document_line(self, document: &Value) -> io::Result<()> {
+        bytes(escape::json(&format!("{document}\n")).as_bytes())
     }
 }
 
 /// Writes text to standard error after all log lines, without colour codes if colours are off. A write error is
 /// ignored: there is no other place to report it.
 pub(crate) fn stderr(text: &str) {
+    let text = &*escape::styled(text);
     match AutoStream::choice(&io::stderr()) {
         ColorChoice::Never => telemetry::print(&strip_str(text).to_string()),
         _ => telemetry::print(text),
@@ -75,14 +82,27 @@ pub(crate) fn confirm(question: &str) -> io::Result<Option<bool>> {
         return Ok(None);
     }
     let mut stream = anstream::stderr();
-    write!(stream, "{question} [y/N] ")?;
+    write!(stream, "{} [y/N] ", escape::line(question))?;
     stream.flush()?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
 }
 
-/// Writes bytes as they are.
+/// Writes bytes of a guest or a producer: unchanged for a program, and unless `is_raw` with escapes on a terminal. There, a
+/// last line ends with a line feed.
+pub(crate) fn foreign(foreign: &[u8], is_raw: bool) -> io::Result<()> {
+    if is_raw || !io::stdout().is_terminal() {
+        return bytes(foreign);
+    }
+    let mut text = escape::bytes(foreign);
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    bytes(text.as_bytes())
+}
+
+/// Writes bytes of our own unchanged.
 pub(crate) fn bytes(bytes: &[u8]) -> io::Result<()> {
     let mut stream = io::stdout().lock();
     stream.write_all(bytes)?;

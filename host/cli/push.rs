@@ -20,6 +20,7 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::{argument, progress, text};
+use wait::Wait;
 
 /// Jobs that travel to Redis as one step.
 const BATCH_JOBS_MAX: usize = 1000;
@@ -71,8 +72,13 @@ pub(crate) struct Args {
     #[arg(long)]
     front: bool,
     /// Waits until the job has ended and prints its result; exit code 4 if it did not complete.
+    ///
+    /// On a terminal, control characters and what is not text appear as escapes.
     #[arg(long, conflicts_with = "file")]
     wait: bool,
+    /// With `--wait`: prints the result's bytes unchanged on a terminal too.
+    #[arg(long, requires = "wait", conflicts_with = "json")]
+    raw: bool,
     /// With `--wait`: no longer than this; then the exit code is 3, and the job goes on.
     #[arg(long, value_name = "TIME", value_parser = argument::duration, requires = "wait")]
     timeout: Option<Duration>,
@@ -86,7 +92,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let result_kept = args.result_ttl.or(args.wait.then_some(RESULT_TTL));
     // Who asks for a result needs the name it is under.
     let id = args.id.or_else(|| result_kept.map(|_| push::new_id()));
-    let wait = if args.wait { Some(args.timeout) } else { None };
+    let wait = args.wait.then_some(Wait { longest: args.timeout, is_raw: args.raw });
     let options = PushOptions {
         delay: args.delay,
         unique: args.unique,
@@ -105,13 +111,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     }
 }
 
-/// `wait`: whether to wait for the result, and how long.
+/// `wait`: whether to wait for the result.
 async fn push_one(
     context: &Context,
     queue: &QueueName,
     payload: &[u8],
     options: &PushOptions,
-    wait: Option<Option<Duration>>,
+    wait: Option<Wait>,
 ) -> Outcome {
     let link = context.link().await?;
     if let (Some(id), Some(_)) = (&options.id, options.result_kept) {
@@ -119,10 +125,10 @@ async fn push_one(
         status::forget_result(&link, queue, id).await?;
     }
     let pushed = push::push(&link, queue, payload, options).await?;
-    if let (Some(longest), Some(id)) = (wait, &options.id)
+    if let (Some(wait), Some(id)) = (&wait, &options.id)
         && pushed != Pushed::Duplicate
     {
-        return wait::print_result(context, queue, id, longest).await;
+        return wait::print_result(context, queue, id, wait).await;
     }
     let name = text::visible(queue.as_str().as_bytes(), 80);
     if wait.is_some() {

@@ -1,13 +1,13 @@
 //! Values as people read them: bytes that are not ours made harmless for a terminal, sizes, ages, counts.
 //! Pure functions; what is printed where is the business of the subcommands.
 
-use std::fmt::Write;
+use sandhog::escape;
 
 /// What stands for text that was cut.
 const CUT: char = '…';
 
-/// Bytes of unknown origin as one line of harmless text of at most `chars_max` characters: control characters,
-/// colour codes, direction marks and what is not UTF-8 appear as escapes.
+/// Bytes of unknown origin as one line of harmless text of at most `chars_max` characters: what `escape` calls unsafe, and
+/// what is not UTF-8, appears as escapes.
 pub(crate) fn visible(bytes: &[u8], chars_max: usize) -> String {
     let mut text = String::with_capacity(bytes.len().min(chars_max));
     let mut chars = 0;
@@ -47,23 +47,9 @@ pub(crate) fn visible(bytes: &[u8], chars_max: usize) -> String {
 /// One character, or its escape if a terminal would do something else than print it.
 fn escaped(character: char) -> String {
     match character {
-        '\n' => "\\n".to_owned(),
-        '\r' => "\\r".to_owned(),
-        '\t' => "\\t".to_owned(),
-        c if c.is_control() || misleads(c) => {
-            let mut text = String::new();
-            let _ = write!(text, "\\u{{{:x}}}", u32::from(c));
-            text
-        }
+        c if escape::is_unsafe(c) => c.escape_default().to_string(),
         c => c.to_string(),
     }
-}
-
-/// Characters that are invisible or turn the direction of what follows.
-fn misleads(character: char) -> bool {
-    matches!(character,
-        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// `1234567` as `1,234,567`.

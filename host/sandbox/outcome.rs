@@ -9,7 +9,8 @@ use wasmtime_wasi::I32Exit;
 use super::binding::batch::sandhog::worker::handler::Failure as BatchFailure;
 use super::binding::worker::exports::sandhog::worker::handler::{Failure, RetryOptions};
 use super::limits::RunLimiter;
-use crate::capability::log::{cut, escape};
+use crate::capability::log::cut;
+use crate::escape;
 
 /// Longest reason a guest can give, in bytes.
 pub const REASON_BYTES_MAX: usize = 1024;
@@ -145,7 +146,7 @@ impl Outcome {
 
 /// A guest's words, cut and made safe to print.
 pub fn tidy(text: &str) -> String {
-    let safe = escape(cut(text, REASON_BYTES_MAX));
+    let safe = escape::line(cut(text, REASON_BYTES_MAX));
     cut(&safe, REASON_BYTES_MAX).to_owned()
 }
 
@@ -174,11 +175,11 @@ fn functions(backtrace: &WasmBacktrace) -> String {
     let mut text = String::new();
     for frame in backtrace.frames() {
         let name = match frame.func_name() {
-            Some(name) => escape(cut(name, 256)).into_owned(),
+            Some(name) => escape::line(cut(name, 256)).into_owned(),
             None => format!("<function {}>", frame.func_index()),
         };
         let module = frame.module().name().unwrap_or("<module>");
-        text.push_str(&escape(cut(module, 64)));
+        text.push_str(&escape::line(cut(module, 64)));
         text.push('!');
         text.push_str(&name);
         text.push('\n');

@@ -3,6 +3,7 @@
 
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
+use sandhog::escape::is_unsafe;
 
 use crate::support::guest::worker;
 use crate::support::host::{Plugins, until};
@@ -13,7 +14,7 @@ const LOG: &str =
     r#"(import "wasi:logging/logging@0.1.0-draft" "log" (func $log (param i32 i32 i32 i32 i32)))"#;
 const GET: &str = r#"(import "sandhog:worker/kv@0.1.0" "get" (func $get (param i32 i32 i32)))"#;
 /// Ends lines, moves cursors, changes colours and directions, and pretends to be another plugin.
-const FORGED: &str = "innocent\n2026-01-01T00:00:00Z ERROR sandhog: fake plugin=good\r\x1b[31m\u{9b}2J\u{2028}\u{202e}\" \
+const FORGED: &str = "innocent\n2026-01-01T00:00:00Z ERROR sandhog: fake plugin=good\r\x1b[31m\u{9b}2J\u{2028}\u{202e}\u{61c}\u{200b}\u{e0041}\" \
     plugin=good version=000000000000 job=other {\"level\":\"ERROR\"} \\\" plugin=good";
 /// Jobs that a queue is flooded with, far more than lines may be logged.
 const FLOOD: usize = 20_000;
@@ -90,7 +91,7 @@ async fn a_guest_forges_no_line_no_colour_and_no_field_in_a_log_of_text() {
         until("it has been logged", async || host.log().contains("innocent")).await;
         let log = talk.host.log();
         assert_eq!(guest_lines(&log), 1, "{log}");
-        assert!(!log.contains(['\x1b', '\r', '\u{9b}', '\u{2028}', '\u{202e}']), "{log:?}");
+        assert!(!log.contains(|c| is_unsafe(c) && c != '\n'), "{log:?}");
         assert!(!log.lines().any(|line| line.starts_with("2026-01-01")), "{log}");
         let line = log.lines().find(|line| line.contains("innocent")).unwrap();
         let (ours, theirs) = line.split_once("innocent").unwrap();
@@ -114,7 +115,7 @@ async fn a_guest_forges_no_line_and_no_field_in_a_log_of_json() {
     assert_eq!((&line["plugin"], &line["level"]), (&"talker".into(), &"WARN".into()));
     assert!(line["text"].as_str().unwrap().starts_with("innocent\\n2026-01-01T00:00:00Z ERROR"), "{line}");
     assert_ne!(line["job"], "other");
-    assert!(!log.contains(['\x1b', '\r', '\u{9b}', '\u{2028}', '\u{202e}']), "{log:?}");
+    assert!(!log.contains(|c| is_unsafe(c) && c != '\n'), "{log:?}");
 }
 
 #[tokio::test]

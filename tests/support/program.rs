@@ -73,10 +73,13 @@ impl Program {
 
     /// Runs it to its end on a terminal of its own, and tells what appeared there.
     pub fn on_terminal(&self, arguments: &[&str]) -> String {
-        let program = format!("{} {}", env!("CARGO_BIN_EXE_sandhog"), arguments.join(" "));
+        // For the shell: a quote ends the quoted text, is escaped, and begins it again.
+        let quoted = |word: &&str| format!("'{}'", word.replace('\'', r"'\''"));
+        let words = [&[env!("CARGO_BIN_EXE_sandhog")], arguments].concat();
+        let program = words.iter().map(quoted).collect::<Vec<_>>().join(" ");
         let mut command = self
             .command_of(Path::new("script"), &["--quiet", "--return", "--command", &program, "/dev/null"]);
-        let output = command.env("TERM", "xterm").output().unwrap();
+        let output = command.env("TERM", "xterm").env("SHELL", "/bin/sh").output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 

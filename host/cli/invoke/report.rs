@@ -144,7 +144,7 @@ pub(super) fn tell(run: &Run, context: &Context, told: Told) -> Outcome {
     if context.out.is_json() {
         match told {
             Told::Once => context.out.document(&document(run))?,
-            Told::Each => context.out.line(&document(run).to_string())?,
+            Told::Each => context.out.document_line(&document(run))?,
         }
     } else {
         context.out.text(&sheet(run))?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
+use sandhog::escape;
 use sandhog::job::import::{self, Imported};
 use sandhog::job::inspect::Place;
 use sandhog::job::name::QueueName;
@@ -78,7 +79,7 @@ pub(super) async fn export(args: Export, context: &Context) -> Outcome {
         for row in found.rows() {
             match transfer::line(row) {
                 Some(line) => {
-                    writeln!(out, "{line}")?;
+                    writeln!(out, "{}", escape::json(&line))?;
                     jobs += 1;
                 }
                 None => foreign += 1,

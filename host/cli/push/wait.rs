@@ -21,25 +21,28 @@ const NOT_YET: u8 = 3;
 /// Exit code when the job has ended without being completed: what this program fails at itself has another.
 const NOT_COMPLETED: u8 = 4;
 
-/// Waits for the end of a job, for so long at the most, and prints its result.
-pub(super) async fn print_result(
-    context: &Context,
-    queue: &QueueName,
-    id: &JobId,
-    longest: Option<Duration>,
-) -> Outcome {
+/// How to wait for a result, and how to print it.
+pub(super) struct Wait {
+    /// At most so long.
+    pub(super) longest: Option<Duration>,
+    /// Prints it unchanged on a terminal too.
+    pub(super) is_raw: bool,
+}
+
+/// Waits for the end of a job and prints its result.
+pub(super) async fn print_result(context: &Context, queue: &QueueName, id: &JobId, how: &Wait) -> Outcome {
     let settings = context.settings()?;
     let patience = settings.redis.timeout.saturating_add(ASK);
     let link = Link::new(&settings.redis.address, "results", patience, Tracking::Off)?;
     let name = text::visible(queue.as_str().as_bytes(), 80);
-    match wait(&link, queue, id, longest).await? {
+    match wait(&link, queue, id, how.longest).await? {
         Some(Ending::Done(value)) if context.out.is_json() => {
             let result = output::payload(&value);
             let document =
                 json!({ "outcome": "done", "queue": queue.as_str(), "id": id.as_str(), "result": result });
             Ok(context.out.document(&document)?)
         }
-        Some(Ending::Done(value)) => Ok(output::bytes(&value)?),
+        Some(Ending::Done(value)) => Ok(output::foreign(&value, how.is_raw)?),
         Some(Ending::Failed(word, reason)) => {
             let why = if reason.is_empty() {
                 String::new()
@@ -59,7 +62,7 @@ pub(super) async fn print_result(
             .with_code(NOT_COMPLETED))
         }
         None => {
-            let waited = text::elapsed(longest.unwrap_or_default());
+            let waited = text::elapsed(how.longest.unwrap_or_default());
             let failure =
                 Failure::failed(format!("job `{id}` of `{name}` has not ended after {waited}; it goes on"));
             Err(failure
