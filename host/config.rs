@@ -4,6 +4,7 @@
 pub mod document;
 pub mod env;
 pub mod hex;
+mod line;
 pub mod problem;
 pub mod public_key;
 pub mod seat;

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use sandhog::config::problem::Problems;
+use sandhog::config::problem::{Problems, SHOWN_MAX};
 use sandhog::config::settings::{Overrides, Settings};
 use sandhog::panics;
 use sandhog::storage::link::{Link, Tracking};
@@ -107,7 +107,14 @@ pub(crate) fn warn(settings: &Settings) {
 pub(crate) fn refusal(what: &str, problems: &Problems) -> Failure {
     match problems.list.as_slice() {
         [only] => Failure::refused(only.to_string()),
-        list => Failure::refused(format!("{what}: {} problems", list.len()))
-            .with_details(list.iter().map(ToString::to_string).collect()),
+        list => {
+            // The last one counts others.
+            let number = match list.len() {
+                ..=SHOWN_MAX => list.len().to_string(),
+                _ => format!("more than {SHOWN_MAX}"),
+            };
+            Failure::refused(format!("{what}: {number} problems"))
+                .with_details(list.iter().map(ToString::to_string).collect())
+        }
     }
 }

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 
 use toml::de::DeTable;
 
-use super::problem::{Problem, Problems};
+use super::line::LineStarts;
+use super::problem::{FirstProblems, Problems};
 use super::table::Table;
 
 /// Largest file that is read. A manifest or settings file is a page or two.
 pub const FILE_BYTES_MAX: u64 = 256 * 1024;
-/// Syntax problems shown of one file: the rest mostly follows from the first ones.
-const SYNTAX_PROBLEMS_MAX: usize = 20;
 /// The problem of a line with a URL that is not valid TOML.
 const URL_NEEDS_QUOTES: &str = "not valid TOML; put the URL in quotes: `url = \"redis://…\"`";
 
@@ -23,9 +22,9 @@ pub struct Lines(BTreeMap<String, usize>);
 #[derive(Debug)]
 pub struct Document<'t> {
     origin: String,
-    text: &'t str,
+    line_starts: LineStarts,
     root: DeTable<'t>,
-    problems: RefCell<Problems>,
+    problems: RefCell<FirstProblems>,
 }
 
 impl<'t> Document<'t> {
@@ -33,25 +32,27 @@ impl<'t> Document<'t> {
     pub fn parse(origin: impl Into<String>, text: &'t str) -> Result<Self, Problems> {
         let origin = origin.into();
         let (root, errors) = DeTable::parse_recoverable(text);
-        let mut problems = Problems::default();
+        let line_starts = LineStarts::of(text);
+        let mut problems = FirstProblems::default();
         let mut last_line = 0;
         for error in errors {
             let span = error.span().unwrap_or(text.len()..text.len());
-            let line = line_of(text, span.start);
-            let what = text.get(span).unwrap_or_default().trim();
-            let is_url = text.lines().nth(line - 1).is_some_and(|line| line.contains("://"));
-            let said = match error.message() {
-                // The text that the parser rejected may be part of a password.
-                message if is_url && message != "duplicate key" => URL_NEEDS_QUOTES.to_owned(),
-                message => syntax(message, what),
-            };
-            if line != last_line && problems.list.len() < SYNTAX_PROBLEMS_MAX {
-                problems.push(Problem::at(&origin, line, said));
-                last_line = line;
+            let line = line_starts.line(span.start);
+            if line == last_line {
+                continue;
             }
+            last_line = line;
+            problems.add(&origin, line, || {
+                let is_url = line_starts.text(text, line).contains("://");
+                match error.message() {
+                    // The text that the parser rejected may be part of a password.
+                    message if is_url && message != "duplicate key" => URL_NEEDS_QUOTES.to_owned(),
+                    message => syntax(message, text.get(span).unwrap_or_default().trim()),
+                }
+            });
         }
         let root = root.into_inner();
-        problems.into_result(Self { origin, text, root, problems: RefCell::default() })
+        problems.into_result(Self { origin, line_starts, root, problems: RefCell::default() })
     }
 
     /// The table that is the file.
@@ -59,25 +60,32 @@ impl<'t> Document<'t> {
         Table::new(self, Some(&self.root), String::new(), 1)
     }
 
-    /// Adds a problem of one line.
-    pub fn problem(&self, line: usize, text: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem::at(&self.origin, line, text));
+    /// Adds a problem of one line; its text is made if it is shown.
+    pub fn problem(&self, line: usize, text: impl FnOnce() -> String) {
+        self.problems.borrow_mut().add(&self.origin, line, text);
     }
 
-    /// `value` if no problem was found, else all that were.
-    pub fn finish<T>(self, value: T) -> Result<T, Problems> {
-        self.problems.into_inner().into_result(value)
+    /// Fails if a problem was found, with the first ones by line.
+    pub fn finish(self) -> Result<(), Problems> {
+        self.problems.into_inner().into_result(())
+    }
+
+    /// What `make` makes of the lines of the fields if no problem was found; fails otherwise.
+    pub fn finish_with<T>(self, make: impl FnOnce(Lines) -> T) -> Result<T, Problems> {
+        // Not before: with names of any length, paths may be far longer than the text.
+        let problems = self.problems.take();
+        problems.into_result(()).map(|()| make(self.lines()))
     }
 
     /// Every field, by its dotted path, with its line; tables in lists are numbered from 0.
-    pub fn lines(&self) -> Lines {
+    fn lines(&self) -> Lines {
         let mut lines = Lines::default();
         self.add_lines(&self.root, "", &mut lines);
         lines
     }
 
     pub(super) fn line(&self, at: usize) -> usize {
-        line_of(self.text, at)
+        self.line_starts.line(at)
     }
 
     fn add_lines(&self, table: &DeTable<'_>, path: &str, lines: &mut Lines) {
@@ -105,16 +113,21 @@ impl Lines {
     }
 }
 
-fn line_of(text: &str, at: usize) -> usize {
-    1 + text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count()
-}
-
 /// A text in quotes, cut and on one line.
 pub(super) fn quoted(text: &str) -> String {
-    const SHOWN: usize = 60;
-    let cut: String = text.chars().take(SHOWN).collect();
-    let more = if cut.len() < text.len() { "…" } else { "" };
-    format!("\"{}{more}\"", cut.escape_debug())
+    format!("\"{}\"", shortened(text, 60, |cut| cut.escape_debug().to_string()))
+}
+
+/// The name of a field, cut.
+pub(super) fn named(name: &str) -> String {
+    shortened(name, 200, str::to_owned)
+}
+
+/// The first `chars_max` characters of a text in another form, and whether there are more.
+fn shortened(text: &str, chars_max: usize, form: impl Fn(&str) -> String) -> String {
+    let end = text.char_indices().nth(chars_max).map_or(text.len(), |(end, _)| end);
+    let more = if end < text.len() { "…" } else { "" };
+    format!("{}{more}", form(&text[..end]))
 }
 
 /// The parser's words, with the thing they are about.
@@ -122,10 +135,10 @@ fn syntax(message: &str, what: &str) -> String {
     let about = if what.is_empty() || what.contains('\n') { None } else { Some(quoted(what)) };
     let said = message.split(", expected").next().unwrap_or(message);
     match (said, about) {
-        ("duplicate key", Some(_)) => format!("`{what}` is given twice"),
+        ("duplicate key", Some(_)) => format!("`{}` is given twice", named(what)),
         ("string values must be quoted", None) => "a value is missing after `=`".to_owned(),
         ("string values must be quoted", Some(text)) => {
-            format!("`{what}` is not a value; a text needs quotes: {text}")
+            format!("`{}` is not a value; a text needs quotes: {text}", named(what))
         }
         ("key with no value", _) => "`=` and a value are missing".to_owned(),
         (_, None) => format!("not valid TOML: {message}"),
@@ -135,6 +148,7 @@ fn syntax(message: &str, what: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::problem::SHOWN_MAX;
     use super::*;
 
     #[test]
@@ -167,13 +181,15 @@ mod tests {
             assert_eq!(said, format!("f:2: {URL_NEEDS_QUOTES}"), "{text}");
         }
         let flood = "a 1\n".repeat(1000);
-        assert_eq!(Document::parse("f", &flood).unwrap_err().list.len(), SYNTAX_PROBLEMS_MAX);
+        let said = Document::parse("f", &flood).unwrap_err().to_string();
+        assert_eq!(said.lines().count(), SHOWN_MAX + 1);
+        assert!(said.ends_with("\nf:21: and 980 more from this line on"), "{said}");
     }
 
     #[test]
     fn every_field_has_its_line() {
         let text = "a = 1\n[b]\nc.d = 2\n[[e]]\n[[e]]\nf = [\n1,\n2]\n";
-        let lines = Document::parse("f", text).unwrap().lines();
+        let lines = Document::parse("f", text).unwrap().finish_with(|lines| lines).unwrap();
         for (path, line) in
             [("a", 1), ("b", 2), ("b.c.d", 3), ("e.0", 4), ("e.1", 5), ("e.1.f", 6), ("e.1.f.1", 8)]
         {

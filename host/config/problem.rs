@@ -5,6 +5,8 @@ use std::fmt;
 
 /// Names further apart than this are no misspelling of each other (1.0 is equal).
 const NEAR: f64 = 0.75;
+/// Problems of one file that are shown: the rest mostly follows from the first ones.
+pub const SHOWN_MAX: usize = 20;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +79,44 @@ impl Problems {
     }
 }
 
+/// The problems of one file: the first ones by line, and how many more there are.
+#[derive(Debug, Default)]
+pub struct FirstProblems {
+    list: Vec<Problem>,
+    more: usize,
+    /// Line of the first one that is not in the list.
+    more_from: Option<usize>,
+}
+
+impl FirstProblems {
+    /// Adds a problem of one line. Its text is made only if it is in the list: a file may be full of problems.
+    pub fn add(&mut self, origin: &str, line: usize, text: impl FnOnce() -> String) {
+        if self.list.len() < SHOWN_MAX {
+            self.list.push(Problem::at(origin, line, text()));
+            return;
+        }
+        let mut left_out = line;
+        if let Some(last) = self.list.iter_mut().max_by_key(|problem| problem.line)
+            && last.line > Some(line)
+        {
+            left_out = last.line.unwrap_or(line);
+            *last = Problem::at(origin, line, text());
+        }
+        self.more += 1;
+        self.more_from = Some(self.more_from.map_or(left_out, |from| from.min(left_out)));
+    }
+
+    /// `value` if nothing is wrong, else the problems in the order of the lines; the last one counts those left out.
+    pub fn into_result<T>(self, value: T) -> Result<T, Problems> {
+        let mut problems = Problems { list: self.list };
+        if let Some(line) = self.more_from {
+            let origin = problems.list.first().map(|first| first.origin.clone()).unwrap_or_default();
+            problems.push(Problem::at(origin, line, format!("and {} more from this line on", self.more)));
+        }
+        problems.into_result(value)
+    }
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, problem) in self.list.iter().enumerate() {
@@ -113,6 +153,29 @@ mod tests {
         let sorted = problems.into_result(()).unwrap_err();
         assert_eq!(sorted.to_string(), "a.toml: c\na.toml:3: a\na.toml:12: b");
         assert_eq!(Problems::default().into_result(7), Ok(7));
+    }
+
+    #[test]
+    fn the_first_problems_by_line_are_shown_and_the_others_counted() {
+        let shown = |lines: &[usize]| {
+            let mut problems = FirstProblems::default();
+            let mut texts = 0;
+            for line in lines {
+                problems.add("f", *line, || {
+                    texts += 1;
+                    "x".to_owned()
+                });
+            }
+            (texts, problems.into_result(()).err().unwrap_or_default().to_string())
+        };
+        let list = |last: usize| (1..=last).map(|line| format!("f:{line}: x")).collect::<Vec<_>>().join("\n");
+        let up: Vec<usize> = (1..=20_000).collect();
+        assert_eq!(shown(&[]), (0, String::new()));
+        assert_eq!(shown(&up[..SHOWN_MAX]), (SHOWN_MAX, list(SHOWN_MAX)));
+        let all = format!("{}\nf:21: and 19980 more from this line on", list(SHOWN_MAX));
+        assert_eq!(shown(&up), (SHOWN_MAX, all.clone()), "texts of problems that are not shown were made");
+        let down: Vec<usize> = up.iter().rev().copied().collect();
+        assert_eq!(shown(&down).1, all);
     }
 
     #[test]

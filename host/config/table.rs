@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::document::{Document, quoted};
+use super::document::{Document, named, quoted};
 use super::problem::nearest;
 use super::unit;
 
@@ -235,7 +235,7 @@ impl<'d> Table<'d> {
         let misspelt = |key: &str| !self.known.contains(&key) && nearest(key, [name]).is_some();
         let mut keys = self.entries.into_iter().flat_map(|entries| entries.keys());
         if !keys.any(|key| key.get_ref() == name || misspelt(key.get_ref())) {
-            self.document.problem(self.line, format!("missing `{}`; {what}", self.path_to(name)));
+            self.document.problem(self.line, || format!("missing `{}`; {what}", self.path_to(name)));
         }
     }
 
@@ -247,7 +247,7 @@ impl<'d> Table<'d> {
 
     /// As `refuse`, for a line within the field.
     pub fn refuse_at(&self, line: usize, name: &str, text: &str) {
-        self.document.problem(line, format!("`{}` {text}", self.path_to(name)));
+        self.document.problem(line, || format!("`{}` {text}", self.path_to(name)));
     }
 
     /// Whether the field is there, whatever its value.
@@ -279,12 +279,14 @@ impl<'d> Table<'d> {
             if self.known.contains(&name) || self.refused.contains(&name) {
                 continue;
             }
-            let hint = match nearest(name, self.known.iter().copied()) {
-                Some(near) => format!("; did you mean `{near}`?"),
-                None => format!("; known here: {}", list(&self.known)),
-            };
             let line = self.document.line(key.span().start);
-            self.document.problem(line, format!("unknown field `{}`{hint}", self.path_to(name)));
+            self.document.problem(line, || {
+                let hint = match nearest(name, self.known.iter().copied()) {
+                    Some(near) => format!("; did you mean `{near}`?"),
+                    None => format!("; known here: {}", list(&self.known)),
+                };
+                format!("unknown field `{}`{hint}", self.path_to(name))
+            });
         }
     }
 
@@ -323,7 +325,8 @@ impl<'d> Table<'d> {
     }
 
     fn path_to(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+        let name = named(name);
+        if self.path.is_empty() { name } else { format!("{}.{name}", self.path) }
     }
 
     fn line_at<T>(&self, place: &Spanned<T>) -> usize {

@@ -84,7 +84,7 @@ pub(super) fn resolve(
         warnings
             .push(format!("`{origin}` holds a password and others can read it; run `chmod 600 {origin}`"));
     }
-    let found = document.finish(()).err().unwrap_or_default();
+    let found = document.finish().err().unwrap_or_default();
     outside.append(found);
     let Some(redis) = redis else {
         return Err(outside.into_result(()).expect_err("an address that cannot be used was reported"));
@@ -139,7 +139,7 @@ fn text(
 /// Reports a problem where the value came from; `text` goes on after the name.
 fn refuse(source: &Source, text: &str, document: &Document<'_>, outside: &mut Problems) {
     match source {
-        Source::Field(line, path) => document.problem(*line, format!("`{path}` {text}")),
+        Source::Field(line, path) => document.problem(*line, || format!("`{path}` {text}")),
         Source::Outside(name) => outside.push(Problem::new(*name, text)),
         Source::Default => outside.push(Problem::new("default", text)),
     }

@@ -6,7 +6,7 @@ use super::*;
 fn found(text: &str, read: impl Fn(Table<'_>)) -> Vec<String> {
     let document = Document::parse("f", text).expect("the text is TOML");
     read(document.root());
-    let problems = document.finish(()).err().unwrap_or_default();
+    let problems = document.finish().err().unwrap_or_default();
     problems.list.iter().map(|p| format!("{}: {}", p.line.unwrap_or(0), p.text)).collect()
 }
 

@@ -28,6 +28,8 @@ const PROFILES: [(&str, ProfileChoice); 3] = [
 
 /// Most patterns in one list of grants: each is looked at for every call.
 const PATTERNS_MAX: usize = 1000;
+/// Most config readers whose settings a plugin sees.
+const READERS_MAX: usize = 1000;
 /// Most static settings, and the bytes of one name and of all together.
 const STATIC_MAX: usize = 1000;
 const STATIC_NAME_BYTES_MAX: usize = 256;
@@ -65,8 +67,7 @@ pub(super) fn manifest(origin: &str, text: &str, ceilings: &Ceilings) -> Result<
         Kind::Worker if consume.iter().any(is_batch) => Kind::BatchWorker,
         kind => kind,
     };
-    let lines = document.lines();
-    document.finish(Manifest {
+    document.finish_with(|lines| Manifest {
         kind,
         consume,
         effects,
@@ -211,8 +212,13 @@ fn patterns(
 }
 
 fn readers(table: &mut Table<'_>) -> Vec<String> {
+    let items = table.strings("config", "site").unwrap_or_default();
+    if items.len() > READERS_MAX {
+        table.refuse("config", &format!("has {} names; it can have {READERS_MAX} at the most", items.len()));
+        return Vec::new();
+    }
     let mut seen = BTreeSet::new();
-    for item in table.strings("config", "site").unwrap_or_default() {
+    for item in items {
         if let Err(error) = PluginName::new(item.text.clone()) {
             let text = format!(
                 "has \"{}\": it takes names of config readers, and {error}",

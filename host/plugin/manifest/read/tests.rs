@@ -201,6 +201,42 @@ fn all_problems_come_together_in_the_order_of_the_lines() {
 }
 
 #[test]
+fn a_text_full_of_problems_is_refused_with_the_first_ones_and_their_number() {
+    let fields: String = std::iter::successors(Some(0), |n| Some(n + 1))
+        .map(|n| format!("field-{n} = 1\n"))
+        .scan(0, |bytes, field| {
+            *bytes += field.len();
+            (*bytes < 256 * 1024).then_some(field)
+        })
+        .collect();
+    let count = fields.lines().count();
+    let found = problems(&format!("kind = \"config-reader\"\n{fields}"));
+    assert_eq!(found.len(), 21);
+    for (n, problem) in found[..20].iter().enumerate() {
+        assert!(problem.starts_with(&format!("{}: unknown field `field-{n}`; ", n + 2)), "{problem}");
+    }
+    assert_eq!(found[20], format!("22: and {} more from this line on", count - 20));
+}
+
+#[test]
+fn what_a_text_costs_does_not_grow_with_the_length_of_its_names() {
+    // The paths of all fields together would have a GiB.
+    let name = "x".repeat(100 * 1024);
+    let fields: String = (0..10_000).map(|n| format!("f{n}=1\n")).collect::<Vec<_>>().concat();
+    let found = problems(&format!("kind = \"config-reader\"\n[{name}]\n{fields}"));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("2: unknown field `xxx") && found[0].len() < 1000, "{:.100}", found[0]);
+    // Keys that are nested deeper than the parser goes.
+    let deep = format!("kind = \"config-reader\"\n{} = 1\n", vec!["a"; 50_000].join("."));
+    assert!(!problems(&deep).is_empty());
+    let names = format!(
+        "kind = \"worker\"\nconsume = [{{ queue = \"q\" }}]\ngrants.config = [{}]\n",
+        "\"a\",".repeat(1001)
+    );
+    assert_eq!(problems(&names), ["3: `grants.config` has 1001 names; it can have 1000 at the most"]);
+}
+
+#[test]
 fn ceilings_lower_the_defaults_too() {
     let ceilings = Ceilings { memory_bytes: 1 << 20, value_bytes: 1024, instances: 2, ..Ceilings::default() };
     let found = manifest("t.toml", "kind = \"worker\"\nconsume = [{ queue = \"q\" }]\n", &ceilings).unwrap();
