@@ -9,6 +9,7 @@ mod child;
 mod compile;
 mod completions;
 mod componentize;
+mod confined;
 mod context;
 mod demo;
 mod deploy;
@@ -38,6 +39,8 @@ mod table;
 mod test;
 mod text;
 
+use std::ffi::OsString;
+use std::iter;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -87,6 +90,8 @@ enum Command {
     Child(child::Args),
     #[command(hide = true)]
     Compile(compile::Args),
+    #[command(hide = true)]
+    Confined(confined::Args),
 }
 
 /// Parses, dispatches, reports.
@@ -103,13 +108,14 @@ pub(crate) fn main() -> ExitCode {
             return printed.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS);
         }
     };
-    let code = dispatch(cli).map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS);
+    let code = dispatch(cli, false).map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS);
     telemetry::flush();
     code
 }
 
-fn dispatch(cli: Cli) -> Outcome {
-    let context = Context::new(cli.global);
+/// `is_confined`: whether this process has bounds of its own.
+fn dispatch(cli: Cli, is_confined: bool) -> Outcome {
+    let context = Context::new(cli.global, is_confined);
     match cli.command {
         Command::Run(args) => wait_for(run::run(args, &context)),
         Command::Dev(args) => wait_for(dev::run(args, &context)),
@@ -136,6 +142,11 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Completions(args) => completions::run(&args),
         Command::Child(args) => child::run(&args),
         Command::Compile(args) => compile::run(&args),
+        Command::Confined(args) => {
+            confined::enter(&args)?;
+            let words = iter::once(OsString::from("sandhog")).chain(args.arguments);
+            dispatch(Cli::try_parse_from(words).map_err(|error| error::from_clap(&error))?, true)
+        }
     }
 }
 

@@ -124,7 +124,7 @@ impl Host for View {
         self.check_prefix(&prefix)?;
         let start = match cursor {
             None => 0,
-            Some(text) => text.parse().map_err(|_| Refusal::Quota("cursor"))?,
+            Some(text) => own_cursor(&text).ok_or(Refusal::Quota("cursor"))?,
         };
         let page = self.effects.list_keys(&prefix, start, NAME_BYTES_MAX).await?;
         let keys = page.keys.into_iter().filter_map(|key| String::from_utf8(key).ok());
@@ -134,6 +134,26 @@ impl Host for View {
     }
 }
 
+/// A cursor as this file writes them: other spellings of the same number are not ours.
+fn own_cursor(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|cursor: &u64| cursor.to_string() == text)
+}
+
 fn check_batch(count: usize) -> Result<(), Refusal> {
     if count > BATCH_MAX { Err(Refusal::Quota("keys")) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_cursors_as_they_were_given_are_accepted() {
+        for (text, cursor) in [("0", Some(0)), ("17", Some(17)), ("18446744073709551615", Some(u64::MAX))] {
+            assert_eq!(own_cursor(text), cursor);
+        }
+        for text in ["", "+1", "-1", "01", "00", " 1", "1 ", "1.0", "1e3", "18446744073709551616"] {
+            assert_eq!(own_cursor(text), None, "{text:?}");
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! `sandhog componentize`: what a guest's compiler wrote becomes a component. The work is done in
 //! `plugin::componentize`.
 
-use std::fs;
-use std::io::{IsTerminal as _, Write as _};
+use std::fs::File;
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -11,9 +12,19 @@ use sandhog::plugin::componentize::{ComponentizeError, World, componentize};
 use serde_json::json;
 use tempfile::NamedTempFile;
 
+use crate::cli::confined::{self, Bounds};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::{output, text};
+
+/// Largest core module: with names and debug information it may be larger than the component.
+const CORE_BYTES_MAX: usize = 256 << 20;
+/// What making a component of it may cost: far more than it takes for any module that a host accepts.
+const BOUNDS: Bounds = Bounds {
+    memory_bytes: 4 << 30,
+    time: Duration::from_secs(120),
+    remedy: "a module of a guest language takes a fraction of that: build it without debug information",
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,7 +69,10 @@ impl From<Worlds> for World {
 /// Runs the command.
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let name = args.core.display();
-    let core = fs::read(&args.core).with_context(|| format!("cannot read `{name}`")).refuse()?;
+    if !context.is_confined {
+        return confined::again(BOUNDS, &args.core);
+    }
+    let core = read(&args.core, CORE_BYTES_MAX)?;
     let component = componentize(&core, args.world.map(World::from)).map_err(|error| {
         let failure = Failure::refused(format!("cannot make a component of `{name}`: {error}"));
         match error {
@@ -70,6 +84,18 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         }
     })?;
     hand_over(&component, &args.output, context)
+}
+
+/// The bytes of a component or module: a file that is larger is not read to its end.
+pub(crate) fn read(path: &Path, bytes_max: usize) -> Outcome<Vec<u8>> {
+    let most = bytes_max as u64;
+    let whole = || -> anyhow::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+        anyhow::ensure!(bytes.len() <= bytes_max, "it is larger than {}", text::size(most));
+        Ok(bytes)
+    };
+    whole().with_context(|| format!("cannot read `{}`", path.display())).refuse()
 }
 
 /// Writes a component to a file, and says so; `-` is standard output.

@@ -34,13 +34,15 @@ pub(crate) struct Context {
     pub(crate) global: Global,
     /// Where results go.
     pub(crate) out: Output,
+    /// Whether this process has bounds of memory and time (`confined`).
+    pub(crate) is_confined: bool,
 }
 
 impl Context {
     /// Takes the flags; reads nothing yet.
-    pub(crate) fn new(global: Global) -> Self {
+    pub(crate) fn new(global: Global, is_confined: bool) -> Self {
         let out = Output::new(global.json);
-        Self { global, out }
+        Self { global, out, is_confined }
     }
 
     /// The settings, with what the global flags say.

@@ -1,6 +1,6 @@
 //! `sandhog sign`: vouches for a component, in a file beside it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,10 @@ use anyhow::Context as _;
 use sandhog::plugin::release::Digest;
 use sandhog::plugin::scan::signature_file;
 use sandhog::plugin::signature::{PrivateKey, SIGNATURE_BYTES_MAX};
+use sandhog::sandbox::load::COMPONENT_BYTES_MAX;
 use serde_json::json;
 
-use crate::cli::componentize::write_whole;
+use crate::cli::componentize::{read, write_whole};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape};
 
@@ -30,8 +31,7 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let key = read_key(&args.key, context)?;
-    let name = args.component.display();
-    let component = fs::read(&args.component).with_context(|| format!("cannot read `{name}`")).refuse()?;
+    let component = read(&args.component, COMPONENT_BYTES_MAX)?;
     let version = Digest::of(&component);
     let output = signature_file(&args.component);
     let others =

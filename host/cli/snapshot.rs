@@ -2,22 +2,29 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context as _;
 use sandhog::config::settings::{Overrides, Settings};
 use sandhog::plugin::load::terms;
 use sandhog::plugin::manifest::{Kind, Manifest};
 use sandhog::plugin::name::PluginName;
 use sandhog::plugin::scan::Pair;
+use sandhog::sandbox::load::COMPONENT_BYTES_MAX;
 use sandhog::sandbox::snapshot::WarmUp;
 use sandhog::sandbox::{JobCall, RunContext, SnapshotError};
 use sandhog::storage::link::Link;
 
-use crate::cli::componentize::hand_over;
+use crate::cli::componentize::{self, hand_over};
+use crate::cli::confined::{self, Bounds};
 use crate::cli::context::{self, Context};
-use crate::cli::error::{Failure, Outcome, Shape};
+use crate::cli::error::{Failure, Outcome};
 use crate::cli::private_redis::{PrivateRedis, Reach};
 use crate::cli::{argument, check, invoke};
+
+/// Memory of the guest as often as a snapshot may have it: two instances, what is read of it, and what is written.
+const MEMORY_COPIES: u64 = 6;
+/// Processor time to start an instance.
+const START_MAX: Duration = Duration::from_secs(5);
 
 /// What a component without a manifest may do: nothing.
 const MANIFEST: &str = "kind = \"worker\"\n[[consume]]\nqueue = \"snapshot\"\n";
@@ -57,9 +64,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     }
     let settings = context.settings()?;
     let (name, manifest) = about(&args, &settings)?;
-    let bytes = std::fs::read(&args.component)
-        .with_context(|| format!("cannot read `{}`", args.component.display()))
-        .refuse()?;
+    if !context.is_confined {
+        return confined::again(bounds(&args, &settings, &manifest), &args.component);
+    }
+    let bytes = componentize::read(&args.component, COMPONENT_BYTES_MAX)?;
     let sandbox = check::sandbox(&settings)?;
     let jobs: Vec<JobCall<'_>> = args.payload.iter().map(|payload| job(payload, &manifest)).collect();
     // A component that is only started reaches nothing.
@@ -76,6 +84,19 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let snapshot = sandbox.snapshot(terms(&name, &manifest), &bytes, warm_up).await;
     let snapshot = snapshot.map_err(|error| refusal(&args.component, &error))?;
     hand_over(&snapshot, &args.output, context)
+}
+
+/// What parsing the component twice, as it comes and as a snapshot, and running the jobs with each may cost.
+fn bounds(args: &Args, settings: &Settings, manifest: &Manifest) -> Bounds {
+    let timeout = manifest.consume.first().map_or(manifest.read_timeout, |consume| consume.timeout);
+    let jobs = u32::try_from(args.payload.len()).unwrap_or(u32::MAX);
+    let once = settings.compile.time.saturating_add(START_MAX).saturating_add(timeout.saturating_mul(jobs));
+    let copies = manifest.limits.memory_bytes.saturating_mul(MEMORY_COPIES);
+    Bounds {
+        memory_bytes: settings.compile.memory_bytes.saturating_add(copies),
+        time: once.saturating_mul(2),
+        remedy: "if it is worth that much, raise `compile.time` and `compile.memory` in the settings",
+    }
 }
 
 /// The terms that the component runs under: its manifest's, if it has one.

@@ -9,6 +9,8 @@ use wasi_preview1_component_adapter_provider::{
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata, metadata};
 use wit_parser::{Resolve, SourceMap};
 
+use crate::sandbox::load::is_text;
+
 /// The first bytes of every WebAssembly file.
 const MAGIC: &[u8] = b"\0asm";
 /// Version and layer that follow the magic in a core module.
@@ -125,7 +127,7 @@ fn expect_core_module(bytes: &[u8]) -> Result<(), ComponentizeError> {
         Some(rest) if rest.get(2) == Some(&1) => Err(ComponentizeError::Component),
         Some(_) => Err(ComponentizeError::Foreign),
         None if bytes.is_empty() => Err(ComponentizeError::Empty),
-        None if std::str::from_utf8(bytes).is_ok() => Err(ComponentizeError::Text),
+        None if is_text(bytes) => Err(ComponentizeError::Text),
         None => Err(ComponentizeError::Foreign),
     }
 }
@@ -170,7 +172,13 @@ mod tests {
     fn says_what_a_file_is_when_it_is_no_core_module() {
         assert_eq!(refusal(b""), "the file is empty");
         assert_eq!(refusal(b"(module)"), "this is text, not WebAssembly in its binary form");
+        assert_eq!(
+            refusal("(module) ;; żółw\r\n".as_bytes()),
+            "this is text, not WebAssembly in its binary form"
+        );
         assert_eq!(refusal(b"\x7fELF\xff"), "this is not a WebAssembly file");
+        assert_eq!(refusal(&vec![0; 5 << 20]), "this is not a WebAssembly file");
+        assert_eq!(refusal(b"\xff\xfe(\0m\0"), "this is not a WebAssembly file");
         assert_eq!(refusal(b"\0asm"), "this is not a WebAssembly file");
         let component = wat::parse_str("(component)").unwrap();
         assert_eq!(refusal(&component), "this is a component already, not a core module");

@@ -307,13 +307,22 @@ pub(super) fn check_bytes(bytes: &[u8]) -> Result<(), LoadError> {
     if bytes.starts_with(b"\0asm") {
         return Err(problem("is a component or module in a format this host does not know".to_owned()));
     }
-    let head = &bytes[..bytes.len().min(1024)];
-    let is_text = head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace() || !b.is_ascii());
-    Err(problem(if is_text {
+    Err(problem(if is_text(bytes) {
         "is a text file, not a WebAssembly component".to_owned()
     } else {
         "is not a WebAssembly component".to_owned()
     }))
+}
+
+/// Whether bytes begin as a text does: in UTF-8, without control characters other than blanks.
+pub fn is_text(bytes: &[u8]) -> bool {
+    let head = &bytes[..bytes.len().min(1024)];
+    let is_utf8 = match std::str::from_utf8(head) {
+        Ok(_) => true,
+        // Its last character is cut.
+        Err(error) => error.error_len().is_none(),
+    };
+    is_utf8 && head.iter().all(|byte| !byte.is_ascii_control() || byte.is_ascii_whitespace())
 }
 
 /// An interface has the right name, but not the functions and types of this host's.

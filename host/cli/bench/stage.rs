@@ -9,12 +9,14 @@ use sandhog::app::{Host, Options};
 use sandhog::config::settings::{Overrides, Settings};
 use sandhog::job::key::{QUEUES, QueueKeys, SWAPS};
 use sandhog::job::name::QueueName;
+use sandhog::sandbox::load::COMPONENT_BYTES_MAX;
 use sandhog::storage::link::Link;
 use sandhog::worker::lane::Observer;
 use tempfile::TempDir;
 
 use super::Args;
 use crate::cli::child;
+use crate::cli::componentize;
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Outcome, Shape};
 use crate::cli::private_redis::{PrivateRedis, Reach};
@@ -63,9 +65,7 @@ impl Stage {
             .map(|n| QueueName::new(format!("{ours}{n}")))
             .collect::<Result<_, _>>()
             .context("cannot name the queues")?;
-        let component = std::fs::read(component)
-            .with_context(|| format!("cannot read `{}`", component.display()))
-            .refuse()?;
+        let component = componentize::read(component, COMPONENT_BYTES_MAX)?;
         let share = queues.len().div_ceil(usize::try_from(args.plugins()).unwrap_or(1));
         for (nth, queues) in queues.chunks(share).enumerate() {
             let name = if nth == 0 { "bench".to_owned() } else { format!("bench-{nth}") };

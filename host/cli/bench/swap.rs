@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use sandhog::app::Host;
 use sandhog::plugin::release::Digest;
+use sandhog::sandbox::load::COMPONENT_BYTES_MAX;
 use sandhog::worker::lane::Observe;
 use serde_json::{Value, json};
 
@@ -20,7 +21,7 @@ use super::{Args, fill, line, made_with, micros, percentiles, resident_kib};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::table::{Column, Table};
-use crate::cli::{progress, text};
+use crate::cli::{componentize, progress, text};
 
 /// Swaps in a row when the flag `--jobs` does not say it.
 const SWAPS: u64 = 50;
@@ -161,7 +162,7 @@ struct Measured {
 
 /// As long as nothing is swapped, and then while something is.
 async fn measure(path: &Path, args: &Args, stage: &Stage, host: &Host, gaps: &Gaps) -> Outcome<Measured> {
-    let component = std::fs::read(path).context("cannot read the component").refuse()?;
+    let component = componentize::read(path, COMPONENT_BYTES_MAX)?;
     let swaps = args.jobs.unwrap_or(SWAPS);
     let rest = REST * u32::try_from(swaps.min(CALM_MAX)).unwrap_or(u32::MAX);
     // Caches, connections and the first claims.

@@ -59,7 +59,7 @@ pub(super) fn address_space(memory_bytes: u64) -> u64 {
 
 /// Bounds this process for the rest of its life.
 pub fn confine(memory_bytes: u64, processor_s: u64) -> std::io::Result<()> {
-    for (resource, wanted) in [
+    limit(&[
         (Resource::Core, 0),
         (Resource::Nofile, FILES_MAX),
         // The answer is not larger than the memory it was made in.
@@ -68,7 +68,16 @@ pub fn confine(memory_bytes: u64, processor_s: u64) -> std::io::Result<()> {
         (Resource::Data, memory_bytes),
         (Resource::As, address_space(memory_bytes)),
         (Resource::Cpu, processor_s),
-    ] {
+    ])
+}
+
+/// As `confine`, for a process that runs guests as well: its engine reserves addresses, and its jobs need files.
+pub fn confine_with_guests(memory_bytes: u64, processor_s: u64) -> std::io::Result<()> {
+    limit(&[(Resource::Core, 0), (Resource::Data, memory_bytes), (Resource::Cpu, processor_s)])
+}
+
+fn limit(wanted: &[(Resource, u64)]) -> std::io::Result<()> {
+    for (resource, wanted) in wanted.iter().copied() {
         let bound = Bound::of(resource, wanted);
         setrlimit(resource, Rlimit { current: Some(bound.most), maximum: Some(bound.maximum) })?;
     }
