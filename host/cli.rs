@@ -20,6 +20,7 @@ mod hosts;
 mod invoke;
 mod jobs;
 mod keygen;
+mod keys;
 mod new;
 mod output;
 mod plugins;
@@ -76,6 +77,7 @@ enum Command {
     Push(push::Args),
     Queues(queues::Args),
     Jobs(jobs::Args),
+    Keys(keys::Args),
     Schedule(Box<schedule::Args>),
     Scripts(scripts::Args),
     Plugins(plugins::Args),
@@ -130,6 +132,7 @@ fn dispatch(cli: Cli, is_confined: bool) -> Outcome {
         Command::Push(args) => wait_for(push::run(args, &context)),
         Command::Queues(args) => wait_for(queues::run(args, &context)),
         Command::Jobs(args) => wait_for(jobs::run(args, &context)),
+        Command::Keys(args) => wait_for(keys::run(args, &context)),
         Command::Schedule(args) => wait_for(schedule::run(*args, &context)),
         Command::Scripts(args) => scripts::run(&args, &context),
         Command::Plugins(args) => wait_for(plugins::run(args, &context)),

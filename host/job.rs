@@ -28,6 +28,7 @@ mod script;
 pub mod settle;
 pub mod status;
 pub mod store;
+pub mod stored;
 pub mod take;
 pub mod transfer;
 pub mod walk;

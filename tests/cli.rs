@@ -17,6 +17,8 @@ mod fleet;
 mod hosts;
 // One run, and what it would change.
 mod invoke;
+// What is stored under a prefix.
+mod keys;
 // What parses components of others has bounds.
 mod confined;
 // What must not be seen anywhere.

@@ -124,6 +124,7 @@ fn nothing_a_producer_wrote_controls_the_terminal_in_any_listing() {
         &["schedule", "list"],
         &["plugins"],
         &["hosts"],
+        &["keys", "evil"],
         &["check", "plugins"],
         &["jobs", "list", "orders", HOSTILE],
         &["push", "orders", "x", "--delay", HOSTILE],

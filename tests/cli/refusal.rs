@@ -29,6 +29,7 @@ fn help_lists_the_commands() {
       push          Pushes jobs to a queue
       queues        Shows how many jobs each queue holds, and where; holds and resumes queues
       jobs          Shows and moves single jobs
+      keys          Lists the keys that begin with a prefix, the largest first
       schedule      Pushes jobs at certain times: cron expressions or fixed periods
       scripts       Prints the Redis scripts that any client can call with EVALSHA, for producers in any
                     language
