@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::{serve, text};
+use crate::cli::{output, serve, text};
 
 /// Longest note in characters.
 const NOTE_CHARS_MAX: usize = 2000;
@@ -117,7 +117,8 @@ fn print(user: &str, rules: &[String], notes: &[String], context: &Context) -> O
         let document = json!({ "user": user, "rules": rules, "line": line, "notes": notes });
         return Ok(context.out.document(&document)?);
     }
-    context.out.text(&format!("{line}\n"))?;
+    // For a program it is exact: patterns may have any character.
+    output::foreign(format!("{line}\n").as_bytes(), false)?;
     for note in notes {
         context.note(&format!("note: {}", text::visible(note.as_bytes(), NOTE_CHARS_MAX)));
     }
