@@ -17,6 +17,8 @@ use crate::storage::link::Link;
 
 /// Most entries one call puts back.
 const CALL_ENTRIES_MAX: usize = 500;
+/// About most bytes that one call puts back: a MiB costs Redis 4 ms.
+const CALL_BYTES_MAX: usize = 1 << 20;
 
 /// Records of this process by their numbers, as long as somebody in it holds their names: whoever runs, commits or
 /// puts back does. No two have the same number, and a host id belongs to one process.
@@ -99,41 +101,38 @@ pub async fn take(
 }
 
 /// Puts entries back where they were taken, the last one taken first, so that lists look as before. Those whose
-/// record is gone are left out. On an error some may be back; the others keep their records.
+/// record is gone are left out. On an error some may be back; the others keep their records. One call after the other:
+/// Redis carries out all that has arrived before it turns to another connection.
 pub async fn put_back(link: &Link, host: &HostId, taken: &[Taken]) -> Result<(), StoreError> {
     let mut entries: Vec<&Taken> = taken.iter().collect();
     entries.sort_by(|a, b| a.queue.cmp(&b.queue).then(b.number().cmp(&a.number())));
-    let pages = entries.chunk_by(|a, b| a.queue == b.queue).flat_map(|some| some.chunks(CALL_ENTRIES_MAX));
-    let mut calls: Vec<Cmd> = pages.map(|page| call(host, page)).collect();
-    // The second round is for a script the server had forgotten.
-    for round in 0..2 {
-        let mut pipe = redis::Pipeline::with_capacity(calls.len());
-        for call in &calls {
-            pipe.add_command(call.clone());
-        }
-        if calls.is_empty() {
-            break;
-        }
-        let mut failure = None;
-        let mut forgotten = Vec::new();
-        for (call, answer) in calls.into_iter().zip(link.pipeline(&pipe).await?) {
-            match answer {
-                Ok(Value::Int(_)) => {}
-                Ok(key @ Value::BulkString(_)) => failure = Some(StoreError::WrongType(text(key)?)),
-                Ok(other) => failure = Some(unexpected(&other).into()),
-                Err(fault) if round == 0 && fault.is_code("NOSCRIPT") => forgotten.push(call),
-                Err(fault) => failure = Some(fault.into()),
+    let mut failure = None;
+    for mut rest in entries.chunk_by(|a, b| a.queue == b.queue) {
+        while !rest.is_empty() {
+            match put_back_some(link, host, &rest[..rest.len().min(CALL_ENTRIES_MAX)]).await {
+                Ok(done) => rest = &rest[done..],
+                Err(StoreError::Fault(fault)) if fault.is_lost() => return Err(fault.into()),
+                // Of another queue they may go back all the same.
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
             }
         }
-        if let Some(failure) = failure {
-            return Err(failure);
-        }
-        if !forgotten.is_empty() {
-            script::PUT_BACK.load(link).await?;
-        }
-        calls = forgotten;
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
+}
+
+/// Puts back the first of these entries of one queue, as many as one call may: how many those are.
+async fn put_back_some(link: &Link, host: &HostId, entries: &[&Taken]) -> Result<usize, StoreError> {
+    match script::PUT_BACK.run(link, &call(host, entries)).await? {
+        Value::Int(done) => match usize::try_from(done) {
+            Ok(done) if (1..=entries.len()).contains(&done) => Ok(done),
+            _ => Err(unexpected(&Value::Int(done)).into()),
+        },
+        key @ Value::BulkString(_) => Err(StoreError::WrongType(text(key)?)),
+        other => Err(unexpected(&other).into()),
+    }
 }
 
 /// Puts back what `host`, a host of this process, has taken from `queue` and nobody here holds any more. A failover
@@ -162,6 +161,7 @@ fn number(field: &str) -> Option<u64> {
 fn call(host: &HostId, entries: &[&Taken]) -> Cmd {
     let keys = QueueKeys::new(&entries[0].queue);
     let mut call = script::PUT_BACK.call(&[&keys.inflight(host), &keys.list]);
+    call.arg(CALL_BYTES_MAX);
     for taken in entries {
         call.arg(&*taken.field);
     }

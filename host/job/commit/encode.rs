@@ -100,6 +100,7 @@ impl<'a> Encoded<'a> {
                 self.number(start);
                 self.number(stop);
                 self.text(sha1_of_all(entries.iter().map(Vec::as_slice)));
+                self.number(entries.iter().map(Vec::len).sum::<usize>());
             }
             Seen::Page(page) => self.page(key, page),
         }

@@ -3,7 +3,7 @@
 --        absent, present  nothing more        value   the value
 --        digest  length, SHA-1                expires what PEXPIRETIME answered
 --        longer  bytes of which it has more
---        length  entries of the list          range   first index, last index, SHA-1
+--        length  entries of the list          range   first index, last index, SHA-1, bytes together
 --        page    cursor, looks, enough, longest key (see `key_page`), next cursor, number of keys, these
 -- assume(at) -> where they end, and the writes begin; or nil, what is wrong with the first one that does not hold,
 -- its key: 'conflict', or 'permission' if this user may not look.
@@ -18,6 +18,24 @@ local function digest(strings)
   local parts = {}
   for i, text in ipairs(strings) do parts[2 * i - 1], parts[2 * i] = #text .. ':', text end
   return redis.sha1hex(table.concat(parts))
+end
+
+-- The entries of a list between two indexes, if they have so many bytes together: others may have replaced them by as
+-- many of the longest. Nil if they have more; an error of Redis.
+local function entries_of(key, first, last, bytes)
+  local entries = {}
+  for from = first, last, 4 do
+    local till = math.min(from + 3, last)
+    local some = try('LRANGE', key, from, till)
+    if some.err then return some end
+    for _, entry in ipairs(some) do
+      bytes = bytes - #entry
+      entries[#entries + 1] = entry
+    end
+    if bytes < 0 then return nil end
+    if #some <= till - from then break end
+  end
+  return entries
 end
 
 -- Whether the page that stands at `at` has the same keys still, in whatever order: Redis lists them in another one when
@@ -40,7 +58,7 @@ local function is_page(at)
 end
 
 -- Arguments of each; a page has its keys in addition.
-local ASSUMPTIONS = {absent = 2, present = 2, value = 3, digest = 4, longer = 3, expires = 3, length = 3, range = 5, page = 8}
+local ASSUMPTIONS = {absent = 2, present = 2, value = 3, digest = 4, longer = 3, expires = 3, length = 3, range = 6, page = 8}
 
 local LOOKS_MAX = 1000 -- At some thousands `unpack` fails.
 
@@ -83,8 +101,8 @@ local function assume(at)
       answer = try('LLEN', key)
       holds = answer == tonumber(first)
     elseif seen == 'range' then
-      answer = try('LRANGE', key, first, argv[at + 3])
-      holds = not answer.err and digest(answer) == argv[at + 4]
+      answer = entries_of(key, tonumber(first), tonumber(argv[at + 3]), tonumber(argv[at + 5]))
+      holds = answer and not answer.err and digest(answer) == argv[at + 4]
     else
       size = size + argv[at + 7]
       if redis.acl_check_cmd('SCAN', '0') then

@@ -67,6 +67,12 @@ local function check(at, last, own)
   end
 end
 
+-- A list is freed beside Redis' thread, as far as Redis can: `SET` would free all its entries in it.
+local function make_way(call, key)
+  local length = try('STRLEN', key)
+  if type(length) == 'table' and string.find(length.err, 'WRONGTYPE', 1, true) then call('UNLINK', key) end
+end
+
 local function push(call, command, key, from, count)
   local last = from + count - 1
   -- At some thousands `unpack` fails.
@@ -100,6 +106,7 @@ local function apply(call, at, last, gathers)
     local does, key, value = argv[at], argv[at + 1], argv[at + 2]
     made = made + 1
     if held[key] and does ~= 'add' and does ~= 'append' then settle(key) end
+    if (does == 'set' or does == 'set_for') and not fresh[key] then make_way(call, key) end
     fresh[key] = nil
     if does == 'set' then
       call('SET', key, value)
