@@ -28,6 +28,8 @@ mod cancel;
 mod cli;
 // Guests whose commits are costly for Redis.
 mod commit_work;
+// How long guests can hold Redis.
+mod budget;
 // Components that are costly to compile; what is kept of compiling.
 mod compile;
 // Dead jobs: groups, searches, edits, files.

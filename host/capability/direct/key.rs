@@ -196,7 +196,7 @@ impl Direct {
         let keys = parts.split_off(parts.len().min(2));
         let number = |nth: usize| std::str::from_utf8(parts.get(nth)?).ok()?.parse::<u64>().ok();
         let (Some(next), Some(looked)) = (number(0), number(1)) else {
-            return Err(unexpected(&Value::Nil).into());
+            return Err(unexpected(&Value::Nil));
         };
         let (looks, enough) = (LOOKS_MAX, PAGE_KEYS);
         Ok(Page { cursor, looks, enough, key_bytes_max, looked, next, keys })
