@@ -212,6 +212,11 @@ impl Version {
         &self.scope.grants
     }
 
+    /// From now on the plugin's `limits.write_rate` is kept, over this connection of the host.
+    pub fn keep_write_rate(&self, link: &Link) {
+        self.scope.voice.keep_write_rate(link);
+    }
+
     /// Calls of the plugin's runs that no grant covers, since it was loaded.
     pub fn denied(&self) -> u64 {
         self.scope.voice.denied()
