@@ -19,6 +19,7 @@ use crate::capability::grant::Grants;
 use crate::capability::view::Scope;
 use crate::capability::voice::Voice;
 use crate::panics;
+use crate::storage::link::Link;
 
 /// Largest component in bytes: compiling takes a multiple of it.
 pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
