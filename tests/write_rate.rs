@@ -10,10 +10,12 @@ use sandhog::capability::limits::Limits;
 use sandhog::capability::plan::{Atomic, Isolation, Plan, Pops};
 use sandhog::capability::view::View;
 use sandhog::capability::write_rate::WriteRate;
+use serde_json::json;
 
 use crate::support::example;
-use crate::support::guest::all_grants;
+use crate::support::guest::{all_grants, worker};
 use crate::support::host::{Plugins, stop, until};
+use crate::support::program::Program;
 use crate::support::redis::TestRedis;
 use crate::support::view::{refusal, scope};
 
@@ -169,4 +171,24 @@ async fn a_plugin_with_a_write_rate_is_told_by_its_host_in_both_modes() {
         assert!(plain.exists::<_, bool>(format!("sandhog:write-rate:{name}")).await.unwrap());
         stop(host).await;
     }
+}
+
+#[test]
+fn the_rate_is_shown_with_the_plugins() {
+    let program = Program::alone();
+    let manifest = "kind = \"worker\"\n[[consume]]\nqueue = \"q\"\n";
+    for (name, more) in [("bounded", "[limits]\nwrite_rate = \"10MiB/2m\"\n"), ("free", "")] {
+        program.file(&format!("plugins/{name}.wasm"), worker("", "", "i32.const 0"));
+        program.file(
+            &format!("plugins/{name}.toml"),
+            format!("{}{more}", manifest.replace("\"q\"", &format!("\"{name}\""))),
+        );
+    }
+    let show = ["plugins", "--plugins", "plugins", "--redis", "redis://127.0.0.1:1"];
+    let document = program.json(&show);
+    assert_eq!(document["plugins"][0]["write_rate"], json!({ "bytes": 10 << 20, "per_ms": 120_000 }));
+    assert_eq!(document["plugins"][1]["write_rate"], json!(null));
+    let text = program.transcript(&show);
+    assert!(text.contains("\nbounded: may write 10MiB in 2m, on all hosts together\n"), "{text}");
+    assert!(!text.contains("free: may write"), "{text}");
 }
