@@ -106,7 +106,6 @@ impl Stage {
         let wanted = self.ended() + case.jobs as u64;
         let script = case.script();
         let _: u64 = self.plain.rpush("jobs", vec![script; case.jobs]).await.unwrap();
-        let _ = self.longest().await;
         until("the jobs of the case have ended", async || self.ended() >= wanted).await;
         let (took_us, what) = self.longest().await;
         (took_us as f64 / unit_us.max(1) as f64, what)

@@ -95,7 +95,7 @@ async fn all_hosts_share_one_bucket() {
     write(&mut other, 300).await.unwrap();
     assert_eq!(write(&mut one, 200).await, spent());
     let mut plain = redis.plain().await;
-    assert!(plain.pttl::<_, i64>(BUCKET).await.unwrap() > 0, "the bucket goes by itself when it is full");
+    assert!(plain.pttl::<_, i64>(BUCKET).await.unwrap() > 0, "the bucket expires when it is full");
 }
 
 #[tokio::test]

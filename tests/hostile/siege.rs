@@ -70,7 +70,7 @@ impl Siege {
         (0..count).fold(self, |siege, nth| siege.job(queue, payload(nth)))
     }
 
-    /// It does not end by itself: it is left when the neighbour's jobs are done.
+    /// It never ends: the test stops when the neighbour's jobs are done.
     pub(super) fn lasting(self) -> Self {
         Self { lasts: true, ..self }
     }
