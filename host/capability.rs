@@ -23,3 +23,4 @@ pub mod status;
 pub mod takings;
 pub mod view;
 pub mod voice;
+pub mod write_rate;

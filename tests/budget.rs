@@ -10,6 +10,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use sandhog::app::Host;
+use sandhog::config::env;
 
 use crate::support::example;
 use crate::support::host::{Plugins, count, stop, until};
@@ -105,7 +106,6 @@ impl Stage {
         let wanted = self.ended() + case.jobs as u64;
         let script = case.script();
         let _: u64 = self.plain.rpush("jobs", vec![script; case.jobs]).await.unwrap();
-        let _ = self.longest().await;
         until("the jobs of the case have ended", async || self.ended() >= wanted).await;
         let (took_us, what) = self.longest().await;
         (took_us as f64 / unit_us.max(1) as f64, what)
@@ -131,7 +131,7 @@ impl Stage {
 fn hunt(effects: &str) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut stage = Some(runtime.block_on(Stage::new(effects)));
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES);
+    let cases = env::variable("PROPTEST_CASES").and_then(|cases| cases.parse().ok()).unwrap_or(CASES);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 64, ..Config::default() };
     let stage_of_case = std::sync::Mutex::new(stage.as_mut().unwrap());
     let outcome = TestRunner::new(config).run(&case(), |case| {

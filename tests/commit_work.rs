@@ -39,13 +39,19 @@ async fn forget(plain: &mut MultiplexedConnection) {
     let () = redis::cmd("SLOWLOG").arg("RESET").query_async(plain).await.unwrap();
 }
 
-/// Runs a job with these lines beside two keys of a mebibyte, one of 100 MiB and 20,000 short ones. Redis must not have been
+/// Entries of a mebibyte in the list `heavy`: to put all of them back in one script takes five units.
+const HEAVY_ENTRIES: usize = 64;
+
+/// Runs a job with these lines beside two keys of a mebibyte, one of 100 MiB, a list of large entries and 20,000 short keys. Redis must not have been
 /// blocked. Answers why the job is dead, if it is.
 async fn run(isolation: &str, lines: &[String]) -> Option<String> {
     let redis = TestRedis::start_with(&["--slowlog-max-len", "100000"]);
     let mut plain = redis.plain().await;
     for key in ["a", "b"] {
         let () = plain.set(key, vec![b'x'; 1 << 20]).await.unwrap();
+    }
+    for _ in 0..HEAVY_ENTRIES {
+        let _: u64 = plain.rpush("heavy", vec![b'x'; 1 << 20]).await.unwrap();
     }
     let _: u64 = plain.setrange("giant", 100 << 20, "x").await.unwrap();
     let short: Vec<(String, &str)> = (0..20_000).map(|nth| (format!("short:{nth}"), "x")).collect();
@@ -101,4 +107,33 @@ async fn a_serializable_run_lists_twenty_thousand_keys() {
     let dead = run("serializable", &[list.clone(), "bury $results".to_owned()]).await.unwrap();
     assert!(dead.contains("kv.list-all:%20ok"), "{}", &dead[..dead.len().min(400)]);
     assert_eq!(run("serializable", &[list]).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_entries_that_go_back_after_a_failed_run_do_not_block_redis() {
+    let mut lines = in_turn(HEAVY_ENTRIES, &["queue.pop heavy front"]);
+    lines.push("bury $results".to_owned());
+    let dead = run("read-committed", &lines).await.unwrap();
+    assert!(dead.contains("queue.pop:%20ok%20some%20bytes:1048576"), "{}", &dead[..dead.len().min(400)]);
+}
+
+/// The list is freed beside Redis' thread: how long that takes grows with the list, so it is counted, not timed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_list_that_is_set_to_a_text_does_not_block_redis() {
+    let redis = TestRedis::start();
+    let mut plain = redis.plain().await;
+    for _ in 0..200 {
+        let _: u64 = plain.rpush("long", vec![b'x'; 16 << 10]).await.unwrap();
+    }
+    let host = plugins("read-committed").serve(&redis.url(), "h").await;
+    let _: u64 = plain.rpush("jobs", "report none\nkv.set long text").await.unwrap();
+    let mut text = plain.clone();
+    until("the text is set", async || text.get::<_, String>("long").await.is_ok_and(|text| text == "text"))
+        .await;
+    until("the list was freed in the background", async || {
+        let info: String = redis::cmd("INFO").arg("memory").query_async(&mut plain).await.unwrap();
+        info.lines().any(|line| line.strip_prefix("lazyfreed_objects:").is_some_and(|count| count != "0"))
+    })
+    .await;
+    stop(host).await;
 }

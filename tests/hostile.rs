@@ -1,11 +1,12 @@
 //! Hostile guests and producers, one test per attack, each through a whole host that can run one job at a time: what
 //! became of the job, that the host is the same one with its lease unbroken, and that a good job runs right after in
-//! the same place. When all have run, they print one table: `cargo test hostile`.
+//! the same place. Those of `fleet` go on for a while beside a neighbour. When all have run, they print one table: `cargo test hostile`.
 
 mod argument;
 mod attack;
 mod bomb;
 mod figure;
+mod fleet;
 mod flood;
 mod logs;
 mod loops;
@@ -13,6 +14,7 @@ mod memory;
 mod name;
 mod payload;
 mod reply;
+mod siege;
 mod table;
 mod wasi;
 
@@ -28,6 +30,7 @@ fn all() -> Vec<&'static str> {
         wasi::ATTACKS,
         bomb::ATTACKS,
         payload::ATTACKS,
+        fleet::ATTACKS,
     ]
     .concat()
 }

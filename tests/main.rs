@@ -56,6 +56,8 @@ mod load;
 mod new;
 // Panics of threads and tasks: they end the host, and its jobs come back.
 mod panics;
+// What plugins may write in a time.
+mod write_rate;
 // Lists that runs popped from, after the death of their host.
 mod popped;
 // Queues, plugins and hosts that are held.

@@ -13,6 +13,7 @@ use tokio::sync::SemaphorePermit;
 use super::refusal::Refusal;
 use super::stall::Stalls;
 use super::voice::Voice;
+use super::write_rate::WriteRate;
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
 use crate::storage::script::Script;
@@ -58,6 +59,11 @@ impl Direct {
     pub(super) fn fetched(&self, reply_bytes: usize) {
         self.moved_bytes.fetch_add(reply_bytes as u64, Relaxed);
         self.voice.flow.learn(reply_bytes);
+    }
+
+    /// Pays for bytes that the plugin is about to write.
+    pub(super) async fn pay(&self, plugin: &str, rate: WriteRate, bytes: u64) -> Result<(), Refusal> {
+        self.stalls.wait(self.voice.credit.pay(plugin, rate, bytes)).await
     }
 
     pub(super) fn link(&self) -> Result<&Link, Refusal> {

@@ -10,6 +10,7 @@ use super::overlay::{Overlay, Pending};
 use super::plan::Plan;
 use super::refusal::Refusal;
 use super::voice::Voice;
+use super::write_rate::WriteRate;
 use crate::job::change::Page;
 use crate::job::name::QueueName;
 use crate::job::push::{PushOptions, Pushed};
@@ -50,6 +51,14 @@ impl Effects {
         match self {
             Self::Immediate(direct) => direct.moved_bytes(),
             Self::Atomic(overlay) => overlay.moved_bytes(),
+        }
+    }
+
+    /// Pays for bytes that the run is about to write.
+    pub(super) async fn pay(&self, plugin: &str, rate: WriteRate, bytes: u64) -> Result<(), Refusal> {
+        match self {
+            Self::Immediate(direct) => direct.pay(plugin, rate, bytes).await,
+            Self::Atomic(overlay) => overlay.pay(plugin, rate, bytes).await,
         }
     }
 

@@ -29,7 +29,7 @@ impl Host for View {
         self.spend_call("kv.set")?;
         self.check_write(&key)?;
         self.check_value(value.len())?;
-        self.spend_effects(1)?;
+        self.spend_writes(1, key.len() + value.len()).await?;
         self.effects.set(&key, value, None, SetCondition::Always).await.map(drop)
     }
 
@@ -40,7 +40,7 @@ impl Host for View {
         if options.ttl_ms.is_some_and(|ttl| ttl == 0 || ttl > TTL_MS_MAX) {
             return Err(Refusal::Quota("ttl-ms"));
         }
-        self.spend_effects(1)?;
+        self.spend_writes(1, key.len() + value.len()).await?;
         let condition = match options.condition {
             Condition::Always => SetCondition::Always,
             Condition::IfAbsent => SetCondition::IfAbsent,
@@ -57,7 +57,8 @@ impl Host for View {
         if entries.is_empty() {
             return Ok(());
         }
-        self.spend_effects(entries.len())?;
+        let bytes = entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+        self.spend_writes(entries.len(), bytes).await?;
         self.effects.set_many(entries).await
     }
 
@@ -77,14 +78,14 @@ impl Host for View {
     async fn add(&mut self, key: String, delta: i64) -> Result<(), Refusal> {
         self.spend_call("kv.add")?;
         self.check_write(&key)?;
-        self.spend_effects(1)?;
+        self.spend_writes(1, key.len()).await?;
         self.effects.add(&key, delta).await
     }
 
     async fn increment(&mut self, key: String, delta: i64) -> Result<i64, Refusal> {
         self.spend_call("kv.increment")?;
         self.check_write(&key)?;
-        self.spend_effects(1)?;
+        self.spend_writes(1, key.len()).await?;
         self.effects.increment(&key, delta).await
     }
 
@@ -99,7 +100,7 @@ impl Host for View {
         for value in [&expected, &replacement].into_iter().flatten() {
             self.check_value(value.len())?;
         }
-        self.spend_effects(1)?;
+        self.spend_writes(1, key.len() + replacement.as_ref().map_or(0, Vec::len)).await?;
         self.effects.compare_and_swap(&key, expected, replacement).await
     }
 
@@ -109,7 +110,7 @@ impl Host for View {
         if ttl_ms.is_some_and(|ttl| ttl > TTL_MS_MAX) {
             return Err(Refusal::Quota("ttl-ms"));
         }
-        self.spend_effects(1)?;
+        self.spend_writes(1, key.len()).await?;
         self.effects.expire(&key, ttl_ms).await
     }
 

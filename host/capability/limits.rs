@@ -1,4 +1,6 @@
-//! How much one run may use. The operator writes these bounds in the manifest, `plugin` reads them from there.
+//! How much one run may use, and how much all of them may write. The operator writes these bounds in the manifest, `plugin` reads them from there.
+
+use super::write_rate::WriteRate;
 
 /// What a guest may hand over in one call besides values: 1,000 names of 1,024 bytes, and what lists of them take.
 pub const CALL_NAMES_BYTES: u64 = 2 << 20;
@@ -16,6 +18,8 @@ pub struct Limits {
     pub effects: u64,
     /// Text in the host's log.
     pub log_bytes: u64,
+    /// Bytes that all runs of the plugin may write in a time, on all hosts together; none: no bound.
+    pub write_rate: Option<WriteRate>,
 }
 
 impl Limits {
@@ -38,6 +42,7 @@ impl Default for Limits {
             value_bytes: 1 << 20,
             effects: 1_000,
             log_bytes: 64 << 10,
+            write_rate: None,
         }
     }
 }

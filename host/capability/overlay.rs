@@ -17,6 +17,7 @@ use super::direct::Direct;
 use super::foresight::{Foreseen, Foresight};
 use super::plan::{Atomic, Isolation};
 use super::refusal::Refusal;
+use super::write_rate::WriteRate;
 use crate::job::change::{Assumption, Changes, Write};
 use known::Known;
 use slot::{Due, Presence, Slot};
@@ -112,6 +113,11 @@ impl Overlay {
     /// Bytes of values that were sent and fetched so far, those of the commit apart.
     pub(super) fn moved_bytes(&self) -> u64 {
         self.direct.moved_bytes()
+    }
+
+    /// Pays for bytes that the run is about to hold back, whatever becomes of them.
+    pub(super) async fn pay(&self, plugin: &str, rate: WriteRate, bytes: u64) -> Result<(), Refusal> {
+        self.direct.pay(plugin, rate, bytes).await
     }
 
     /// How long the run has waited for slow replies of Redis.

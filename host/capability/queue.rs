@@ -19,7 +19,7 @@ impl Host for View {
         self.spend_call("queue.push")?;
         let queue = self.check_push(queue)?;
         self.check_value(payload.len())?;
-        self.spend_effects(1)?;
+        self.spend_writes(1, queue.as_str().len() + payload.len()).await?;
         self.effects.push(&queue, vec![payload], End::Back).await
     }
 
@@ -36,7 +36,8 @@ impl Host for View {
             return Err(Refusal::Quota("delay-ms"));
         }
         options.unique.as_ref().map_or(Ok(()), check_unique)?;
-        self.spend_effects(1)?;
+        let unique = options.unique.as_ref().map_or(0, |unique| unique.key.len());
+        self.spend_writes(1, queue.as_str().len() + payload.len() + unique).await?;
         if options.delay_ms.is_none() && options.unique.is_none() {
             let waiting = self.effects.push(&queue, vec![payload], end(options.end)).await?;
             return Ok(PushOutcome::Pushed(waiting));
@@ -63,7 +64,7 @@ impl Host for View {
         if payloads.is_empty() {
             return self.effects.length(&queue).await;
         }
-        self.spend_effects(payloads.len())?;
+        self.spend_writes(payloads.len(), payloads.iter().map(Vec::len).sum()).await?;
         self.effects.push(&queue, payloads, End::Back).await
     }
 

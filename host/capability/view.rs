@@ -16,6 +16,7 @@ use super::plan::Plan;
 use super::refusal::Refusal;
 use super::status::Told;
 use super::voice::Voice;
+use super::write_rate::BYTES_EACH;
 use crate::escape;
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
@@ -159,6 +160,15 @@ impl View {
         }
         self.usage.effects = effects;
         Ok(())
+    }
+
+    /// Counts keys or entries that are about to be written, and pays for their names and values where the plugin has a
+    /// rate: what such a call puts into Redis, or through it.
+    pub(super) async fn spend_writes(&mut self, count: usize, bytes: usize) -> Result<(), Refusal> {
+        self.spend_effects(count)?;
+        let Some(rate) = self.scope.limits.write_rate else { return Ok(()) };
+        let bytes = bytes.saturating_add(count.saturating_mul(BYTES_EACH)) as u64;
+        self.effects.pay(&self.scope.plugin, rate, bytes).await
     }
 
     /// Passes a key that may be read, and remembers it for a config reader.

@@ -1,11 +1,13 @@
 //! What all versions of one plugin on a host share: how much they may say in the host's log, all their runs together,
-//! how much they may have under way to Redis and back, and how often they were denied something. A canary has no voice of its own beside the version it is to replace.
+//! how much they may have under way to Redis and back, what they have paid for of what they may write, and how often they were denied something. A canary has no voice of its own beside the version it is to replace.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::flow::Flow;
+use super::write_rate::Credit;
+use crate::storage::link::Link;
 
 /// Lines a plugin may log each second, in the long run. As much as journald takes from a whole service.
 pub const LINES_PER_SECOND: u32 = 500;
@@ -24,6 +26,7 @@ pub struct Voice {
     complained_at: Mutex<Option<Instant>>,
     denied: AtomicU64,
     pub(super) flow: Flow,
+    pub(super) credit: Credit,
 }
 
 /// What may be said, filled up as time goes by.
@@ -51,6 +54,7 @@ impl Voice {
             complained_at: Mutex::new(None),
             denied: AtomicU64::new(0),
             flow: Flow::new(),
+            credit: Credit::default(),
         }
     }
 
@@ -65,6 +69,11 @@ impl Voice {
             self.tell(version, dropped);
         }
         may
+    }
+
+    /// From now on the plugin's `limits.write_rate` is kept, over this connection of the host.
+    pub fn keep_write_rate(&self, link: &Link) {
+        self.credit.keep_over(link);
     }
 
     /// Whether a complaint may be logged: once a second, whatever it is about.

@@ -7,8 +7,10 @@ mod pause;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use sandhog::capability::write_rate::WriteRate;
 use sandhog::config::problem::Problems;
 use sandhog::config::settings::{Overrides, Settings};
+use sandhog::config::unit;
 use sandhog::job::hold::{self, Hold, Holds};
 use sandhog::job::lease::Leases;
 use sandhog::job::report::{PluginReport, VersionState};
@@ -58,6 +60,13 @@ struct Row {
     paused: bool,
 }
 
+impl Row {
+    /// What all its runs may write in a time, if that is bounded.
+    fn write_rate(&self) -> Option<WriteRate> {
+        self.manifest.as_ref().and_then(|manifest| manifest.limits.write_rate)
+    }
+}
+
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     if let Some(verb) = args.verb {
@@ -100,6 +109,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             context
                 .out
                 .line(&format!("{name}: {calls} denied: no grant covers them; hosts log their names"))?;
+        }
+    }
+    for row in rows.values() {
+        if let Some(rate) = row.write_rate() {
+            let name = text::visible(row.name.as_bytes(), 64);
+            let (size, time) = (unit::show_size(rate.bytes), unit::show_duration(rate.per));
+            context.out.line(&format!("{name}: may write {size} in {time}, on all hosts together"))?;
         }
     }
     for problem in rows.values().flat_map(|row| &row.problems).chain(&others) {
@@ -265,6 +281,9 @@ fn document(row: &Row) -> Value {
         "kind": row.manifest.as_ref().map(|m| kind_name(m.kind)),
         "version": row.version,
         "queues": queues(row.manifest.as_ref()),
+        "write_rate": row.write_rate().map(|rate| {
+            json!({ "bytes": rate.bytes, "per_ms": u64::try_from(rate.per.as_millis()).unwrap_or(u64::MAX) })
+        }),
         "hosts": hosts,
         "served": served,
         "problems": row.problems,

@@ -44,6 +44,12 @@ pub fn schedule(name: &str) -> String {
 /// Hash of what operators hold, `plugin:<name>` or `host:<seat>`, by the Redis time since when.
 pub const HELD: &str = "sandhog:held";
 
+/// String: the Redis time, in microseconds, at which the bucket of `limits.write_rate` of this plugin is full again. It
+/// expires then.
+pub fn write_rate(plugin: &str) -> String {
+    format!("sandhog:write-rate:{plugin}")
+}
+
 /// Hash of what the fleet is to run: plugin by the wanted release, in JSON.
 pub const PLUGINS: &str = "sandhog:plugins";
 

@@ -19,6 +19,7 @@ use crate::capability::grant::Grants;
 use crate::capability::view::Scope;
 use crate::capability::voice::Voice;
 use crate::panics;
+use crate::storage::link::Link;
 
 /// Largest component in bytes: compiling takes a multiple of it.
 pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
@@ -210,6 +211,11 @@ impl Version {
     /// What its runs may touch.
     pub fn grants(&self) -> &Grants {
         &self.scope.grants
+    }
+
+    /// From now on the plugin's `limits.write_rate` is kept, over this connection of the host.
+    pub fn keep_write_rate(&self, link: &Link) {
+        self.scope.voice.keep_write_rate(link);
     }
 
     /// Calls of the plugin's runs that no grant covers, since it was loaded.

@@ -192,7 +192,7 @@ pub(super) fn told(at: usize, kind: usize) -> String {
 }
 
 /// A good worker. Traps unless the memory it grows into is as new, then pushes its payload to `receipts`.
-fn good() -> Vec<u8> {
+pub(super) fn good() -> Vec<u8> {
     worker(
         r#"(import "sandhog:worker/queue@0.1.0" "push" (func $push (param i32 i32 i32 i32 i32)))"#,
         r#"(data (i32.const 2048) "receipts")"#,
@@ -209,7 +209,7 @@ fn good() -> Vec<u8> {
     )
 }
 
-const GOOD: &str = r#"
+pub(super) const GOOD: &str = r#"
 kind = "worker"
 [[consume]]
 queue = "good"
@@ -220,7 +220,7 @@ profile = "PROFILE"
 "#;
 
 /// The beginning of a reason.
-fn shown(reason: &str) -> String {
+pub(super) fn shown(reason: &str) -> String {
     let line = reason.lines().next().unwrap_or_default();
     line.chars().take(SHOWN_CHARS_MAX).collect()
 }

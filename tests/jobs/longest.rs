@@ -3,14 +3,15 @@
 //! idle machine. Other load slows down both.
 
 use redis::{AsyncCommands, cmd};
-use sandhog::job::change::Changes;
-use sandhog::job::commit::Commit;
+use sandhog::job::change::{Changes, Expiry, Seen};
+use sandhog::job::commit::{Commit, Verdict};
 use sandhog::job::lease::Death;
 use sandhog::job::limit::QueueLimits;
 use sandhog::job::settle::Fate;
 use sandhog::job::store::{DeadLimits, Slot, Turn, TurnReply};
 use sandhog::worker::feeder::CLAIM_BYTES_MAX;
 
+use super::commit::{assuming, set};
 use super::limits::key;
 use super::{NO_LIMITS, ROOMY, Scene, turn};
 use crate::support::redis::TestRedis;
@@ -240,5 +241,20 @@ async fn no_end_of_runs_blocks_redis_for_long_if_large_jobs_wait_for_slots() {
     let acks: Vec<Slot> = running.iter().map(|job| job.slot).collect();
     let first = watch.turn("jobs end that others wait for", &limits, &acks, 0).await.jobs.len();
     assert_eq!(first + watch.drain("those that waited", &limits).await, 192);
+    watch.expect_short();
+}
+
+#[tokio::test]
+async fn no_commit_blocks_redis_for_long_if_others_have_grown_a_list_that_was_peeked_at() {
+    let mut watch = Watch::new(ROOMY).await;
+    watch.scene.begin(&[]).await;
+    for _ in 0..64 {
+        let _: u64 = watch.scene.plain.rpush("k", vec![b'x'; VALUE_MAX]).await.unwrap();
+    }
+    let seen = Seen::Range { start: 0, stop: 999, entries: vec![b"a".to_vec()] };
+    let changes = Changes { writes: vec![set("w", b"", Expiry::Never)], ..assuming("k", seen) };
+    let before = used_ms(&mut watch.scene).await;
+    assert_eq!(watch.scene.commit_one(changes).await, Verdict::Conflict("k".to_owned()));
+    watch.note(before, "a list that has grown").await;
     watch.expect_short();
 }

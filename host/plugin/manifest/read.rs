@@ -6,14 +6,16 @@ mod consume;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use self::consume::queues;
+use self::consume::{per, queues};
 use super::{Canary, Consume, EffectsMode, Kind, Limits, Manifest, ProfileChoice};
 use crate::capability::grant::{Grants, PatternError, Patterns};
 use crate::capability::plan::Isolation;
+use crate::capability::write_rate::WriteRate;
 use crate::config::document::Document;
 use crate::config::problem::Problems;
 use crate::config::settings::Ceilings;
 use crate::config::table::Table;
+use crate::config::unit;
 use crate::plugin::name::PluginName;
 use crate::sandbox::Profile;
 
@@ -34,6 +36,9 @@ const READERS_MAX: usize = 1000;
 const STATIC_MAX: usize = 1000;
 const STATIC_NAME_BYTES_MAX: usize = 256;
 const STATIC_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most bytes of `limits.write_rate`: far above what one Redis takes in a day.
+const WRITE_BYTES_MAX: u64 = 1 << 40;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -265,6 +270,28 @@ fn static_settings(table: Table<'_>, grants: &Grants) -> BTreeMap<String, String
     settings
 }
 
+/// `10MiB/s`, `1GiB/1h`.
+fn write_rate(table: &mut Table<'_>, reader: bool) -> Option<WriteRate> {
+    if reader {
+        table.misplaced("write_rate", "is for workers; a config reader changes nothing");
+        return None;
+    }
+    let text = table.string("write_rate", "10MiB/s")?;
+    let rate = text.split_once('/').and_then(|(size, time)| {
+        let bytes = unit::size(size).ok().filter(|bytes| (1..=WRITE_BYTES_MAX).contains(bytes))?;
+        Some(WriteRate { bytes, per: per(time)? })
+    });
+    if rate.is_none() {
+        let shown: String = text.chars().take(60).collect();
+        let form = format!(
+            "is \"{}\"; write a size up to 1TiB, a slash and a time up to a day: \"10MiB/s\", \"1GiB/1h\"",
+            shown.escape_debug()
+        );
+        table.refuse("write_rate", &form);
+    }
+    rate
+}
+
 fn limits(mut table: Table<'_>, reader: bool, ceilings: &Ceilings) -> Limits {
     const KIB: u64 = 1024;
     const MIB: u64 = 1024 * KIB;
@@ -277,9 +304,10 @@ fn limits(mut table: Table<'_>, reader: bool, ceilings: &Ceilings) -> Limits {
     } else {
         table.integer("effects", 0..=1_000_000, 1000).unwrap_or(1000)
     };
+    let write_rate = write_rate(&mut table, reader);
     let log_bytes = table.size("log_bytes", 0..=64 * MIB, "64KiB").unwrap_or(64 * KIB);
     table.finish();
-    Limits { memory_bytes: memory, kv_calls, value_bytes: value, effects, log_bytes }
+    Limits { memory_bytes: memory, kv_calls, value_bytes: value, effects, log_bytes, write_rate }
 }
 
 /// A size that the host bounds; the default gives way to the bound.

@@ -286,12 +286,16 @@ fn rate(table: &mut Table<'_>, name: &'static str) -> Option<Rate> {
 fn read_rate(text: &str) -> Option<Rate> {
     let (count, time) = text.split_once('/')?;
     let count: u32 = count.trim().parse().ok().filter(|count| (1..=FLEET_MAX).contains(count))?;
+    Some(Rate { count, per: per(time)? })
+}
+
+/// The time of a rate: `s`, `2m`; up to a day.
+pub(super) fn per(time: &str) -> Option<Duration> {
     let time = time.trim();
     let per = if time.starts_with(|c: char| c.is_ascii_digit()) {
         unit::duration(time)
     } else {
         unit::duration(&format!("1{time}"))
     };
-    let per = per.ok().filter(|per| (MILLISECOND..=DAY).contains(per))?;
-    Some(Rate { count, per })
+    per.ok().filter(|per| (MILLISECOND..=DAY).contains(per))
 }

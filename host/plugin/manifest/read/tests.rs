@@ -56,6 +56,7 @@ fn defaults_are_those_of_the_design() {
         value_bytes: 1 << 20,
         effects: 1000,
         log_bytes: 64 << 10,
+        write_rate: None,
     };
     assert_eq!(found.limits, limits);
 }
@@ -93,6 +94,7 @@ fn every_field_is_read() {
         value = "1kB"
         effects = 0
         log_bytes = "0B"
+        write_rate = "10MiB / s"
         [instances]
         reuse = 1
     "#;
@@ -117,8 +119,15 @@ fn every_field_is_read() {
     );
     assert_eq!(found.grants.config, ["ads", "site"]);
     assert_eq!(found.config["size"], "320");
-    let limits =
-        Limits { memory_bytes: 1 << 20, kv_calls: 1000, value_bytes: 1000, effects: 0, log_bytes: 0 };
+    let write_rate = Some(WriteRate { bytes: 10 << 20, per: Duration::from_secs(1) });
+    let limits = Limits {
+        memory_bytes: 1 << 20,
+        kv_calls: 1000,
+        value_bytes: 1000,
+        effects: 0,
+        log_bytes: 0,
+        write_rate,
+    };
     assert_eq!(found.limits, limits);
     assert_eq!(found.lines.of("consume.1.queue"), Some(10));
 }

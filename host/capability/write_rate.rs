@@ -1,0 +1,124 @@
+//! How many bytes a plugin may write in a time, on all hosts together. The bucket is in Redis and fills with Redis time;
+//! a host takes portions of it in advance, so that not every call has to ask.
+
+use std::sync::{LazyLock, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use super::refusal::Refusal;
+use crate::job::key;
+use crate::storage::fault::Fault;
+use crate::storage::link::Link;
+use crate::storage::script::Script;
+
+/// What a key or an entry takes in Redis besides its name and value: so that empty ones do not count as nothing.
+pub(super) const BYTES_EACH: usize = 64;
+/// Part of a full bucket that a host takes at once, and most bytes of it.
+const PORTIONS: u64 = 16;
+const PORTION_BYTES_MAX: u64 = 1 << 20;
+/// Longest time for which a host believes that the bucket is empty without asking again: its own clock is not Redis'.
+const BELIEVED_MAX: Duration = Duration::from_secs(1);
+
+static WRITE_RATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("script/write_rate.lua")));
+
+/// A bucket of bytes: so many in a time, and as many at once after a rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteRate {
+    /// Bytes; at least one.
+    pub bytes: u64,
+    /// In this time.
+    pub per: Duration,
+}
+
+impl WriteRate {
+    /// What a host takes at once if there is as much.
+    fn portion(&self) -> u64 {
+        (self.bytes / PORTIONS).min(PORTION_BYTES_MAX)
+    }
+
+    /// Microseconds in which the bucket gets one byte.
+    fn gap_us(&self) -> f64 {
+        self.per.as_secs_f64() * 1e6 / self.bytes as f64
+    }
+}
+
+/// What one plugin has paid for on this host and not written yet.
+#[derive(Debug, Default)]
+pub(super) struct Credit {
+    /// The host's own connection; none outside a host, where no rate is kept.
+    link: OnceLock<Link>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    bytes: u64,
+    /// Until when Redis is not asked for as many bytes as it refused last.
+    refused: Option<(u64, Instant)>,
+}
+
+impl Credit {
+    /// From now on the plugin's rate is kept, over this connection of the host.
+    pub(super) fn keep_over(&self, link: &Link) {
+        self.link.get_or_init(|| link.clone());
+    }
+
+    /// Pays for so many bytes, or refuses them. A call with more bytes than a full bucket has pays for a full one.
+    pub(super) async fn pay(&self, plugin: &str, rate: WriteRate, bytes: u64) -> Result<(), Refusal> {
+        let Some(link) = self.link.get() else { return Ok(()) };
+        let wanted = bytes.min(rate.bytes);
+        // Held while Redis is asked: runs at the same time take one portion, not one each.
+        let mut held = self.held.lock().await;
+        if held.bytes < wanted {
+            let now = Instant::now();
+            if held.refused.is_some_and(|(least, until)| wanted >= least && now < until) {
+                return Err(Refusal::Quota("write-rate"));
+            }
+            let missing = wanted - held.bytes;
+            match take(link, plugin, rate, missing).await? {
+                Ok(taken) => {
+                    held.bytes = held.bytes.saturating_add(taken);
+                    held.refused = None;
+                }
+                Err(wait) => {
+                    held.refused = Some((wanted, now + wait.min(BELIEVED_MAX)));
+                    return Err(Refusal::Quota("write-rate"));
+                }
+            }
+        }
+        held.bytes = held.bytes.saturating_sub(wanted);
+        Ok(())
+    }
+}
+
+/// Takes at least these bytes from the bucket of the fleet: how many, or how long until they are there.
+async fn take(
+    link: &Link,
+    plugin: &str,
+    rate: WriteRate,
+    bytes: u64,
+) -> Result<Result<u64, Duration>, Refusal> {
+    let mut call = WRITE_RATE.call(&[key::write_rate(plugin)]);
+    call.arg(rate.gap_us()).arg(rate.bytes).arg(bytes).arg(rate.portion());
+    let answer: i64 = WRITE_RATE.run(link, &call).await.map_err(Refusal::Unavailable)?;
+    match u64::try_from(answer) {
+        Ok(taken) if taken >= bytes => Ok(Ok(taken)),
+        Ok(taken) => Err(Refusal::Unavailable(Fault::Unexpected(format!("{taken} bytes of {bytes}")))),
+        Err(_) => Ok(Err(Duration::from_millis(answer.unsigned_abs()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_takes_a_small_part_of_the_bucket_at_once() {
+        let rate = |bytes| WriteRate { bytes, per: Duration::from_secs(1) };
+        assert_eq!(rate(1).portion(), 0, "only what is wanted");
+        assert_eq!(rate(16 << 10).portion(), 1 << 10);
+        assert_eq!(rate(1 << 40).portion(), 1 << 20);
+        assert!((rate(1_000_000).gap_us() - 1.0).abs() < 1e-9);
+    }
+}
