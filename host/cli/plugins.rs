@@ -58,6 +58,36 @@ struct Row {
     paused: bool,
 }
 
+impl Row {
+    /// The hosts that are loading what was offered last.
+    fn loading(&self) -> impl Iterator<Item = &str> {
+        self.hosts.iter().filter(|(_, report)| report.loading).map(|(host, _)| host.as_str())
+    }
+
+    /// Hosts that have it, or have refused it.
+    fn host_count(&self) -> usize {
+        let has_only_begun =
+            |report: &PluginReport| report.loading && report.versions.is_empty() && report.refusal.is_none();
+        self.hosts.iter().filter(|(_, report)| !has_only_begun(report)).count()
+    }
+
+    fn state(&self) -> String {
+        let mut words = Vec::new();
+        if self.paused {
+            words.push("paused".to_owned());
+        }
+        if self.loading().next().is_some() {
+            words.push("loading".to_owned());
+        }
+        match self.problems.len() as u64 {
+            0 if words.is_empty() => words.push("ok".to_owned()),
+            0 => {}
+            problems => words.push(text::counted(problems, "problem", "problems")),
+        }
+        words.join(", ")
+    }
+}
+
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     if let Some(verb) = args.verb {
@@ -100,6 +130,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             context
                 .out
                 .line(&format!("{name}: {calls} denied: no grant covers them; hosts log their names"))?;
+        }
+    }
+    for (name, row) in &rows {
+        let hosts: Vec<&str> = row.loading().collect();
+        if !hosts.is_empty() {
+            let (name, hosts) = (text::visible(name.as_bytes(), 64), hosts.join(", "));
+            context.out.line(&format!("{name}: still being loaded on {hosts}"))?;
         }
     }
     for problem in rows.values().flat_map(|row| &row.problems).chain(&others) {
@@ -187,19 +224,13 @@ fn table(rows: &BTreeMap<String, Row>) -> Table {
         Column::Text("state"),
     ]);
     for row in rows.values() {
-        let state = match row.problems.len() as u64 {
-            0 if row.paused => "paused".to_owned(),
-            0 => "ok".to_owned(),
-            problems if row.paused => format!("paused, {}", text::counted(problems, "problem", "problems")),
-            problems => text::counted(problems, "problem", "problems"),
-        };
         table.row([
             text::visible(row.name.as_bytes(), 64),
             row.manifest.as_ref().map_or("-", |m| kind_name(m.kind)).to_owned(),
             row.version.as_ref().map_or("-", |v| &v[..VERSION_DIGITS]).to_owned(),
             text::visible(queues(row.manifest.as_ref()).join(" ").as_bytes(), 60),
-            row.hosts.len().to_string(),
-            state,
+            row.host_count().to_string(),
+            row.state(),
         ]);
     }
     table
@@ -266,6 +297,7 @@ fn document(row: &Row) -> Value {
         "queues": queues(row.manifest.as_ref()),
         "hosts": hosts,
         "served": served,
+        "loading": row.loading().collect::<Vec<_>>(),
         "problems": row.problems,
         "paused": row.paused,
     })
