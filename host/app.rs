@@ -98,6 +98,7 @@ pub struct Host {
     commands: mpsc::Sender<Command>,
     lanes: watch::Receiver<Vec<Arc<Lane>>>,
     plugins: watch::Receiver<Vec<PluginReport>>,
+    settled: watch::Receiver<bool>,
     done: watch::Receiver<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -112,16 +113,20 @@ enum Command {
 struct Started {
     lanes: watch::Receiver<Vec<Arc<Lane>>>,
     plugins: watch::Receiver<Vec<PluginReport>>,
+    settled: watch::Receiver<bool>,
 }
 
 impl Host {
-    /// Starts a host and returns when it serves its queues.
+    /// Starts a host and returns when it serves all plugins that can be loaded.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let host = Self::start_unless(options, std::future::pending()).await?;
-        Ok(host.expect("nobody stopped the start"))
+        let host = host.expect("nobody stopped the start");
+        host.settled().await;
+        Ok(host)
     }
 
-    /// Starts a host, unless `stop` resolves first: then the host shuts down in order, and the result is `None`.
+    /// Starts a host and returns when it serves the first plugin, unless `stop` resolves first: then the host shuts down in
+    /// order, and the result is `None`.
     pub async fn start_unless(
         options: Options,
         stop: impl Future<Output = ()>,
@@ -150,13 +155,23 @@ impl Host {
         let started =
             started.unwrap_or_else(|_| Err(StartError::Sandbox("the control thread ended".to_owned())));
         match started {
-            Ok(Started { lanes, plugins }) => {
-                Ok(Some(Self { phase, commands, lanes, plugins, done, thread: Some(thread) }))
+            Ok(Started { lanes, plugins, settled }) => {
+                Ok(Some(Self { phase, commands, lanes, plugins, settled, done, thread: Some(thread) }))
             }
             Err(error) => {
                 let _ = thread.join();
                 Err(error)
             }
+        }
+    }
+
+    /// Returns when every plugin that was there at the start is served or refused, or the host has come to its end.
+    pub async fn settled(&self) {
+        let mut settled = self.settled.clone();
+        tokio::select! {
+            // Fails only when the control thread is gone.
+            _ = settled.wait_for(|settled| *settled) => {}
+            () = self.ended() => {}
         }
     }
 

@@ -19,11 +19,12 @@ mod ticker;
 mod trial;
 mod wasi;
 
+pub use compile::line;
 pub use compile::{CacheSettings, CompileLimits, Compiling};
 pub use engine::{EngineError, PoolSettings, Sandbox};
 pub use instance::Instance;
 pub use limits::Limits;
-pub use load::{Compiled, Kind, LoadError, Terms, Version};
+pub use load::{Compiled, Kind, LoadError, NotLoaded, Terms, Version};
 pub use outcome::Outcome;
 pub use profile::{Profile, ProfileChoice};
 pub use reading::ConfigReport;

@@ -193,6 +193,32 @@ fn a_host_goes_on_while_a_bomb_is_refused() {
 }
 
 #[test]
+fn a_cold_host_serves_and_stops_while_a_bomb_is_compiled() {
+    const MEMORY_BYTES: u64 = (16 << 30) + (1 << 20);
+    let redis = TestRedis::start();
+    let program = Program::with(&redis);
+    program
+        .file("sandhog.toml", format!("[compile]\ntime = \"1h\"\nmemory = \"{}MiB\"\n", MEMORY_BYTES >> 20));
+    program.file("plugins/bomb.wasm", bomb());
+    program.file("plugins/bomb.toml", MANIFEST.replace("orders", "bombs"));
+    program.file("plugins/good.wasm", worker("", "", "i32.const 0"));
+    program.file("plugins/good.toml", MANIFEST);
+    let mut host = program.start(&["run"]);
+    host.wait_for("other plugins are still being loaded count=1 loading=\"bomb\"");
+    assert!(host.stderr().contains("joined"), "{}", host.stderr());
+    let mut plain = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    let () = plain.rpush("orders", &["1", "2", "3"]).unwrap();
+    let mut completed =
+        || plain.hget::<_, _, Option<u64>>("{orders}:sandhog:stats", "completed").unwrap().unwrap_or(0);
+    until("jobs do not run", || completed() == 3);
+    assert_eq!(compilers(MEMORY_BYTES).len(), 1);
+    assert!(!host.stderr().contains("all plugins are loaded"), "{}", host.stderr());
+    host.signal(Signal::TERM);
+    assert_eq!(host.wait(), Some(0), "{}", host.stderr());
+    until("the compiler goes on", || compilers(MEMORY_BYTES).is_empty());
+}
+
+#[test]
 fn a_host_whose_program_was_replaced_still_compiles() {
     let redis = TestRedis::start();
     let here = Program::with(&redis);

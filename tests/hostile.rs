@@ -5,6 +5,7 @@
 mod argument;
 mod attack;
 mod bomb;
+mod bulk;
 mod figure;
 mod fleet;
 mod flood;

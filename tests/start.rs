@@ -1,5 +1,7 @@
-//! A host that starts before its Redis: what it waits for, how long, and what it refuses immediately.
+//! A host that starts before its Redis: what it waits for, how long, and what it refuses immediately. A host that starts
+//! before its plugins are compiled: `cold`.
 
+mod cold;
 mod rights;
 
 use std::time::{Duration, Instant};

@@ -3,6 +3,7 @@
 pub mod dump;
 pub(crate) mod example;
 pub mod faults;
+pub mod gate;
 pub mod guest;
 pub mod host;
 pub mod log;

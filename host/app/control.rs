@@ -47,6 +47,8 @@ pub(super) struct Orders {
 
 /// Time between two looks at how a version on trial does.
 const JUDGE_EVERY: Duration = Duration::from_millis(50);
+/// How long a plugin that was loaded waits for others, while there are some.
+const GATHER: Duration = Duration::from_millis(20);
 /// Time after which the fleet is told of more runs.
 const COUNT_EVERY: Duration = Duration::from_secs(2);
 /// Wait until the fleet is told again what it could not be told.
@@ -227,8 +229,10 @@ impl Parts {
         if let Some(users) = &self.users {
             roles.spawn(named("users", users.clone().run(stop.subscribe())));
         }
-        self.served.begin().await;
-        let started = Started { lanes: self.served.lanes(), plugins: self.served.views() };
+        self.served.tell_loading();
+        self.served.begin();
+        let (lanes, plugins) = (self.served.lanes(), self.served.views());
+        let started = Started { lanes, plugins, settled: self.served.settled() };
         if ready.send(Ok(started)).is_err() {
             orders.phase.send_replace(Phase::Leaving);
         }
@@ -256,7 +260,10 @@ impl Parts {
                 },
                 // What is refused is in the log, and the old version goes on.
                 _ = self.folder.changed() => self.served.look(false).await,
-                event = self.served.next() => self.served.handle(event).await,
+                event = self.served.next() => {
+                    self.served.handle(event).await;
+                    self.gather().await;
+                }
                 // Runs are counted all the time; an idle host has nothing new to tell.
                 _ = count.tick() => {
                     if self.served.view() == self.told {
@@ -270,8 +277,8 @@ impl Parts {
                 }
             }
             self.tell(&phase).await;
-            self.served.begin().await;
-            if !self.served.is_loading() {
+            self.served.begin();
+            if self.served.is_settled() {
                 for answer in waiting.drain(..) {
                     let _ = answer.send(self.served.problems().into_result(()));
                 }
@@ -279,8 +286,18 @@ impl Parts {
         }
     }
 
+    /// Takes in what is loaded in the next moment: the fleet is told of all of it at once.
+    async fn gather(&mut self) {
+        let until = tokio::time::Instant::now() + GATHER;
+        while self.served.is_loading() {
+            let Ok(event) = tokio::time::timeout_at(until, self.served.next()).await else { return };
+            self.served.handle(event).await;
+        }
+    }
+
     /// The stop, in the order the module describes.
     async fn finish(mut self, orders: Orders, mut roles: JoinSet<()>) {
+        self.served.stop_loading();
         let drain = self.settings.host.drain;
         tracing::info!(drain_s = drain.as_secs(), "draining: no more claims, running jobs may finish");
         let mut phase = orders.phase.subscribe();

@@ -11,13 +11,14 @@ use crate::job::name::QueueName;
 use crate::job::status::RESULT_BYTES_MAX;
 use crate::plugin::manifest::{EffectsMode, Kind, Manifest};
 use crate::sandbox::engine::{RUN_OVERHEAD_BYTES, idle_bytes};
+use crate::sandbox::line::LOADS_MAX;
 use crate::sandbox::outcome::REASON_BYTES_MAX;
 use crate::worker::feeder::{CLAIM_BYTES_MAX, EFFECTS_BYTES_MAX, held_bytes_max};
 
 /// The host itself, with nothing to do: code, threads, connections, compiled components.
 const BASE_BYTES: u64 = 128 << 20;
 /// Components that are loaded at once; each lies in memory as it was read, and compiled.
-const LOADS: u64 = super::loads::AT_ONCE as u64 * 2;
+const LOADS: u64 = LOADS_MAX as u64 * 2;
 /// What a guest has handed over lies in memory as it was taken, as a command, and in the buffer of the connection.
 const COPIES: u64 = 3;
 /// What Redis answers lies in the buffer of the connection and as a value.

@@ -209,6 +209,12 @@ impl Hosted {
         Some(Verdict::Promoted)
     }
 
+    /// Whether a queue that it consumes has no lane.
+    pub(super) fn lacks_lanes(&self) -> bool {
+        let mut consumed = self.current.loaded.manifest.consume.iter();
+        consumed.any(|consume| !self.serving.iter().any(|serving| serving.is_for(consume)))
+    }
+
     /// Opens lanes for the queues that have none.
     pub(super) fn open_lanes(&mut self, lanes: &mut Lanes) {
         for consume in &self.current.loaded.manifest.consume {
@@ -301,6 +307,7 @@ impl Hosted {
             refusal: None,
             refused: None,
             refused_deploy: 0,
+            loading: false,
         }
     }
 }

@@ -1,31 +1,28 @@
 //! Loading in the background: the control thread goes on feeding queues while a component is fetched, compiled and
-//! tried, and one that takes long holds up no other.
+//! tried. Who goes next is decided by the sandbox's line, so that one that takes long holds up no other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::readers::Trial;
 use super::users::Users;
 use crate::config::problem::{Problem, Problems};
 use crate::panics;
-use crate::plugin::load::{Loaded, load};
+use crate::plugin::load::{Loaded, load_in};
 use crate::plugin::manifest::Kind;
 use crate::plugin::name::PluginName;
 use crate::plugin::release::Digest;
 use crate::plugin::shelf::Shelf;
 use crate::plugin::survey::Offer;
 use crate::sandbox::engine::Sandbox;
+use crate::sandbox::line::{Claim, Turn};
 use crate::worker::executor::ExecutorHandle;
 
-/// Components loaded at once: compiling takes a core and much memory.
-pub(super) const AT_ONCE: usize = 2;
-
-/// Gets what is to be loaded.
-pub(super) type Offering = BoxFuture<'static, Result<Offer, Unavailable>>;
+/// Gets what is to be loaded, each time it is called.
+pub(super) type GetOffer = Box<dyn Fn() -> BoxFuture<'static, Result<Arc<Offer>, Unavailable>> + Send + Sync>;
 
 /// Why there is nothing to load.
 pub(super) struct Unavailable {
@@ -45,8 +42,10 @@ pub(super) struct Order {
     pub(super) origin: String,
     /// It takes the place of what was refused, which stays refused.
     pub(super) stands_in: bool,
-    /// Gets it.
-    pub(super) offer: Offering,
+    /// Its component, as it is said to be, and the length if it is known.
+    pub(super) component: (Digest, Option<u64>),
+    /// Gets it; perhaps more than once.
+    pub(super) offer: GetOffer,
     /// What a config reader must pass before it takes the place of one that works.
     pub(super) trial: Option<Trial>,
 }
@@ -57,11 +56,17 @@ pub(super) struct Loads {
     shelf: Shelf,
     executor: ExecutorHandle,
     users: Option<Users>,
-    permits: Arc<Semaphore>,
     tasks: JoinSet<Ended>,
-    /// The newest load of each plugin: what an earlier one comes to no longer matters.
-    newest: HashMap<PluginName, (u64, Digest)>,
+    /// The load of each plugin that matters; an earlier one was stopped.
+    newest: HashMap<PluginName, Newest>,
     started: u64,
+}
+
+struct Newest {
+    load: u64,
+    id: Digest,
+    number: u64,
+    task: AbortHandle,
 }
 
 /// What became of a load.
@@ -88,7 +93,6 @@ impl Loads {
             shelf,
             executor,
             users,
-            permits: Arc::new(Semaphore::new(AT_ONCE)),
             tasks: JoinSet::new(),
             newest: HashMap::new(),
             started: 0,
@@ -98,54 +102,53 @@ impl Loads {
     /// Starts to load what is ordered, in the place of whatever is being loaded for the same plugin. What could be
     /// loaded is kept on the shelf.
     pub(super) fn start(&mut self, order: Order) {
-        if self.newest.get(&order.name).is_some_and(|(_, newest)| *newest == order.id) {
+        if self.newest.get(&order.name).is_some_and(|newest| newest.id == order.id) {
             return;
         }
+        self.forget(&order.name);
         self.started += 1;
         let load = self.started;
-        self.newest.insert(order.name.clone(), (load, order.id.clone()));
+        let (name, id, number) = (order.name.clone(), order.id.clone(), order.number);
         let (sandbox, shelf) = (self.sandbox.clone(), self.shelf.clone());
-        let (permits, executor, users) = (self.permits.clone(), self.executor.clone(), self.users.clone());
-        self.tasks.spawn(panics::named("loader", async move {
-            let _permit = permits.acquire().await;
-            let Order { name, id, number, origin, stands_in, offer, trial } = order;
+        let (executor, users) = (self.executor.clone(), self.users.clone());
+        let task = self.tasks.spawn(panics::named("loader", async move {
             let mut is_final = true;
-            let of_host = |fault: String| {
-                Problems::one(Problem::new(&origin, format!("loading failed inside the host: {fault}")))
-            };
-            let loading = async {
-                let offer = offer.await.map_err(|unavailable| {
-                    is_final = unavailable.is_final;
-                    unavailable.problems
-                })?;
-                let loading = run_blocking(&executor, move || load_and_keep(offer, &sandbox, &shelf));
-                let mut loaded = loading.await.unwrap_or_else(|fault| Err(of_host(fault)))?;
-                if let Some(users) = users {
-                    loaded = users.admit(loaded).await.map_err(|unavailable| {
-                        is_final = unavailable.is_final;
-                        unavailable.problems
-                    })?;
-                }
-                match trial {
-                    Some(trial) if loaded.manifest.kind == Kind::ConfigReader => {
-                        trial.run(&loaded, &executor).await.map(|()| loaded).map_err(|reason| {
-                            let text =
-                                format!("gives no settings: {reason}; the previous version keeps running");
-                            Problems::one(Problem::new(&origin, text))
-                        })
-                    }
-                    _ => Ok(loaded),
-                }
-            };
+            let loading = order.load(sandbox, shelf, executor, users, &mut is_final);
             let ended = panics::contained_while("load", loading).await;
-            let result = ended.unwrap_or_else(|panicked| Err(of_host(panicked.to_string())));
+            let result =
+                ended.unwrap_or_else(|panicked| Err(fault_of_host(&order.origin, &panicked.to_string())));
+            let Order { name, id, number, stands_in, .. } = order;
             Ended { name, id, number, stands_in, is_final, result, load }
         }));
+        self.newest.insert(name, Newest { load, id, number, task });
     }
 
     /// What is no longer to be loaded.
     pub(super) fn forget(&mut self, name: &PluginName) {
-        self.newest.remove(name);
+        if let Some(newest) = self.newest.remove(name) {
+            newest.task.abort();
+        }
+    }
+
+    /// Loads nothing any more.
+    pub(super) fn stop(&mut self) {
+        self.newest.clear();
+        self.tasks.abort_all();
+    }
+
+    /// The plugins that are being loaded.
+    pub(super) fn names(&self) -> impl Iterator<Item = &PluginName> {
+        self.newest.keys()
+    }
+
+    /// Whether this plugin is being loaded.
+    pub(super) fn has(&self, name: &PluginName) -> bool {
+        self.newest.contains_key(name)
+    }
+
+    /// Whether what the fleet is to run is being loaded: which queues it consumes is not known yet.
+    pub(super) fn has_deploys(&self) -> bool {
+        self.newest.values().any(|newest| newest.number > 0)
     }
 
     /// Whether nothing is being loaded.
@@ -158,7 +161,7 @@ impl Loads {
         loop {
             let Some(ended) = self.tasks.join_next().await else { std::future::pending().await };
             let Ok(ended) = ended else { continue };
-            if self.newest.get(&ended.name).is_some_and(|(load, _)| *load == ended.load) {
+            if self.newest.get(&ended.name).is_some_and(|newest| newest.load == ended.load) {
                 self.newest.remove(&ended.name);
                 return ended;
             }
@@ -179,15 +182,84 @@ pub(super) async fn run_blocking<T: Send + 'static>(
     done.map_err(|ended| ended.to_string())?.map_err(|panicked| panicked.to_string())
 }
 
-fn load_and_keep(offer: Offer, sandbox: &Sandbox, shelf: &Shelf) -> Result<Loaded, Problems> {
+impl Order {
+    /// Gets and loads it, in its turn.
+    async fn load(
+        &self,
+        sandbox: Arc<Sandbox>,
+        shelf: Shelf,
+        executor: ExecutorHandle,
+        users: Option<Users>,
+        is_final: &mut bool,
+    ) -> Result<Loaded, Problems> {
+        let unavailable = |unavailable: Unavailable, is_final: &mut bool| {
+            *is_final = unavailable.is_final;
+            unavailable.problems
+        };
+        let mut claim = self.claim(&sandbox);
+        let mut loaded = loop {
+            let turn = sandbox.line().turn(claim.clone()).await;
+            // Not before its turn: what waits takes no memory.
+            let offer = (self.offer)().await.map_err(|error| unavailable(error, is_final))?;
+            // A load that is superseded is dropped here, and with it the compiler stops.
+            let _wanted = turn.wanted();
+            let (of_load, shelf) = (sandbox.clone(), shelf.clone());
+            let loading = run_blocking(&executor, move || load_and_keep(&offer, &of_load, &shelf, &turn));
+            match loading.await.unwrap_or_else(|fault| Err(fault_of_host(&self.origin, &fault)))? {
+                Some(loaded) => break loaded,
+                None if claim.is_kept => claim.is_kept = false,
+                None => {
+                    claim.is_long = true;
+                    tracing::info!(
+                        plugin = self.name.as_str(),
+                        "compiling takes long; other plugins go first"
+                    );
+                }
+            }
+        };
+        if let Some(users) = users {
+            loaded = users.admit(loaded).await.map_err(|error| unavailable(error, is_final))?;
+        }
+        if let Some(trial) = &self.trial
+            && loaded.manifest.kind == Kind::ConfigReader
+            && let Err(reason) = trial.run(&loaded, &executor).await
+        {
+            let text = format!("gives no settings: {reason}; the previous version keeps running");
+            return Err(Problems::one(Problem::new(&self.origin, text)));
+        }
+        Ok(loaded)
+    }
+
+    fn claim(&self, sandbox: &Sandbox) -> Claim {
+        let (component, length) = &self.component;
+        Claim {
+            plugin: self.name.as_str().to_owned(),
+            digest: component.as_str().to_owned(),
+            bytes: length.unwrap_or(u64::MAX),
+            is_kept: sandbox.keeps(component.as_str()),
+            is_long: false,
+        }
+    }
+}
+
+fn fault_of_host(origin: &str, fault: &str) -> Problems {
+    Problems::one(Problem::new(origin, format!("loading failed inside the host: {fault}")))
+}
+
+/// Loads what could be got, and keeps it on the shelf; none if it needs another turn.
+fn load_and_keep(
+    offer: &Offer,
+    sandbox: &Sandbox,
+    shelf: &Shelf,
+    turn: &Turn,
+) -> Result<Option<Loaded>, Problems> {
     let Offer { source, release, .. } = offer;
-    let component = source.component.clone();
-    let loaded = load(source, sandbox)?;
-    if let Err(error) = shelf.put(&loaded.name, &release, &component) {
+    let Some(loaded) = load_in(source, sandbox, turn)? else { return Ok(None) };
+    if let Err(error) = shelf.put(&loaded.name, release, &source.component) {
         let plugin = loaded.name.as_str();
         tracing::warn!(plugin, %error, "the version is not kept for a rollback");
     }
-    Ok(loaded)
+    Ok(Some(loaded))
 }
 
 #[cfg(test)]
@@ -214,7 +286,8 @@ mod tests {
             number: 3,
             origin: "deploy 3 of `p`".to_owned(),
             stands_in: false,
-            offer: async { panic!("no such chunk") }.boxed(),
+            component: (Digest::of(b"p"), None),
+            offer: Box::new(|| async { panic!("no such chunk") }.boxed()),
             trial: None,
         };
         let control = tokio::runtime::Builder::new_current_thread().build().unwrap();

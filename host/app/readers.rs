@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_task::Task;
 use futures_util::FutureExt as _;
+use futures_util::future::select_all;
 use tokio::sync::watch;
 
 use crate::panics;
@@ -20,8 +21,7 @@ use crate::storage::link::Tracking;
 use crate::storage::primary::Primary;
 use crate::worker::executor::ExecutorHandle;
 
-/// Longest wait at start for the first answers, so that workers begin with settings; a reader that takes longer
-/// is waited for no more.
+/// How long workers wait for the first answer of a reader that they use, so that they begin with its settings.
 const FIRST_ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// The config readers of a host.
@@ -38,6 +38,9 @@ pub(super) struct Trial {
 }
 
 struct Open {
+    since: Instant,
+    /// Workers have begun without its first answer.
+    is_late: bool,
     stop: watch::Sender<bool>,
     task: Task<()>,
 }
@@ -73,7 +76,7 @@ impl Readers {
             }
             reader.run(stopped).await;
         }));
-        self.open.insert(name, Open { stop, task });
+        self.open.insert(name, Open { since: Instant::now(), is_late: false, stop, task });
     }
 
     /// How a new version is tried before it takes the place of one that works.
@@ -91,16 +94,46 @@ impl Readers {
         }
     }
 
-    /// Returns when every reader has answered once, well or not.
-    pub(super) async fn first_answers(&self) {
-        let all = async {
-            for name in self.open.keys() {
-                let _ = self.snapshots.watch(name).wait_for(|status| status.runs > 0).await;
+    /// Whether workers that use this reader still wait for its first answer, which may be a failure.
+    pub(super) fn is_awaited(&self, name: &PluginName) -> bool {
+        let is_early = |open: &Open| !open.is_late && open.since.elapsed() < FIRST_ANSWER_MAX;
+        self.open.get(name).is_some_and(is_early) && self.snapshots.watch(name).borrow().runs == 0
+    }
+
+    /// The same of any reader.
+    pub(super) fn is_any_awaited(&self) -> bool {
+        self.open.keys().any(|name| self.is_awaited(name))
+    }
+
+    /// Notes which readers workers wait for no more although they have not answered.
+    pub(super) fn give_up_late(&mut self) {
+        for (name, open) in &mut self.open {
+            let is_over = !open.is_late && open.since.elapsed() >= FIRST_ANSWER_MAX;
+            if is_over && self.snapshots.watch(name).borrow().runs == 0 {
+                open.is_late = true;
+                tracing::warn!(
+                    plugin = name.as_str(),
+                    "the config reader has not answered yet; workers begin without its settings"
+                );
             }
-        };
-        if tokio::time::timeout(FIRST_ANSWER_MAX, all).await.is_err() {
-            tracing::warn!("a config reader has not answered yet; workers begin without its settings");
         }
+    }
+
+    /// Returns when one of the readers is awaited no more; never if none is.
+    pub(super) async fn answered(&self) {
+        let awaited = self.open.iter().filter(|(name, _)| self.is_awaited(name));
+        let waits = awaited.map(|(name, open)| {
+            let (mut status, until) = (self.snapshots.watch(name), open.since + FIRST_ANSWER_MAX);
+            Box::pin(async move {
+                let _ =
+                    tokio::time::timeout_at(until.into(), status.wait_for(|status| status.runs > 0)).await;
+            })
+        });
+        let waits: Vec<_> = waits.collect();
+        if waits.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        select_all(waits).await;
     }
 
     /// Ends all readers.

@@ -5,6 +5,8 @@
 mod look;
 mod orders;
 mod queues;
+mod settle;
+mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,9 +45,6 @@ use queues::Offered;
 /// Sandboxes beyond those of jobs: for config readers and for trying out what is loaded.
 const SPARE_INSTANCES: u32 = 16;
 
-/// Longest refusal that is told to others; the log has it whole.
-const REFUSAL_CHARS_MAX: usize = 2000;
-
 /// The plugins and lanes of a host.
 pub(super) struct Served {
     settings: Settings,
@@ -71,6 +70,10 @@ pub(super) struct Served {
     history: History,
     /// Whether problems go to the log: those of a start that fails are its answer.
     tells: bool,
+    /// Earlier versions that are loaded, and wait: a deploy that is being loaded may consume their queues.
+    held_back: Vec<Ended>,
+    /// Whether everything that was offered at the start has been loaded, or refused.
+    settled: watch::Sender<bool>,
     /// The most memory that guests can make the host use, as it was told last.
     figure: Figure,
 }
@@ -85,7 +88,8 @@ struct Refusal {
 }
 
 impl Served {
-    /// Looks at the folder and loads what is there; fails when nothing in it can be served.
+    /// Looks at the folder and begins to load what is there. Returns when the first plugin can be served; fails when none
+    /// can.
     pub(super) async fn load(
         options: Options,
         feeders: FeederParts,
@@ -120,13 +124,16 @@ impl Served {
             views: watch::Sender::new(Vec::new()),
             history: History::default(),
             tells: false,
+            held_back: Vec::new(),
+            settled: watch::Sender::new(false),
             figure: Figure::default(),
         };
         served.first_wanted().await;
         served.look(true).await;
-        while served.is_loading() {
+        // The rest is loaded while the host serves.
+        while served.is_loading() && served.plugins.is_empty() {
             let ended = served.loads.next().await;
-            served.take_in(ended);
+            served.arrive(ended);
         }
         let problems = served.problems();
         if !served.plugins.is_empty() {
@@ -146,27 +153,12 @@ impl Served {
         Err(StartError::Plugins(problems))
     }
 
-    /// Whether something is being loaded.
-    pub(super) fn is_loading(&self) -> bool {
-        !self.loads.is_idle()
-    }
-
     /// Everything that is wrong with what lies in the folder.
     pub(super) fn problems(&self) -> Problems {
         let mut problems = self.others.clone();
         self.refusals.values().for_each(|refusal| problems.append(refusal.problems.clone()));
         problems.list.sort();
         problems
-    }
-
-    /// Starts feeders for lanes that have none, once every config reader has answered. The host must have
-    /// joined.
-    pub(super) async fn begin(&mut self) {
-        self.readers.first_answers().await;
-        for plugin in self.plugins.values_mut() {
-            plugin.open_lanes(&mut self.lanes);
-        }
-        self.publish();
     }
 
     /// Ends trials that have shown enough. True: something has changed.
@@ -254,7 +246,7 @@ impl Served {
             }
         };
         // What a host begins with is no swap.
-        if self.tells {
+        if *self.settled.borrow() || what != SwapKind::Loaded {
             self.history.add(name.as_str(), what, &digest, "");
         }
         self.plugins.get_mut(&name).into_iter().for_each(|plugin| plugin.claim = claim);
@@ -275,7 +267,8 @@ impl Served {
         let none = Problems::default();
         let former = self.refusals.get(&name).map_or(&none, |former| &former.problems);
         self.tell(&refusal.problems, former);
-        if self.tells && refusal.problems != *former {
+        let is_new = *self.settled.borrow() || self.plugins.contains_key(&name);
+        if is_new && refusal.problems != *former {
             let why = refusal.problems.to_string();
             self.history.add(name.as_str(), SwapKind::Refused, "", &why);
         }
@@ -305,27 +298,6 @@ impl Served {
         names
     }
 
-    /// The plugins as they are now.
-    pub(super) fn view(&self) -> Vec<PluginReport> {
-        let refused = |name: &PluginName, report: PluginReport| {
-            let Some(refusal) = self.refusals.get(name) else { return report };
-            let lines: Vec<String> = refusal.problems.list.iter().map(ToString::to_string).collect();
-            let text = lines.join("; ").chars().take(REFUSAL_CHARS_MAX).collect();
-            let (refused, refused_deploy) = refusal
-                .release
-                .as_ref()
-                .map_or((None, 0), |(id, number)| (Some(id.as_str().to_owned()), *number));
-            PluginReport { refusal: Some(text), refused, refused_deploy, ..report }
-        };
-        let mut views: Vec<PluginReport> =
-            self.plugins.iter().map(|(name, plugin)| refused(name, plugin.view())).collect();
-        let unserved = self.refusals.keys().filter(|name| !self.plugins.contains_key(*name));
-        views.extend(unserved.map(|name| {
-            refused(name, PluginReport { name: name.as_str().to_owned(), ..PluginReport::default() })
-        }));
-        views
-    }
-
     /// Tells everybody which lanes and plugins there are now.
     pub(super) fn publish(&mut self) {
         self.tell_figure();
@@ -353,6 +325,11 @@ impl Served {
         self.lanes.lanes()
     }
 
+    /// True from the moment on in which everything that was offered at the start is served or refused.
+    pub(super) fn settled(&self) -> watch::Receiver<bool> {
+        self.settled.subscribe()
+    }
+
     /// The queues served now.
     pub(super) fn queues(&self) -> watch::Receiver<Vec<QueueName>> {
         self.lanes.queues()
@@ -361,6 +338,11 @@ impl Served {
     /// The plugins as they are now.
     pub(super) fn views(&self) -> watch::Receiver<Vec<PluginReport>> {
         self.views.subscribe()
+    }
+
+    /// Gives up what is being loaded: nothing new is served any more.
+    pub(super) fn stop_loading(&mut self) {
+        self.loads.stop();
     }
 
     /// Returns when every feeder has ended: whether no job is left in their hands.

@@ -65,6 +65,34 @@ impl Row {
     fn write_rate(&self) -> Option<WriteRate> {
         self.manifest.as_ref().and_then(|manifest| manifest.limits.write_rate)
     }
+
+    /// The hosts that are loading what was offered last.
+    fn loading(&self) -> impl Iterator<Item = &str> {
+        self.hosts.iter().filter(|(_, report)| report.loading).map(|(host, _)| host.as_str())
+    }
+
+    /// Hosts that have it, or have refused it.
+    fn host_count(&self) -> usize {
+        let has_only_begun =
+            |report: &PluginReport| report.loading && report.versions.is_empty() && report.refusal.is_none();
+        self.hosts.iter().filter(|(_, report)| !has_only_begun(report)).count()
+    }
+
+    fn state(&self) -> String {
+        let mut words = Vec::new();
+        if self.paused {
+            words.push("paused".to_owned());
+        }
+        if self.loading().next().is_some() {
+            words.push("loading".to_owned());
+        }
+        match self.problems.len() as u64 {
+            0 if words.is_empty() => words.push("ok".to_owned()),
+            0 => {}
+            problems => words.push(text::counted(problems, "problem", "problems")),
+        }
+        words.join(", ")
+    }
 }
 
 /// Runs the command.
@@ -116,6 +144,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             let name = text::visible(row.name.as_bytes(), 64);
             let (size, time) = (unit::show_size(rate.bytes), unit::show_duration(rate.per));
             context.out.line(&format!("{name}: may write {size} in {time}, on all hosts together"))?;
+        }
+    }
+    for (name, row) in &rows {
+        let hosts: Vec<&str> = row.loading().collect();
+        if !hosts.is_empty() {
+            let (name, hosts) = (text::visible(name.as_bytes(), 64), hosts.join(", "));
+            context.out.line(&format!("{name}: still being loaded on {hosts}"))?;
         }
     }
     for problem in rows.values().flat_map(|row| &row.problems).chain(&others) {
@@ -203,19 +238,13 @@ fn table(rows: &BTreeMap<String, Row>) -> Table {
         Column::Text("state"),
     ]);
     for row in rows.values() {
-        let state = match row.problems.len() as u64 {
-            0 if row.paused => "paused".to_owned(),
-            0 => "ok".to_owned(),
-            problems if row.paused => format!("paused, {}", text::counted(problems, "problem", "problems")),
-            problems => text::counted(problems, "problem", "problems"),
-        };
         table.row([
             text::visible(row.name.as_bytes(), 64),
             row.manifest.as_ref().map_or("-", |m| kind_name(m.kind)).to_owned(),
             row.version.as_ref().map_or("-", |v| &v[..VERSION_DIGITS]).to_owned(),
             text::visible(queues(row.manifest.as_ref()).join(" ").as_bytes(), 60),
-            row.hosts.len().to_string(),
-            state,
+            row.host_count().to_string(),
+            row.state(),
         ]);
     }
     table
@@ -286,6 +315,7 @@ fn document(row: &Row) -> Value {
         }),
         "hosts": hosts,
         "served": served,
+        "loading": row.loading().collect::<Vec<_>>(),
         "problems": row.problems,
         "paused": row.paused,
     })

@@ -30,6 +30,9 @@ pub struct PluginReport {
     /// The deploy it was refused with; 0 for the plugin folder.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub refused_deploy: u64,
+    /// What was offered last is being loaded: compiled, or waiting for it. The version above, if any, goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub loading: bool,
 }
 
 /// A version of a plugin on one host.

@@ -7,7 +7,8 @@ use super::name::PluginName;
 use super::scan::Source;
 use crate::config::problem::{Problem, Problems};
 use crate::sandbox::engine::Sandbox;
-use crate::sandbox::load::{LoadError, Terms, Version};
+use crate::sandbox::line::Turn;
+use crate::sandbox::load::{LoadError, NotLoaded, Terms, Version};
 use crate::storage::user::PluginUser;
 
 /// A plugin that can be served.
@@ -25,17 +26,31 @@ pub struct Loaded {
 
 /// Compiles and fits a component; blocks for as long as that takes (tens of milliseconds for a small one).
 pub fn load(source: Source, sandbox: &Sandbox) -> Result<Loaded, Problems> {
+    let version = sandbox.load(terms(&source.name, &source.manifest), &source.component);
+    let version = version.map_err(|error| refused(&source.component_origin, error))?;
+    Ok(loaded(source.name, source.manifest, version))
+}
+
+/// The same for whoever has a turn in the line of those who load; none if others go first.
+pub fn load_in(source: &Source, sandbox: &Sandbox, turn: &Turn) -> Result<Option<Loaded>, Problems> {
     let Source { name, manifest, component, component_origin, .. } = source;
-    let refused = |error: LoadError| {
-        let mut list: Vec<Problem> =
-            error.problems.into_iter().map(|text| Problem::new(component_origin.clone(), text)).collect();
-        if let (Some(last), Some(hint)) = (list.last_mut(), error.hint) {
-            last.text = format!("{}; {hint}", last.text);
-        }
-        Problems { list }
-    };
-    let version = sandbox.load(terms(&name, &manifest), &component).map_err(refused)?;
-    Ok(Loaded { name, manifest: Arc::new(manifest), version: Arc::new(version), user: None })
+    match sandbox.load_in(terms(name, manifest), component, turn) {
+        Ok(version) => Ok(Some(loaded(name.clone(), manifest.clone(), version))),
+        Err(NotLoaded::Postponed) => Ok(None),
+        Err(NotLoaded::Refused(error)) => Err(refused(component_origin, error)),
+    }
+}
+
+fn loaded(name: PluginName, manifest: Manifest, version: Version) -> Loaded {
+    Loaded { name, manifest: Arc::new(manifest), version: Arc::new(version), user: None }
+}
+
+fn refused(origin: &str, error: LoadError) -> Problems {
+    let mut list: Vec<Problem> = error.problems.into_iter().map(|text| Problem::new(origin, text)).collect();
+    if let (Some(last), Some(hint)) = (list.last_mut(), error.hint) {
+        last.text = format!("{}; {hint}", last.text);
+    }
+    Problems { list }
 }
 
 /// What the operator says about a component, as far as runs are concerned.

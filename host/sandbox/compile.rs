@@ -1,10 +1,11 @@
 //! Compiling, which a hostile component may make expensive or crash: it happens in a child process with bounds of
-//! its own, and what comes out is kept in a folder. The child's side is in `child`, the folder in `cache`, and the
-//! one place that takes compiled code for what it says it is in `artefact`.
+//! its own, and what comes out is kept in a folder. The child's side is in `child`, the folder in `cache`, who may
+//! compile and when in `line`, and the one place that takes compiled code for what it says it is in `artefact`.
 
 mod artefact;
 mod cache;
 pub mod child;
+pub mod line;
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -13,19 +14,19 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Signal};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::load::LoadError;
+use super::load::{LoadError, NotLoaded};
 use super::profile::Profile;
 use artefact::Artefact;
 pub use cache::CacheSettings;
 use cache::{Cache, Found};
 use child::{Bound, ExitCode, address_space};
+use line::{Claim, Line, QUICK, Turn};
 
 /// Wall clock of a compilation, as a multiple of the processor time it may take: guests may have the cores meanwhile.
 const WALL_FACTOR: u32 = 10;
@@ -80,9 +81,8 @@ pub(super) struct Compiler {
     cache: Option<Cache>,
     /// What else decides whether compiled code fits, besides the component.
     fingerprint: u64,
-    /// One compilation at a time: each may cost as much as `limits` says, and whoever wanted the same component
-    /// meanwhile finds it done.
-    turn: Arc<Mutex<()>>,
+    /// Few compilations at a time: each may cost as much as `limits` says.
+    line: Line,
     compiled: AtomicU64,
     /// That results cannot be kept is said once.
     complained: AtomicBool,
@@ -92,7 +92,7 @@ pub(super) struct Compiler {
 type Problem = (String, Option<&'static str>);
 
 impl Compiler {
-    pub(super) fn new(engine: &Engine, compiling: Compiling, turn: Arc<Mutex<()>>, profile: Profile) -> Self {
+    pub(super) fn new(engine: &Engine, compiling: Compiling, line: Line, profile: Profile) -> Self {
         let Compiling { program, limits, cache } = compiling;
         let cache = cache.and_then(|settings| {
             Cache::open(settings).unwrap_or_else(|why| {
@@ -101,7 +101,7 @@ impl Compiler {
             })
         });
         let (fingerprint, compiled, complained) = (fingerprint(engine), 0.into(), false.into());
-        Self { program, limits, profile, cache, fingerprint, turn, compiled, complained }
+        Self { program, limits, profile, cache, fingerprint, line, compiled, complained }
     }
 
     /// Components this compiler has compiled; those it found done do not count.
@@ -109,25 +109,60 @@ impl Compiler {
         self.compiled.load(Ordering::Relaxed)
     }
 
-    /// The component, and whether it was in the cache; else it is compiled. `digest` is that of its bytes.
+    /// Whether the component with this digest was compiled before and is kept. It may still be damaged.
+    pub(super) fn keeps(&self, digest: &str) -> bool {
+        let path = self.cache.as_ref().map(|cache| cache.path(&self.name(digest)));
+        path.is_some_and(|path| path.is_file())
+    }
+
+    /// The component, and whether it was in the cache; else it is compiled when it is its turn. `digest` is that of its
+    /// bytes.
     pub(super) fn component(
+        &self,
+        engine: &Engine,
+        plugin: &str,
+        digest: &str,
+        bytes: &[u8],
+    ) -> Result<(Component, bool), LoadError> {
+        if let Some(found) = self.found(engine, &self.name(digest)) {
+            return Ok((found, true));
+        }
+        let (plugin, digest_of, length) = (plugin.to_owned(), digest.to_owned(), bytes.len() as u64);
+        let mut claim = Claim { plugin, digest: digest_of, bytes: length, is_kept: false, is_long: false };
+        loop {
+            let turn = self.line.wait(claim.clone());
+            match self.component_in(engine, digest, bytes, &turn) {
+                Ok(done) => return Ok(done),
+                Err(NotLoaded::Refused(error)) => return Err(error),
+                Err(NotLoaded::Postponed) => claim.is_long = true,
+            }
+        }
+    }
+
+    /// The same for whoever has a turn.
+    pub(super) fn component_in(
         &self,
         engine: &Engine,
         digest: &str,
         bytes: &[u8],
-    ) -> Result<(Component, bool), LoadError> {
-        let name = format!("{digest}-{:016x}", self.fingerprint);
+        turn: &Turn,
+    ) -> Result<(Component, bool), NotLoaded> {
+        let name = self.name(digest);
+        // Perhaps whoever had a turn before wanted the same.
         if let Some(found) = self.found(engine, &name) {
             return Ok((found, true));
         }
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        // Perhaps whoever had the turn before wanted the same.
-        if let Some(found) = self.found(engine, &name) {
-            return Ok((found, true));
+        // It was kept a moment ago, or so it was said.
+        if !turn.may_compile() {
+            return Err(NotLoaded::Postponed);
         }
         let started = Instant::now();
-        let refused = |(text, hint): Problem| LoadError { problems: vec![text], hint };
-        let compiled = self.compile(bytes).map_err(refused)?;
+        let refused = |(text, hint)| NotLoaded::Refused(LoadError { problems: vec![text], hint });
+        let compiled = match self.compile(bytes, turn) {
+            Ok(Some(compiled)) => compiled,
+            Ok(None) => return Err(NotLoaded::Postponed),
+            Err(problem) => return Err(refused(problem)),
+        };
         self.compiled.fetch_add(1, Ordering::Relaxed);
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(version = &digest[..12], took_ms, "component was compiled");
@@ -138,6 +173,11 @@ impl Compiler {
         // From the folder the code's memory can be had back and is shared with other hosts.
         let kept = self.keep(&name, &compiled).and_then(|kept| kept.load(engine).ok());
         Ok((kept.unwrap_or(loaded), false))
+    }
+
+    /// What compiled code is kept under.
+    fn name(&self, digest: &str) -> String {
+        format!("{digest}-{:016x}", self.fingerprint)
     }
 
     /// What the cache has under this name. What is there and cannot be used goes.
@@ -170,24 +210,27 @@ impl Compiler {
         })
     }
 
-    /// Compiles in a child process.
-    fn compile(&self, bytes: &[u8]) -> Result<Artefact, Problem> {
+    /// Compiles in a child process; none if others go first.
+    fn compile(&self, bytes: &[u8], turn: &Turn) -> Result<Option<Artefact>, Problem> {
         let broken = |error: io::Error| (format!("cannot be compiled: no compiler: {error}"), None);
         let (mut answer, mut noise) = (memory_file().map_err(broken)?, memory_file().map_err(broken)?);
-        let ended = self.run(bytes, &answer, &noise).map_err(broken)?;
-        let Some(ended) = ended else {
-            let wall_s = (self.limits.time * WALL_FACTOR).as_secs();
-            return Err((format!("cannot be compiled: not done after {wall_s} s"), Some(MORE_TIME)));
+        let ended = match self.run(bytes, &answer, &noise, turn).map_err(broken)? {
+            End::Exited(status) => status,
+            End::Postponed => return Ok(None),
+            End::TookTooLong => {
+                let wall_s = (self.limits.time * WALL_FACTOR).as_secs();
+                return Err((format!("cannot be compiled: not done after {wall_s} s"), Some(MORE_TIME)));
+            }
         };
         if ended.success() {
-            return Artefact::of_child(answer).map_err(broken);
+            return Artefact::of_child(answer).map(Some).map_err(broken);
         }
         let (answer, noise) = (text_of(&mut answer).map_err(broken)?, text_of(&mut noise).map_err(broken)?);
         Err(self.problem(ended, answer, &noise))
     }
 
-    /// Runs the child to its end; none if it took too long.
-    fn run(&self, bytes: &[u8], answer: &File, noise: &File) -> io::Result<Option<ExitStatus>> {
+    /// Runs the child to its end, or to that of its turn.
+    fn run(&self, bytes: &[u8], answer: &File, noise: &File, turn: &Turn) -> io::Result<End> {
         let mut component = memory_file()?;
         component.write_all(bytes)?;
         component.rewind()?;
@@ -207,8 +250,8 @@ impl Compiler {
             .stdout(answer.try_clone()?)
             .stderr(noise.try_clone()?)
             .spawn()?;
-        let ended = wait(&mut child, self.limits.time * WALL_FACTOR);
-        if !matches!(ended, Ok(Some(_))) {
+        let ended = wait(&mut child, self.limits.time * WALL_FACTOR, turn);
+        if !matches!(ended, Ok(End::Exited(_))) {
             child.kill()?;
             child.wait()?;
         }
@@ -263,18 +306,36 @@ fn memory_file() -> io::Result<File> {
     Ok(rustix::fs::memfd_create("sandhog-compile", rustix::fs::MemfdFlags::CLOEXEC)?.into())
 }
 
+/// How the wait for a child ended.
+enum End {
+    Exited(ExitStatus),
+    /// It was not done when others had to go first, or when nobody wanted it any more.
+    Postponed,
+    TookTooLong,
+}
+
 /// Waits for the end of a child, but not for ever.
-fn wait(child: &mut Child, most: Duration) -> io::Result<Option<ExitStatus>> {
+fn wait(child: &mut Child, most: Duration, turn: &Turn) -> io::Result<End> {
     let started = Instant::now();
     let (mut pause, longest) = LOOK_EVERY;
+    let mut is_quick = true;
     while started.elapsed() < most {
         if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+            return Ok(End::Exited(status));
+        }
+        if turn.is_given_up() {
+            return Ok(End::Postponed);
+        }
+        if is_quick && started.elapsed() >= QUICK {
+            is_quick = false;
+            if !turn.may_go_on() {
+                return Ok(End::Postponed);
+            }
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(longest);
     }
-    Ok(None)
+    Ok(End::TookTooLong)
 }
 
 fn whole_seconds(time: Duration) -> u64 {

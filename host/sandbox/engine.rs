@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use super::compile::line::Line;
 use super::compile::{Compiler, Compiling};
 use super::limits::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use super::offer::HANDLER;
@@ -98,8 +99,8 @@ pub struct Sandbox {
 pub(super) struct Engines {
     pub(super) pool: PoolSettings,
     compiling: Compiling,
-    /// One compilation at a time, whatever it is for.
-    turn: Arc<Mutex<()>>,
+    /// Who may compile, whatever it is for.
+    pub(super) line: Line,
     compute: Arc<Core>,
     /// Made when it is first needed.
     short: Mutex<Option<Arc<Core>>>,
@@ -122,11 +123,11 @@ pub(super) struct Core {
 impl Sandbox {
     /// Starts an engine. Its pool reserves address space, not memory.
     pub fn new(pool: &PoolSettings, compiling: Compiling) -> Result<Self, EngineError> {
-        let turn = Arc::default();
-        let compute = Arc::new(Core::new(pool, &compiling, &turn, Profile::Compute)?);
+        let line = Line::default();
+        let compute = Arc::new(Core::new(pool, &compiling, &line, Profile::Compute)?);
         let (short, voices, waiting, pool) =
             (Mutex::default(), Mutex::default(), Arc::default(), pool.clone());
-        let engines = Engines { pool, compiling, turn, compute, short, voices, waiting };
+        let engines = Engines { pool, compiling, line, compute, short, voices, waiting };
         Ok(Self { engines: Arc::new(engines) })
     }
 
@@ -139,6 +140,13 @@ impl Sandbox {
 }
 
 impl Engines {
+    /// Whether an engine that was made has code of the component with this digest.
+    pub(super) fn keeps(&self, digest: &str) -> bool {
+        let short = self.short.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cores = std::iter::once(&self.compute).chain(short.as_ref());
+        cores.any(|core| core.compiler.keeps(digest))
+    }
+
     /// The engine with this profile.
     pub(super) fn core(&self, profile: Profile) -> Result<Arc<Core>, EngineError> {
         if profile == Profile::Compute {
@@ -148,7 +156,7 @@ impl Engines {
         if let Some(core) = &*short {
             return Ok(core.clone());
         }
-        let core = Arc::new(Core::new(&self.pool, &self.compiling, &self.turn, profile)?);
+        let core = Arc::new(Core::new(&self.pool, &self.compiling, &self.line, profile)?);
         Ok(short.insert(core).clone())
     }
 }
@@ -157,7 +165,7 @@ impl Core {
     fn new(
         pool: &PoolSettings,
         compiling: &Compiling,
-        turn: &Arc<Mutex<()>>,
+        line: &Line,
         profile: Profile,
     ) -> Result<Self, EngineError> {
         let engine = Engine::new(&config(pool, profile))
@@ -169,7 +177,7 @@ impl Core {
         offered::status::add_to_linker::<_, HasView>(&mut workers, |state| &mut state.view).map_err(link)?;
         handler_types(&mut workers).map_err(link)?;
         let ticker = Ticker::start(&engine)?;
-        let compiler = Compiler::new(&engine, compiling.clone(), turn.clone(), profile);
+        let compiler = Compiler::new(&engine, compiling.clone(), line.clone(), profile);
         Ok(Self { profile, engine, compiler, workers, readers, ticker })
     }
 }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
-use wasmtime::component::InstancePre;
+use wasmtime::component::{Component, InstancePre};
 
-use super::engine::Sandbox;
+use super::compile::line::{Line, Turn};
+use super::engine::{Core, Sandbox};
 use super::limits::Limits;
 use super::offer;
 use super::outcome::Outcome;
@@ -66,6 +67,16 @@ pub struct LoadError {
     pub hint: Option<&'static str>,
 }
 
+/// Why a component that has its turn is not loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotLoaded {
+    /// Something is wrong with it.
+    Refused(LoadError),
+    /// It needs another turn: it is not kept (`Claim::is_kept`), or compiling it takes long and others go first
+    /// (`Claim::is_long`).
+    Postponed,
+}
+
 /// One exact component with the terms it runs under, ready to run. It never changes; a run keeps the one it
 /// began with.
 pub struct Version {
@@ -98,6 +109,35 @@ impl Sandbox {
     /// Makes a version, or tells everything that is wrong. Compiles, and starts the component once to throw it
     /// away: this takes long and blocks.
     pub fn load(&self, terms: Terms, bytes: &[u8]) -> Result<Version, LoadError> {
+        let (core, digest, begun) = (self.core(&terms, bytes)?, digest_of(bytes), Instant::now());
+        let (component, is_cached) = core.compiler.component(&core.engine, &terms.plugin, &digest, bytes)?;
+        let compiled = Compiled { took: begun.elapsed(), is_cached };
+        self.version(core, &component, terms, (digest, bytes), compiled)
+    }
+
+    /// The same for whoever has a turn in the line of those who load.
+    pub fn load_in(&self, terms: Terms, bytes: &[u8], turn: &Turn) -> Result<Version, NotLoaded> {
+        let core = self.core(&terms, bytes).map_err(NotLoaded::Refused)?;
+        let (digest, begun) = (digest_of(bytes), Instant::now());
+        let (component, is_cached) = core.compiler.component_in(&core.engine, &digest, bytes, turn)?;
+        turn.has_compiled();
+        let compiled = Compiled { took: begun.elapsed(), is_cached };
+        let version = self.version(core, &component, terms, (digest, bytes), compiled);
+        version.map_err(NotLoaded::Refused)
+    }
+
+    /// The line of those who load.
+    pub fn line(&self) -> &Line {
+        &self.engines.line
+    }
+
+    /// Whether the component with this digest was compiled before and is kept, for the engine that is tried first.
+    pub fn keeps(&self, digest: &str) -> bool {
+        self.engines.keeps(digest)
+    }
+
+    /// The engine of a component that may be loaded as far as can be seen without compiling it.
+    fn core(&self, terms: &Terms, bytes: &[u8]) -> Result<Arc<Core>, LoadError> {
         check_bytes(bytes)?;
         if terms.limits.memory_bytes > self.engines.pool.memory_bytes_max {
             let (wanted, most) = (terms.limits.memory_bytes, self.engines.pool.memory_bytes_max);
@@ -105,22 +145,29 @@ impl Sandbox {
                 "may use {wanted} bytes of memory by `limits.memory`, but this host's runs have at most {most}"
             )));
         }
-        let digest = hex(&Sha256::digest(bytes));
-        let begun = Instant::now();
         let core = match terms.profile {
             ProfileChoice::Fixed(profile) => self.engines.core(profile),
             ProfileChoice::Auto => self.engines.core(Profile::Compute),
         };
-        let core = core.map_err(|error| problem(format!("has no engine: {error}")))?;
-        let (component, is_cached) = core.compiler.component(&core.engine, &digest, bytes)?;
-        let compiled = Compiled { took: begun.elapsed(), is_cached };
+        core.map_err(|error| problem(format!("has no engine: {error}")))
+    }
+
+    /// Fits compiled code with its terms, and starts it once.
+    fn version(
+        &self,
+        core: Arc<Core>,
+        component: &Component,
+        terms: Terms,
+        (digest, bytes): (String, &[u8]),
+        compiled: Compiled,
+    ) -> Result<Version, LoadError> {
         let mut problems = Vec::new();
-        let logs = offer::examine(&core.engine, &component, terms.kind, &mut problems);
+        let logs = offer::examine(&core.engine, component, terms.kind, &mut problems);
         if !problems.is_empty() {
             return Err(LoadError { problems, hint: None });
         }
-        let tells = offer::tells(&core.engine, &component);
-        let first = Code::link(core, &component, terms.kind).map_err(|error| problem(shape(&error)))?;
+        let tells = offer::tells(&core.engine, component);
+        let first = Code::link(core, component, terms.kind).map_err(|error| problem(shape(&error)))?;
         let trial = self.trial(&terms, &digest, bytes);
         let voice = self.voice(&terms.plugin);
         let scope = Scope {
@@ -334,6 +381,10 @@ pub fn is_text(bytes: &[u8]) -> bool {
 /// An interface has the right name, but not the functions and types of this host's.
 fn shape(error: &wasmtime::Error) -> String {
     format!("was made for another text of the contract: {error:#}")
+}
+
+fn digest_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 fn hex(bytes: &[u8]) -> String {

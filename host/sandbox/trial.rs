@@ -159,7 +159,8 @@ impl Trial {
 
     fn compile(&self, waiting: &Waiting) -> Result<Code, LoadError> {
         let core = self.engines.core(Profile::Short).map_err(|error| broken(&error))?;
-        let (component, _) = core.compiler.component(&core.engine, &self.digest, &waiting.bytes)?;
+        let (component, _) =
+            core.compiler.component(&core.engine, &self.plugin, &self.digest, &waiting.bytes)?;
         Code::link(core, &component, self.kind).map_err(|error| broken(&error))
     }
 

@@ -3,9 +3,13 @@
 //! others do, nor on how many runs they have; its queues share what it gets. Nothing is kept idle: what nobody else wants,
 //! a plugin may have.
 //!
+//! What holds its thread for long all the same is noticed, and a spare thread serves the others meanwhile (`spare`).
+//!
 //! Tokio's own scheduler takes turns among tasks instead, where 64 busy guests take 64 turns to each of a good one.
 
+mod clock;
 mod shares;
+mod spare;
 mod turns;
 
 use std::io;
@@ -18,6 +22,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::panics;
 use shares::{Place, Shares};
+use spare::{Running, SPARE_IDLE};
 
 /// Longest wait at the end for work that blocks.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
@@ -27,6 +32,8 @@ const FAREWELL_MAX: Duration = Duration::from_secs(2);
 pub struct Executor {
     handle: ExecutorHandle,
     threads: Vec<JoinHandle<()>>,
+    /// Notices what holds a thread too long.
+    watch: Option<JoinHandle<()>>,
     /// Looks after timers and sockets of what runs on the threads, which are too busy for that.
     io: Option<Runtime>,
 }
@@ -35,7 +42,6 @@ pub struct Executor {
 #[derive(Debug, Clone)]
 pub struct ExecutorHandle {
     shared: Arc<Shared>,
-    threads: usize,
     io: Handle,
 }
 
@@ -43,21 +49,32 @@ pub struct ExecutorHandle {
 #[derive(Debug)]
 pub struct Share {
     place: Place,
-    threads: usize,
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    /// Tasks at once, apart from those that hold their threads too long.
+    threads: usize,
     state: Mutex<State>,
     /// Given when there is something to do for one more thread.
     work: Condvar,
+    /// Given when there is something to watch.
+    watched: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     shares: Shares<Runnable>,
+    running: Vec<Running>,
+    /// Those of them that hold their threads too long.
+    late: usize,
+    turns: u64,
     sleeping: usize,
+    /// Spare threads.
+    spares: usize,
+    /// Somebody looks now and then at what runs.
+    is_watched: bool,
     is_ended: bool,
 }
 
@@ -67,16 +84,20 @@ impl Executor {
         let io =
             Builder::new_multi_thread().worker_threads(1).thread_name("sandhog-io").enable_all().build()?;
         let threads = threads.max(1);
-        let handle = ExecutorHandle { shared: Arc::default(), threads, io: io.handle().clone() };
-        let mut executor = Self { handle, threads: Vec::new(), io: Some(io) };
+        let (state, work, watched) = (Mutex::default(), Condvar::new(), Condvar::new());
+        let shared = Arc::new(Shared { threads, state, work, watched });
+        let handle = ExecutorHandle { shared, io: io.handle().clone() };
+        let mut executor = Self { handle, threads: Vec::new(), watch: None, io: Some(io) };
         for _ in 0..threads {
-            let ExecutorHandle { shared, io, .. } = executor.handle();
+            let ExecutorHandle { shared, io } = executor.handle();
             let thread = panics::thread("guests", move || {
                 let _entered = io.enter();
-                shared.work();
+                shared.work(false);
             })?;
             executor.threads.push(thread);
         }
+        let ExecutorHandle { shared, io } = executor.handle();
+        executor.watch = Some(spare::start(shared, io)?);
         Ok(executor)
     }
 
@@ -94,9 +115,10 @@ impl Drop for Executor {
         let left = state.shares.drain();
         drop(state);
         shared.work.notify_all();
+        shared.watched.notify_all();
         // Outside the lock: what is dropped here may wake what comes next.
         drop(left);
-        for thread in self.threads.drain(..) {
+        for thread in self.threads.drain(..).chain(self.watch.take()) {
             // A guest's panic is kept in its task, so this one is nobody's.
             let _ = thread.join();
         }
@@ -118,7 +140,7 @@ impl ExecutorHandle {
     /// A share for a queue of this plugin.
     pub fn share(&self, plugin: &str, weight: u32) -> Arc<Share> {
         let place = self.shared.lock().shares.join(plugin, weight);
-        Arc::new(Share { place, threads: self.threads, shared: self.shared.clone() })
+        Arc::new(Share { place, shared: self.shared.clone() })
     }
 }
 
@@ -139,7 +161,7 @@ impl Share {
 
     /// Threads that it shares.
     pub fn threads(&self) -> usize {
-        self.threads
+        self.shared.threads
     }
 
     /// Puts on the share's account what others did for it: Redis, the threads that talk to it.
@@ -160,10 +182,15 @@ impl Share {
             return;
         }
         state.shares.add(self.place, runnable);
-        let wake = state.sleeping > 0;
+        let has_room = state.has_room(self.shared.threads);
+        let sleeping = state.sleeping;
         drop(state);
-        if wake {
-            self.shared.work.notify_one();
+        match (has_room, sleeping) {
+            (true, 1..) => self.shared.work.notify_one(),
+            // Threads are held: perhaps a spare one is needed.
+            (true, 0) => self.shared.watched.notify_one(),
+            // Whoever is done next looks for more.
+            (false, _) => {}
         }
     }
 }
@@ -180,23 +207,72 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Body of a thread.
-    fn work(&self) {
+    fn wait<'a>(&self, what: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        what.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for at most `most`: true if it was that long.
+    fn wait_for<'a>(
+        &self,
+        what: &Condvar,
+        state: MutexGuard<'a, State>,
+        most: Duration,
+    ) -> (MutexGuard<'a, State>, bool) {
+        let (state, waited) = what.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner);
+        (state, waited.timed_out())
+    }
+
+    /// Body of a thread; a spare one ends when nothing has needed it for a while.
+    fn work(&self, is_spare: bool) {
+        let thread = clock::own_thread();
         let mut state = self.lock();
         while !state.is_ended {
-            let Some((place, runnable)) = state.shares.next() else {
+            let Some((turn, runnable)) = state.begin(self.threads, thread) else {
                 state.sleeping += 1;
-                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                let is_over;
+                (state, is_over) = match is_spare {
+                    true => self.wait_for(&self.work, state, SPARE_IDLE),
+                    false => (self.wait(&self.work, state), false),
+                };
                 state.sleeping -= 1;
+                // What came in the last moment may have been left to this thread.
+                if is_over && !(state.has_room(self.threads) && state.shares.has_next(self.threads)) {
+                    break;
+                }
                 continue;
             };
+            let is_watched = std::mem::replace(&mut state.is_watched, true);
             drop(state);
-            let began = Instant::now();
+            if !is_watched {
+                self.watched.notify_one();
+            }
             runnable.run();
-            let took = began.elapsed();
             state = self.lock();
-            state.shares.charge(place, took);
+            state.end(turn);
         }
+        state.spares -= usize::from(is_spare);
+    }
+}
+
+impl State {
+    /// What a thread is to run now, if it may.
+    fn begin(&mut self, threads: usize, thread: Option<u32>) -> Option<(u64, Runnable)> {
+        if !self.has_room(threads) {
+            return None;
+        }
+        let (place, runnable) = self.shares.next(threads)?;
+        self.turns += 1;
+        let (turn, began) = (self.turns, Instant::now());
+        self.running.push(Running { turn, place, began, thread, seen: None, is_late: false });
+        Some((turn, runnable))
+    }
+
+    /// A task has given its thread back.
+    fn end(&mut self, turn: u64) {
+        let Some(at) = self.running.iter().position(|running| running.turn == turn) else { return };
+        let Running { place, began, is_late, .. } = self.running.swap_remove(at);
+        self.late -= usize::from(is_late);
+        self.shares.end(place, began.elapsed());
     }
 }
 

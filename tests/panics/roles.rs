@@ -24,7 +24,7 @@ use crate::support::host::{PATIENCE, Plugins, until};
 use crate::support::redis::TestRedis;
 
 /// A panic of these ends the process.
-const END: [&str; 21] = [
+const END: [&str; 22] = [
     "config-reader",
     "control",
     "epoch",
@@ -33,6 +33,7 @@ const END: [&str; 21] = [
     "guests",
     "healer",
     "holds",
+    "late",
     "lease",
     "loader",
     "log",

@@ -78,7 +78,8 @@ async fn what_takes_long_to_load_holds_up_no_other() {
     stage.put(1, "");
     let (slow, ()) = tokio::join!(stage.host.reload(), async {
         until("the other is swapped", async || stage.report().version != digest(0)).await;
-        assert!(!stage.host.plugins().iter().any(|plugin| plugin.name == "slow"));
+        let slow = stage.host.plugins().into_iter().find(|plugin| plugin.name == "slow").unwrap();
+        assert!(slow.loading && slow.refusal.is_none(), "{slow:?}");
     });
     let refused = slow.unwrap_err().to_string();
     assert!(refused.contains("slow.wasm: does not start within"), "{refused}");

@@ -6,6 +6,7 @@ use sandhog::plugin::depot::Depot;
 use sandhog::plugin::name::PluginName;
 use sandhog::plugin::release::{Digest, Release};
 
+use crate::support::gate::{Gate, heavy};
 use crate::support::guest::worker;
 use crate::support::host::{Plugins, lane, serve, stop, until};
 use crate::support::redis::TestRedis;
@@ -119,5 +120,30 @@ async fn a_former_version_takes_no_queue_of_another_deploy_and_two_deploys_confl
     })
     .await;
     assert_eq!(lane(&host, "q").plugin, "b");
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_version_waits_for_deploys_that_may_name_its_queues() {
+    let (redis, plugins, gate) = (TestRedis::start(), Plugins::new(), Gate::new());
+    let mut settings = plugins.settings(&redis.url(), "h");
+    settings.plugins.source = PluginsFrom::Redis;
+    deploy(&redis, "a", &wrong(), &manifest(&["q", "own"])).await;
+    stop(serve(settings.clone()).await).await;
+
+    // `a` is broken now; its queue moves to `b`, which takes long to compile.
+    deploy(&redis, "a", b"no component", &manifest(&["own"])).await;
+    deploy(&redis, "b", &heavy("b"), &manifest(&["q"])).await;
+    deploy(&redis, "c", &right(), &manifest(&["c"])).await;
+    let host = gate.serve(settings).await;
+    complete(&redis, "c", 20).await;
+    until("it is refused", async || host.plugins().iter().any(|p| p.name == "a" && p.refusal.is_some()))
+        .await;
+    assert_eq!(host.lanes().len(), 1, "`a` would run jobs that are meant for `b`");
+    gate.open();
+    complete(&redis, "q", 20).await;
+    host.settled().await;
+    assert_eq!(lane(&host, "q").plugin, "b");
+    assert_eq!(lane(&host, "own").plugin, "a");
     stop(host).await;
 }

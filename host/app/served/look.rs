@@ -1,6 +1,7 @@
 //! What a host is to serve: the releases that its folder and the fleet offer, compared with what is served, refused
 //! or being loaded.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -8,7 +9,7 @@ use futures_util::FutureExt as _;
 use super::queues::queues_of;
 use super::{Refusal, Served};
 use crate::app::hosted::Claim;
-use crate::app::loads::{Ended, Offering, Order, Unavailable, run_blocking};
+use crate::app::loads::{Ended, GetOffer, Order, Unavailable, run_blocking};
 use crate::config::problem::{Problem, Problems};
 use crate::config::settings::PluginsFrom;
 use crate::job::report::SwapKind;
@@ -30,6 +31,8 @@ pub(in crate::app) enum Event {
     Wanted(AllWanted),
     /// It is time to try again what could not be had.
     Retry,
+    /// A config reader that workers wait for has answered, or is waited for no more.
+    Answered,
 }
 
 impl Served {
@@ -56,17 +59,33 @@ impl Served {
             self.stand_in(&name, None);
         }
         for offer in survey.offers {
-            let (name, id, origin) =
-                (offer.source.name.clone(), offer.id.clone(), offer.source.component_origin.clone());
-            self.want(name, id, 0, origin, again, move || std::future::ready(Ok(offer)).boxed());
+            let order = Order {
+                name: offer.source.name.clone(),
+                id: offer.id.clone(),
+                number: 0,
+                origin: offer.source.component_origin.clone(),
+                stands_in: false,
+                component: (offer.release.component.clone(), Some(offer.source.component.len() as u64)),
+                offer: at_hand(offer),
+                trial: None,
+            };
+            self.want(order, again);
         }
         for (name, wanted) in self.wanted.clone() {
-            let origin = format!("deploy {} of `{name}`", wanted.number);
-            let (id, number) = (wanted.release.clone(), wanted.number);
-            let offer = self.fetching(name.clone(), wanted);
-            self.want(name, id, number, origin, again, move || offer);
+            let order = Order {
+                id: wanted.release.clone(),
+                number: wanted.number,
+                origin: format!("deploy {} of `{name}`", wanted.number),
+                stands_in: false,
+                component: (wanted.component.clone(), None),
+                offer: self.fetching(name.clone(), wanted),
+                trial: None,
+                name,
+            };
+            self.want(order, again);
         }
         self.refuse_bad_orders(&of_folder);
+        self.take_in_held_back();
     }
 
     /// Drains what is no longer in the folder.
@@ -75,6 +94,8 @@ impl Served {
         let is_gone =
             |name: &PluginName| !survey.has(name) && !wanted.contains_key(name) && !bad.contains_key(name);
         self.refusals.retain(|name, _| !is_gone(name));
+        let unloaded: Vec<PluginName> = self.loads.names().filter(|name| is_gone(name)).cloned().collect();
+        unloaded.iter().for_each(|name| self.loads.forget(name));
         let gone = self.plugins.extract_if(.., |name, _| is_gone(name));
         for (name, plugin) in gone {
             tracing::info!(plugin = name.as_str(), "plugin was removed; its queues are no longer claimed");
@@ -86,7 +107,8 @@ impl Served {
         }
     }
 
-    /// Waits until something has been loaded, or another release is wanted; for ever if neither can be.
+    /// Waits until something has been loaded, or another release is wanted, or workers wait for a config reader no more;
+    /// for ever if none of it can be.
     pub(in crate::app) async fn next(&mut self) -> Event {
         let is_open = self.refusals.values().any(|refusal| !refusal.is_final && refusal.release.is_some());
         let fleet = async {
@@ -99,18 +121,20 @@ impl Served {
             ended = self.loads.next() => Event::Loaded(Box::new(ended)),
             wanted = fleet => Event::Wanted(wanted),
             () = tokio::time::sleep(RETRY_EVERY), if is_open => Event::Retry,
+            () = self.readers.answered() => Event::Answered,
         }
     }
 
     /// Does what an event calls for.
     pub(in crate::app) async fn handle(&mut self, event: Event) {
         match event {
-            Event::Loaded(ended) => self.take_in(*ended),
+            Event::Loaded(ended) => self.arrive(*ended),
             Event::Wanted(wanted) => {
                 self.note_wanted(wanted);
                 self.look(false).await;
             }
             Event::Retry => self.look(false).await,
+            Event::Answered => {}
         }
     }
 
@@ -123,22 +147,26 @@ impl Served {
     }
 
     /// Fetches a wanted release.
-    fn fetching(&self, name: PluginName, wanted: Wanted) -> Offering {
-        let Some(fleet) = &self.fleet else { return std::future::pending().boxed() };
+    fn fetching(&self, name: PluginName, wanted: Wanted) -> GetOffer {
+        let Some(fleet) = &self.fleet else { return Box::new(|| std::future::pending().boxed()) };
         let (depot, ceilings) = (fleet.depot().clone(), self.settings.ceilings);
         let trusted = self.settings.plugins.trusted_keys.clone();
-        async move {
-            match fetch(&depot, &name, &wanted, &ceilings, &trusted).await {
-                Ok(source) => Ok(Offer::new(source)),
-                Err(FetchError::Refused(problems)) => Err(Unavailable { problems, is_final: true }),
-                Err(FetchError::Fault(fault)) => {
-                    let problem =
-                        Problem::new(format!("deploy {} of `{name}`", wanted.number), fault.to_string());
-                    Err(Unavailable { problems: Problems::one(problem), is_final: false })
+        Box::new(move || {
+            let (depot, name, wanted) = (depot.clone(), name.clone(), wanted.clone());
+            let trusted = trusted.clone();
+            async move {
+                match fetch(&depot, &name, &wanted, &ceilings, &trusted).await {
+                    Ok(source) => Ok(Arc::new(Offer::new(source))),
+                    Err(FetchError::Refused(problems)) => Err(Unavailable { problems, is_final: true }),
+                    Err(FetchError::Fault(fault)) => {
+                        let origin = format!("deploy {} of `{name}`", wanted.number);
+                        let problems = Problems::one(Problem::new(origin, fault.to_string()));
+                        Err(Unavailable { problems, is_final: false })
+                    }
                 }
             }
-        }
-        .boxed()
+            .boxed()
+        })
     }
 
     async fn survey(&self) -> Survey {
@@ -155,29 +183,24 @@ impl Served {
     }
 
     /// Loads a release that is to be served, unless it is served, or was refused before.
-    fn want(
-        &mut self,
-        name: PluginName,
-        id: Digest,
-        number: u64,
-        origin: String,
-        again: bool,
-        offer: impl FnOnce() -> Offering,
-    ) {
-        let is_refused = self.refusals.get(&name).is_some_and(|refusal| {
+    fn want(&mut self, order: Order, again: bool) {
+        let Order { name, id, number, .. } = &order;
+        let number = *number;
+        let is_refused = self.refusals.get(name).is_some_and(|refusal| {
             refusal.is_final && refusal.release.as_ref() == Some(&(id.clone(), number))
         });
-        if let Some(plugin) = self.plugins.get_mut(&name).filter(|plugin| plugin.is_all_of(&id)) {
+        if let Some(plugin) = self.plugins.get_mut(name).filter(|plugin| plugin.is_all_of(id)) {
             plugin.claim = Claim::default();
-            self.loads.forget(&name);
-            self.forget_refusal(&name);
+            self.loads.forget(name);
+            self.forget_refusal(name);
             return;
         }
         if is_refused && !again {
             return;
         }
-        match self.shelf.standing(&name, &id) {
+        match self.shelf.standing(name, id) {
             Some(Standing::Bad { why, number: then }) if number <= then => {
+                let Order { name, id, origin, .. } = order;
                 let problems = Problems::one(Problem::new(origin, why));
                 self.refuse(
                     name.clone(),
@@ -186,9 +209,8 @@ impl Served {
                 self.stand_in(&name, Some(&id));
             }
             _ => {
-                let offer = offer();
-                let trial = self.plugins.contains_key(&name).then(|| self.readers.trial());
-                self.loads.start(Order { name, id, number, origin, stands_in: false, offer, trial });
+                let trial = self.plugins.contains_key(name).then(|| self.readers.trial());
+                self.loads.start(Order { trial, ..order });
             }
         }
     }
@@ -202,25 +224,44 @@ impl Served {
         let (shelf, ceilings) = (self.shelf.clone(), self.settings.ceilings);
         let trusted = self.settings.plugins.trusted_keys.clone();
         let origin = format!("the last good version of `{name}`");
-        let (plugin, id, known_as) = (name.clone(), release.id(), origin.clone());
+        let (id, component, known_as) = (release.id(), release.component.clone(), origin.clone());
         let executor = self.lanes.executor().clone();
+        let plugin = name.clone();
         let read = move || {
-            let refused = |error: std::io::Error| Problems::one(Problem::new(&known_as, error.to_string()));
-            let bytes =
-                shelf.component(&plugin, &release.component, ceilings.component_bytes).map_err(refused)?;
-            Offer::of_release(plugin, release, bytes, &known_as, &ceilings, &trusted)
+            let (shelf, plugin, release) = (shelf.clone(), plugin.clone(), release.clone());
+            let (known_as, trusted) = (known_as.clone(), trusted.clone());
+            move || {
+                let refused =
+                    |error: std::io::Error| Problems::one(Problem::new(&known_as, error.to_string()));
+                let bytes = shelf
+                    .component(&plugin, &release.component, ceilings.component_bytes)
+                    .map_err(refused)?;
+                Offer::of_release(plugin, release, bytes, &known_as, &ceilings, &trusted)
+            }
         };
         let of_host = origin.clone();
-        let offer = async move {
-            let failed = |fault| Problem::new(of_host, format!("reading failed inside the host: {fault}"));
-            let read = run_blocking(&executor, read).await;
-            read.unwrap_or_else(|fault| Err(Problems::one(failed(fault))))
-                .map_err(|problems| Unavailable { problems, is_final: true })
-        }
-        .boxed();
-        let name = name.clone();
-        self.loads.start(Order { name, id, number: 0, origin, stands_in: true, offer, trial: None });
+        let offer: GetOffer = Box::new(move || {
+            let (read, executor, of_host) = (read(), executor.clone(), of_host.clone());
+            async move {
+                let failed =
+                    |fault| Problem::new(of_host, format!("reading failed inside the host: {fault}"));
+                let read = run_blocking(&executor, read).await;
+                read.unwrap_or_else(|fault| Err(Problems::one(failed(fault))))
+                    .map(Arc::new)
+                    .map_err(|problems| Unavailable { problems, is_final: true })
+            }
+            .boxed()
+        });
+        let (name, component) = (name.clone(), (component, None));
+        let order = Order { name, id, number: 0, origin, stands_in: true, component, offer, trial: None };
+        self.loads.start(order);
     }
+}
+
+/// What was read already.
+fn at_hand(offer: Offer) -> GetOffer {
+    let offer = Arc::new(offer);
+    Box::new(move || std::future::ready(Ok(offer.clone())).boxed())
 }
 
 /// The survey of a folder that could not be read because of a fault inside the host: it is unreadable, so no plugin

@@ -26,6 +26,8 @@ pub(super) struct Shares<T> {
 struct Queues<T> {
     turns: Turns<T>,
     count: usize,
+    /// Tasks of the plugin that run.
+    running: usize,
 }
 
 impl<T> Default for Shares<T> {
@@ -42,7 +44,7 @@ impl<T> Shares<T> {
             None => {
                 let member = self.plugins.join(weight);
                 self.names.insert(plugin.to_owned(), member);
-                self.queues.insert(member, Queues { turns: Turns::default(), count: 0 });
+                self.queues.insert(member, Queues { turns: Turns::default(), count: 0, running: 0 });
                 member
             }
         };
@@ -83,13 +85,29 @@ impl<T> Shares<T> {
         }
     }
 
-    /// What runs next, and at whose expense.
-    pub(super) fn next(&mut self) -> Option<(Place, T)> {
+    /// What runs next, and at whose expense. No plugin runs more than `most` tasks at once.
+    pub(super) fn next(&mut self, most: usize) -> Option<(Place, T)> {
         loop {
-            let (plugin, ()) = self.plugins.next()?;
-            if let Some((queue, task)) = self.queues.get_mut(&plugin).and_then(|queues| queues.turns.next()) {
+            let all = &self.queues;
+            let (plugin, ()) = self.plugins.next_of(|plugin| is_below(all, plugin, most))?;
+            let Some(queues) = self.queues.get_mut(&plugin) else { continue };
+            if let Some((queue, task)) = queues.turns.next() {
+                queues.running += 1;
                 return Some((Place { plugin, queue }, task));
             }
+        }
+    }
+
+    /// Whether `next` would answer something.
+    pub(super) fn has_next(&self, most: usize) -> bool {
+        self.plugins.has_next_of(|plugin| is_below(&self.queues, plugin, most))
+    }
+
+    /// A task no longer runs, and has taken so long.
+    pub(super) fn end(&mut self, place: Place, took: Duration) {
+        self.charge(place, took);
+        if let Some(queues) = self.queues.get_mut(&place.plugin) {
+            queues.running = queues.running.saturating_sub(1);
         }
     }
 
@@ -114,6 +132,10 @@ impl<T> Shares<T> {
     }
 }
 
+fn is_below<T>(all: &HashMap<Member, Queues<T>>, plugin: Member, most: usize) -> bool {
+    all.get(&plugin).is_none_or(|queues| queues.running < most)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,7 +149,7 @@ mod tests {
             shares.add(*place, who);
         }
         for _ in 0..turns {
-            let (place, who) = shares.next().unwrap();
+            let (place, who) = shares.next(usize::MAX).unwrap();
             assert_eq!(place, places[who]);
             shares.charge(place, MS);
             shares.add(place, who);
@@ -155,6 +177,23 @@ mod tests {
     }
 
     #[test]
+    fn a_plugin_runs_no_more_than_so_many_at_once() {
+        let mut shares = Shares::default();
+        let places = [shares.join("p", 1), shares.join("p", 1), shares.join("q", 1)];
+        for (who, place) in places.iter().enumerate().cycle().take(9) {
+            shares.add(*place, who);
+        }
+        let running: Vec<Place> = std::iter::from_fn(|| shares.next(2)).map(|(place, _)| place).collect();
+        let of = |place: Place| running.iter().filter(|running| running.plugin == place.plugin).count();
+        assert_eq!((running.len(), of(places[0]), of(places[2])), (4, 2, 2));
+        assert!(!shares.has_next(2) && shares.has_next(3));
+        shares.end(running[0], MS);
+        assert!(shares.has_next(2));
+        assert_eq!(shares.next(2).unwrap().0.plugin, running[0].plugin);
+        assert!(shares.next(2).is_none());
+    }
+
+    #[test]
     fn who_left_is_forgotten() {
         let mut shares = Shares::default();
         let (first, second) = (shares.join("p", 5), shares.join("p", 1));
@@ -164,6 +203,6 @@ mod tests {
         shares.leave(second);
         shares.charge(first, MS);
         shares.add(first, 2);
-        assert!(shares.next().is_none() && shares.names.is_empty() && shares.queues.is_empty());
+        assert!(shares.next(usize::MAX).is_none() && shares.names.is_empty() && shares.queues.is_empty());
     }
 }

@@ -76,14 +76,24 @@ impl<T> Turns<T> {
 
     /// What runs next, and at whose expense.
     pub(super) fn next(&mut self) -> Option<(Member, T)> {
-        let (used, member) = *self.waiting.first()?;
+        self.next_of(|_| true)
+    }
+
+    /// What runs next of those members that may.
+    pub(super) fn next_of(&mut self, may: impl Fn(Member) -> bool) -> Option<(Member, T)> {
+        let (used, member) = *self.waiting.iter().find(|(_, member)| may(*member))?;
         self.now = self.now.max(used);
         let account = self.members.get_mut(&member)?;
         let task = account.tasks.pop_front()?;
         if account.tasks.is_empty() {
-            self.waiting.pop_first();
+            self.waiting.remove(&(used, member));
         }
         Some((member, task))
+    }
+
+    /// Whether one of those members that may has something to run.
+    pub(super) fn has_next_of(&self, may: impl Fn(Member) -> bool) -> bool {
+        self.waiting.iter().any(|(_, member)| may(*member))
     }
 
     /// Puts time on a member's account.

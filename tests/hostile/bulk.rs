@@ -1,0 +1,61 @@
+//! Guests whose single instructions take long: `memory.fill` and `memory.copy` over a gigabyte are one call into the engine
+//! each, in which a run gives way to nobody. Two such runs hold both threads of the host, and a neighbour goes on.
+//! What is measured is how many jobs the neighbour runs one after the other per instruction of theirs: if it had to wait for
+//! the end of an instruction each time, this would be one.
+
+use redis::AsyncCommands;
+
+use super::attack::attacker;
+use crate::support::guest::worker;
+use crate::support::host::{Plugins, count, serve, stop, until};
+use crate::support::redis::TestRedis;
+
+/// Fills and copies of each run.
+const INSTRUCTIONS: u64 = 8;
+const RUNS: u64 = 2;
+/// Jobs of the neighbour for each of them, at the least.
+const JOBS_PER_INSTRUCTION: u64 = 2;
+
+const BULK: &str = "kind = \"worker\"\n[[consume]]\nqueue = \"attack\"\nconcurrency = 2\ntimeout = \"60s\"\n\
+                    [limits]\nmemory = \"1GiB\"\n";
+const GOOD: &str = "kind = \"worker\"\n[[consume]]\nqueue = \"good\"\n";
+
+fn bulk() -> Vec<u8> {
+    attacker(
+        "",
+        "",
+        &format!(
+            "(if (i32.eq (memory.grow (i32.const 16000)) (i32.const -1)) (then unreachable))
+            (loop $l
+                (memory.fill (i32.const 262144) (local.get $i) (i32.const 1048576000))
+                (memory.copy (i32.const 262144) (i32.const 262208) (i32.const 1048575936))
+                (local.set $i (i32.add (local.get $i) (i32.const 2)))
+                (br_if $l (i32.lt_u (local.get $i) (i32.const {INSTRUCTIONS}))))
+            (i32.const 0)"
+        ),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_fill_a_gigabyte_at_once_hold_up_no_neighbour() {
+    let (redis, plugins) = (TestRedis::start(), Plugins::new());
+    let mut plain = redis.plain().await;
+    plugins.put("bulk", &bulk(), BULK);
+    plugins.put("good", &worker("", "", "i32.const 0"), GOOD);
+    let mut settings = plugins.settings(&redis.url(), "h");
+    (settings.host.threads, settings.ceilings.memory_bytes, settings.ceilings.instances) = (2, 1 << 30, 8);
+    let host = serve(settings).await;
+    let _: u64 = plain.rpush("attack", vec!["go"; 2]).await.unwrap();
+    until("both run", async || count(&host, "attack", |c| &c.claimed) == RUNS).await;
+    let ended = || count(&host, "attack", |c| &c.completed) + count(&host, "attack", |c| &c.buried);
+    let mut jobs = 0;
+    while ended() < RUNS {
+        let _: u64 = plain.rpush("good", "x").await.unwrap();
+        jobs += 1;
+        until("the neighbour's job is done", async || count(&host, "good", |c| &c.completed) == jobs).await;
+    }
+    assert_eq!(count(&host, "attack", |c| &c.completed), RUNS);
+    let instructions = RUNS * INSTRUCTIONS;
+    assert!(jobs >= JOBS_PER_INSTRUCTION * instructions, "{jobs} jobs beside {instructions} instructions");
+    stop(host).await;
+}
