@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=LIMIT_MAX))]
     limit: u32,
     /// Looks at about this many keys of Redis, whatever they begin with.
-    #[arg(long, value_name = "KEYS", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     look: u64,
     /// Continues where a listing ended that had not looked at all keys.
     #[arg(long, default_value_t = 0)]
