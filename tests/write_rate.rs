@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::support::example;
 use crate::support::guest::{all_grants, worker};
-use crate::support::host::{Plugins, stop, until};
+use crate::support::host::{Plugins, serve, stop, until};
 use crate::support::program::Program;
 use crate::support::redis::TestRedis;
 use crate::support::view::{refusal, scope};
@@ -151,14 +151,23 @@ async fn a_bucket_that_holds_something_else_is_replaced() {
 async fn a_plugin_with_a_write_rate_is_told_by_its_host_in_both_modes() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;
-    for (mode, queue) in [("immediate", "one"), ("atomic", "two")] {
+    // A plugin's own user may not touch the bucket: the host does.
+    let ways = [
+        ("immediate", "one", false),
+        ("atomic", "two", false),
+        ("immediate", "three", true),
+        ("atomic", "four", true),
+    ];
+    for (mode, queue, own_user) in ways {
         let manifest = format!(
             "kind = \"worker\"\n[[consume]]\nqueue = \"{queue}\"\nconcurrency = 1\nmax_attempts = 1\n[effects]\nmode = \"{mode}\"\n\
              [limits]\nwrite_rate = \"1KiB/1d\"\n[grants]\nkv.write = [\"*\"]\n"
         );
-        let name = format!("probe-{mode}");
+        let name = format!("probe-{queue}");
         let plugins = Plugins::new().with(&name, &example::component("probe"), &manifest);
-        let host = plugins.serve(&redis.url(), mode).await;
+        let mut settings = plugins.settings(&redis.url(), queue);
+        settings.redis.per_plugin_users = own_user;
+        let host = serve(settings).await;
         // The second one finds the bucket empty.
         for end in ["done", "bury $results"] {
             let script = format!("report none\nkv.set k rep:2000:61\n{end}");
@@ -167,7 +176,7 @@ async fn a_plugin_with_a_write_rate_is_told_by_its_host_in_both_modes() {
         let dead = format!("{{{queue}}}:sandhog:dead");
         until("a job is dead", async || plain.zcard::<_, u64>(&dead).await.unwrap() == 1).await;
         let records: Vec<String> = plain.zrange(&dead, 0, -1).await.unwrap();
-        assert!(records[0].contains("write-rate"), "{mode}: {}", records[0]);
+        assert!(records[0].contains("write-rate"), "{mode} {own_user}: {}", records[0]);
         assert!(plain.exists::<_, bool>(format!("sandhog:write-rate:{name}")).await.unwrap());
         stop(host).await;
     }
