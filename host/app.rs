@@ -45,7 +45,7 @@ pub enum StartError {
     #[error(transparent)]
     Address(#[from] AddressError),
     /// Redis gave no answer.
-    #[error(transparent)]
+    #[error("{0}")]
     Redis(#[from] Fault),
     /// The server cannot serve.
     #[error("{0}")]

@@ -5,6 +5,7 @@ pub mod document;
 pub mod env;
 pub mod hex;
 mod line;
+pub mod log_filter;
 pub mod problem;
 pub mod public_key;
 pub mod seat;

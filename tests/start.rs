@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use crate::support::guest;
 use crate::support::program::{Program, Running, transcript};
 use crate::support::redis::TestRedis;
+use crate::support::server::{PortServer, balancer};
 
 const MANIFEST: &str = "kind = \"worker\"\n\n[[consume]]\nqueue = \"jobs\"\n";
 const WAITS: &str = "Redis is not ready: waiting";
@@ -110,6 +111,44 @@ async fn a_host_waits_for_a_redis_that_runs_a_long_script() {
     })
     .await;
     script.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_host_waits_while_its_address_leads_to_a_replica() {
+    for stale in ["yes", "no"] {
+        let redis = TestRedis::start_with(&["--replica-serve-stale-data", stale]);
+        // Nobody listens there: the link to the primary is down.
+        let mut plain = redis.plain().await;
+        let _: () = cmd("REPLICAOF").arg("127.0.0.1").arg(1).query_async(&mut plain).await.unwrap();
+        let remedy = async || {
+            let _: () = cmd("REPLICAOF").arg("NO").arg("ONE").query_async(&mut plain.clone()).await.unwrap();
+        };
+        waits_for(&redis.url(), "it is a replica, and a host needs the primary", remedy).await;
+    }
+}
+
+#[test]
+fn a_start_at_a_replica_fails_with_that_reason() {
+    for stale in ["yes", "no"] {
+        let redis =
+            PortServer::start(&["--replicaof", "127.0.0.1", "1", "--replica-serve-stale-data", stale]);
+        let said = with_a_plugin(&redis.url()).transcript(&["run", "--start-wait", "300ms"]);
+        assert!(said.contains("it is a replica, and a host needs the primary"), "{said}");
+        assert!(said.contains("hint: this Redis is a replica") && said.contains("exit code 2"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_waits_if_only_some_connections_are_cut() {
+    // One cut, and cuts of the first connection and of probes.
+    for cuts in 1..=4 {
+        let server = PortServer::start(&[]);
+        let program = with_a_plugin(&balancer(server.port, cuts));
+        let mut host = program.start(&["run", "--start-wait", "10m"]);
+        host.wait_for("joined");
+        assert!(host.stderr().contains(WAITS), "{}", host.stderr());
+        stop(&mut host);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 pub use host::{Served, host_notes, host_rules};
 
-use super::glob::{is_blank, of_pattern};
+use super::glob::{all_or_each, is_blank, of_pattern};
 use super::grant::Grants;
 use crate::job::change::Write;
 use crate::job::key::{QueueKeys, companions};
@@ -137,8 +137,8 @@ pub fn asks(write: &Write) -> Vec<Ask> {
 /// Some commands on some keys; none without keys.
 fn selector(commands: &str, flags: &str, patterns: &[String]) -> Option<String> {
     let mut text = format!("({commands}");
-    for pattern in patterns {
-        let rule = format!("{flags}{}", of_pattern(pattern));
+    for pattern in all_or_each(patterns.iter().map(|pattern| of_pattern(pattern)).collect()) {
+        let rule = format!("{flags}{pattern}");
         let plain = rule.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\'' | b'\\' | b')'));
         let _ = if plain { write!(text, " {rule}") } else { write!(text, " {}", quoted(&rule)) };
     }

@@ -27,6 +27,14 @@ pub fn of_pattern(pattern: &str) -> String {
     glob
 }
 
+/// The patterns of a rule of a Redis user: `*` alone if it is one of them, because Redis refuses further patterns then.
+pub(super) fn all_or_each(patterns: Vec<String>) -> Vec<String> {
+    match patterns.iter().any(|pattern| pattern == "*") {
+        true => vec!["*".to_owned()],
+        false => patterns,
+    }
+}
+
 /// What no rule can hold.
 pub(super) fn is_blank(byte: u8) -> bool {
     matches!(byte, 0 | b' ' | 9..=13)

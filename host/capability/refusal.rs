@@ -83,6 +83,7 @@ fn reason(fault: &Fault) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::obstacle::Obstacle;
 
     fn refused(code: &str, detail: &str) -> Fault {
         Fault::Refused { code: code.to_owned(), detail: detail.to_owned() }
@@ -94,7 +95,7 @@ mod tests {
         for fault in [
             refused("OOM", "command not allowed when used memory > 'maxmemory' 10.0.0.7"),
             refused("ERR", "something 10.0.0.7"),
-            Fault::Lost { address: address.clone(), cause: "refused".to_owned() },
+            Fault::Lost { address: address.clone(), cause: "refused".to_owned(), obstacle: Obstacle::Absent },
             Fault::TimedOut { address },
             Fault::Unexpected("10.0.0.7".to_owned()),
         ] {

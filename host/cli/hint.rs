@@ -19,14 +19,12 @@ pub(crate) async fn no_redis(address: &Address, fault: Fault) -> Failure {
     }
 }
 
-/// The hint for an error in the middle of the work, if it is about rights or a server that is not ready. It is found
-/// by the text of the error, because errors of other modules contain those of Redis.
+/// The hint for an error in the middle of the work, if it is about rights or a server that does not serve now.
 pub(crate) fn within(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
-    let said = cause.to_string();
-    let (code, detail) = said.strip_prefix("Redis refused: ")?.split_once(' ')?;
-    let fault = Fault::Refused { code: code.to_owned(), detail: detail.to_owned() };
-    match Obstacle::of(&fault) {
-        obstacle @ (Obstacle::Permission | Obstacle::NotReady) => remedy(obstacle),
+    match Obstacle::of(cause.downcast_ref::<Fault>()?) {
+        obstacle @ (Obstacle::Permission | Obstacle::NotReady | Obstacle::Replica | Obstacle::Full) => {
+            remedy(obstacle)
+        }
         _ => None,
     }
 }
@@ -40,6 +38,21 @@ fn remedy(obstacle: Obstacle) -> Option<&'static str> {
         }
         Obstacle::NotReady => {
             "Redis is running but not ready; try again later (`sandhog run` waits for it: `host.start_wait`)"
+        }
+        Obstacle::Replica => {
+            "this Redis is a replica: use the address of its primary, or try again after the failover (`sandhog run` waits \
+             for it: `host.start_wait`)"
+        }
+        Obstacle::Full => {
+            "the memory of Redis is full: raise `maxmemory`, or delete what is not needed (`sandhog jobs discard` removes \
+             dead jobs)"
+        }
+        Obstacle::SocketPath => {
+            "the path of a unix socket ends with the socket: write its database as `unix:///path?db=2`"
+        }
+        Obstacle::NoAccess => {
+            "the system does not let this process connect: check the rights of the socket (`unixsocketperm`) and of its \
+             folder, or the firewall"
         }
         Obstacle::NoPassword => {
             "this Redis requires a password: write `redis://user:password@host`, or `redis://:password@host` without a user"
@@ -65,6 +78,9 @@ fn remedy(obstacle: Obstacle) -> Option<&'static str> {
         Obstacle::OldProtocol => {
             "the server does not speak RESP3, which Sandhog needs: it is a proxy, or older than Redis 6; use the address \
              of a Redis 7 or newer"
+        }
+        Obstacle::NotRedis => {
+            "this server is not a Redis: it speaks another protocol, for example HTTP; check host and port in the URL"
         }
         Obstacle::Cluster => "Redis Cluster is not supported: use a server with `cluster-enabled no`",
         Obstacle::Sentinel => {

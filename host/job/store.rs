@@ -172,7 +172,7 @@ pub struct Reaped {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Redis gave no usable answer.
-    #[error(transparent)]
+    #[error("{0}")]
     Fault(#[from] Fault),
     /// The host is not registered or its lease ended. A turn's acknowledgements were carried out, its claim
     /// was not.

@@ -66,7 +66,7 @@ script!(CHUNK_DIGEST, "script/chunk_digest.lua");
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DepotError {
     /// Redis gave no usable answer.
-    #[error(transparent)]
+    #[error("{0}")]
     Fault(#[from] Fault),
     /// A key of ours holds something else.
     #[error("the key `{0}` holds another type than Sandhog keeps there")]

@@ -16,7 +16,7 @@ use crate::storage::fault::Fault;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
     /// Redis gave no usable answer: the same may succeed later.
-    #[error(transparent)]
+    #[error("{0}")]
     Fault(#[from] Fault),
     /// The release is not taken.
     #[error("{0}")]

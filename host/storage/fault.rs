@@ -1,5 +1,7 @@
 //! What can go wrong between the host and Redis. Callers branch on it; guests never see its text.
 
+use super::obstacle::{Obstacle, is_garbled};
+
 /// Codes of a replica: for writes, and for everything while it has lost its primary.
 const WRONG_SERVER_CODES: [&str; 2] = ["READONLY", "MASTERDOWN"];
 /// Codes that a server returns for most commands while it is in a certain state.
@@ -19,6 +21,8 @@ pub enum Fault {
         address: String,
         /// What the connection said.
         cause: String,
+        /// Why there is no connection.
+        obstacle: Obstacle,
     },
     /// No answer before the deadline: what was sent may or may not have been carried out.
     #[error("Redis at `{address}` did not answer in time")]
@@ -48,6 +52,15 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// No connection, because of this fault.
+    pub(super) fn lost(address: &str, because: &Self) -> Self {
+        let cause = match because {
+            Self::Refused { code, detail } => format!("{code} {detail}"),
+            other => other.to_string(),
+        };
+        Self::Lost { address: address.to_owned(), cause, obstacle: Obstacle::of(because) }
+    }
+
     /// Whether it is unknown if the command took place, and the connection is to be replaced.
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Lost { .. } | Self::TimedOut { .. })
@@ -92,10 +105,18 @@ impl Fault {
                 detail: error.detail().unwrap_or_default().to_owned(),
             },
             ErrorKind::UnexpectedReturnType => Self::Unexpected(error.to_string()),
-            ErrorKind::AuthenticationFailed => {
-                Self::Lost { address, cause: "user or password were refused".to_owned() }
+            kind => {
+                let obstacle = Obstacle::of_broken(error);
+                let cause = match kind {
+                    ErrorKind::AuthenticationFailed => "user or password were refused".to_owned(),
+                    // The library's text is that of its parser, in several lines.
+                    ErrorKind::Parse if is_garbled(error) => {
+                        "its reply is not in the protocol of Redis".to_owned()
+                    }
+                    _ => error.to_string(),
+                };
+                Self::Lost { address, cause, obstacle }
             }
-            _ => Self::Lost { address, cause: error.to_string() },
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, watch};
 use self::open::{Opened, Process, end_former};
 use super::address::{Address, AddressError};
 use super::fault::Fault;
+use super::obstacle::Obstacle;
 use super::primary::Primary;
 use super::together::Together;
 use super::user::Door;
@@ -291,7 +292,7 @@ impl Link {
 
     fn server_changed(&self) -> Fault {
         let cause = "the server at this address has changed".to_owned();
-        Fault::Lost { address: self.inner.address.clone(), cause }
+        Fault::Lost { address: self.inner.address.clone(), cause, obstacle: Obstacle::NotReady }
     }
 
     /// Converts an error, and drops the connection if the error says that it cannot be used any more.
@@ -300,7 +301,7 @@ impl Link {
         let primary = &self.inner.primary;
         if fault.is_wrong_server() {
             primary.leave(broken.epoch, &fault.to_string());
-            return Fault::Lost { address: self.inner.address.clone(), cause: fault.to_string() };
+            return Fault::lost(&self.inner.address, &fault);
         }
         if fault.is_state_of_server() {
             primary.refused(broken.epoch, &fault.to_string());

@@ -1,36 +1,39 @@
-//! Why Redis cannot be used, as precisely as the hints differ. Mostly the text of the error says it; if the server
-//! gave no usable reply, a probe finds out which protocol it speaks.
+//! Why Redis cannot be used, as precisely as the hints differ. A fault carries its obstacle from the moment it is made:
+//! nobody has to guess it from the text of an error. If the server gave no usable reply, a probe finds out which
+//! protocol it speaks.
+
+use std::error::Error as _;
+use std::io;
+
+use redis::{ErrorKind, RedisError};
 
 use super::address::Address;
 use super::fault::Fault;
 use super::probe::{self, Speaks};
 
 /// Codes of a server that is running and does not serve yet: it loads its data, runs a long script, lacks replicas,
-/// is a replica that lost its primary or may be promoted, or cannot save.
-const NOT_READY: [&str; 6] = ["LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "READONLY", "MISCONF"];
+/// or cannot save.
+const NOT_READY: [&str; 5] = ["LOADING", "BUSY", "UNKILLABLE", "NOREPLICAS", "MISCONF"];
 
-/// Texts of servers, the system and the TLS library, in lower case; the first match counts.
-const WORDS: [(&str, Obstacle); 20] = [
+/// Texts of replies whose code is not specific, in lower case; the first match counts.
+const REPLIES: [(&str, Obstacle); 8] = [
     ("acl failure in script", Obstacle::Permission),
     ("has no permissions to run", Obstacle::Permission),
-    ("user or password were refused", Obstacle::WrongPassword),
     ("db index is out of range", Obstacle::Database),
     ("select is not allowed in cluster mode", Obstacle::Cluster),
     ("unknown command 'select'", Obstacle::Sentinel),
-    ("resp3", Obstacle::OldProtocol),
     ("unknown command 'hello'", Obstacle::OldProtocol),
     ("unknown command `hello`", Obstacle::OldProtocol),
-    ("noproto", Obstacle::OldProtocol),
     ("max number of clients", Obstacle::NotReady),
+];
+
+/// Texts of the system and the TLS library that have no kind of their own, in lower case; the first match counts.
+const WORDS: [(&str, Obstacle); 5] = [
     ("certificaterequired", Obstacle::ClientCertificate),
     ("peer certificate", Obstacle::Certificate),
     ("received fatal alert", Obstacle::Certificate),
     ("tls parameters", Obstacle::Certificate),
     ("lookup address", Obstacle::UnknownName),
-    ("connection refused", Obstacle::Absent),
-    ("no such file", Obstacle::Absent),
-    ("unreachable", Obstacle::Absent),
-    ("timed out", Obstacle::Absent),
 ];
 
 /// Why Redis cannot be used.
@@ -40,8 +43,16 @@ pub enum Obstacle {
     Absent,
     /// The host's name cannot be resolved.
     UnknownName,
+    /// The path of the socket leads through a file.
+    SocketPath,
+    /// The system does not let this process connect.
+    NoAccess,
     /// The server is running, and will serve later.
     NotReady,
+    /// It is a replica.
+    Replica,
+    /// Its memory is full.
+    Full,
     /// It requires a password, and none was given.
     NoPassword,
     /// User or password are wrong.
@@ -60,6 +71,8 @@ pub enum Obstacle {
     SpeaksPlain,
     /// It speaks an older version of the protocol.
     OldProtocol,
+    /// It speaks another protocol, such as HTTP.
+    NotRedis,
     /// It is a Redis Cluster.
     Cluster,
     /// It is a Sentinel.
@@ -71,54 +84,100 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
-    /// The obstacle that the text of the error names.
+    /// The obstacle that the fault carries.
     pub fn of(fault: &Fault) -> Self {
-        let (code, text) = match fault {
-            Fault::TimedOut { .. } => return Self::Absent,
-            Fault::Lost { cause, .. } => (cause.split(' ').next().unwrap_or_default(), cause.as_str()),
-            Fault::Refused { code, detail } => (code.as_str(), detail.as_str()),
-            _ => return Self::Other,
-        };
+        match fault {
+            Fault::TimedOut { .. } => Self::Absent,
+            Fault::Lost { obstacle, .. } => *obstacle,
+            Fault::Refused { code, detail } => Self::of_reply(code, detail),
+            Fault::Forbidden { .. } | Fault::Unexpected(_) => Self::Other,
+        }
+    }
+
+    /// The obstacle that an error reply of a server names.
+    fn of_reply(code: &str, detail: &str) -> Self {
         match code {
             "NOAUTH" => return Self::NoPassword,
             "WRONGPASS" => return Self::WrongPassword,
             "NOPERM" => return Self::Permission,
+            "NOPROTO" => return Self::OldProtocol,
+            "READONLY" | "MASTERDOWN" => return Self::Replica,
+            "OOM" => return Self::Full,
             "CROSSSLOT" | "MOVED" | "CLUSTERDOWN" => return Self::Cluster,
             code if NOT_READY.contains(&code) => return Self::NotReady,
             _ => {}
         }
-        let text = text.to_ascii_lowercase();
-        match WORDS.iter().find(|(words, _)| text.contains(words)) {
-            Some((_, obstacle)) => *obstacle,
-            // The error of a server begins with a code.
-            None if code.len() > 1 && code.bytes().all(|b| b.is_ascii_uppercase()) => Self::Other,
-            None => Self::Cut,
+        among(&REPLIES, detail).unwrap_or(Self::Other)
+    }
+
+    /// The obstacle of a connection that could not be made, or broke.
+    pub(super) fn of_broken(error: &RedisError) -> Self {
+        match error.kind() {
+            ErrorKind::RESP3NotSupported => return Self::OldProtocol,
+            ErrorKind::AuthenticationFailed => return Self::WrongPassword,
+            ErrorKind::Parse if is_garbled(error) => return Self::NotRedis,
+            _ => {}
+        }
+        let system = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        match system.map(io::Error::kind) {
+            Some(
+                io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::NotFound
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::NetworkDown
+                | io::ErrorKind::TimedOut,
+            ) => Self::Absent,
+            Some(io::ErrorKind::NotADirectory) => Self::SocketPath,
+            Some(io::ErrorKind::PermissionDenied) => Self::NoAccess,
+            _ => among(&WORDS, &error.to_string()).unwrap_or(Self::Cut),
         }
     }
 
-    /// As `of`, and probes the server if the text does not decide. Takes up to 4 seconds then.
+    /// As `of`, and probes the server if the fault does not decide. Takes up to 8 seconds then.
     pub async fn find(address: &Address, fault: &Fault) -> Self {
         let said = Self::of(fault);
         let is_open = match fault {
             // A plain server takes the beginning of TLS for an unfinished command, and waits for the rest.
             Fault::TimedOut { .. } => address.server().is_some_and(|(.., tls)| tls),
-            Fault::Lost { .. } => said == Self::Cut,
+            Fault::Lost { .. } => matches!(said, Self::Cut | Self::NotRedis),
             _ => false,
         };
         let Some((host, port, tls)) = address.server().filter(|_| is_open) else { return said };
         match (tls, probe::what_speaks(host, port).await) {
-            (true, Some(Speaks::Redis)) => Self::SpeaksPlain,
+            (true, Some(Speaks::Redis | Speaks::OldRedis)) => Self::SpeaksPlain,
             (false, Some(Speaks::Tls)) => Self::SpeaksTls,
-            // It closed the connection when it was greeted in RESP3.
-            (false, Some(Speaks::Redis)) => Self::OldProtocol,
+            (false, Some(Speaks::OldRedis)) => Self::OldProtocol,
+            // It serves others: only this connection was cut, for example by a proxy one of whose servers is gone.
+            (false, Some(Speaks::Redis)) => Self::Cut,
+            (_, Some(Speaks::Http)) => Self::NotRedis,
             _ => said,
         }
     }
 
     /// Whether it may pass without a change of settings.
     pub fn may_pass(self) -> bool {
-        matches!(self, Self::Absent | Self::UnknownName | Self::NotReady | Self::Cut)
+        matches!(
+            self,
+            Self::Absent
+                | Self::UnknownName
+                | Self::NoAccess
+                | Self::NotReady
+                | Self::Replica
+                | Self::Full
+                | Self::Cut
+        )
     }
+}
+
+/// Whether a reply is not in the protocol of Redis. A reply of another type than the caller wants has the same kind.
+pub(super) fn is_garbled(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Parse && error.detail().is_some_and(|detail| detail.starts_with("Parse error"))
+}
+
+fn among(texts: &[(&str, Obstacle)], text: &str) -> Option<Obstacle> {
+    let text = text.to_ascii_lowercase();
+    texts.iter().find(|(words, _)| text.contains(words)).map(|(_, obstacle)| *obstacle)
 }
 
 #[cfg(test)]
@@ -126,38 +185,56 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_servers_and_systems_say_is_told_apart() {
-        let lost = |cause: &str| Fault::Lost { address: "redis://h".to_owned(), cause: cause.to_owned() };
-        for (cause, expected) in [
-            ("Connection refused (os error 111)", Obstacle::Absent),
-            ("No such file or directory (os error 2)", Obstacle::Absent),
-            ("failed to lookup address information: Name or service not known", Obstacle::UnknownName),
-            ("NOAUTH HELLO must be called with the client already authenticated", Obstacle::NoPassword),
-            ("WRONGPASS invalid username-password pair or user is disabled.", Obstacle::WrongPassword),
-            ("ERR DB index is out of range", Obstacle::Database),
-            ("ERR User app has no permissions to run the 'select' command", Obstacle::Permission),
-            ("ERR max number of clients reached", Obstacle::NotReady),
-            ("ERR unknown command 'HELLO', with args beginning with: '3' ", Obstacle::OldProtocol),
-            ("ERR unknown command 'SELECT', with args beginning with: '1' ", Obstacle::Sentinel),
-            ("ERR SELECT is not allowed in cluster mode", Obstacle::Cluster),
-            ("LOADING Redis is loading the dataset in memory", Obstacle::NotReady),
-            ("invalid peer certificate: UnknownIssuer", Obstacle::Certificate),
-            ("received fatal alert: CertificateRequired", Obstacle::ClientCertificate),
-            ("received fatal alert: HandshakeFailure", Obstacle::Certificate),
-            ("Connection reset by peer (os error 104)", Obstacle::Cut),
-            ("DENIED Redis is running in protected mode", Obstacle::Other),
+    fn what_servers_reply_is_told_apart() {
+        for (code, detail, expected) in [
+            ("NOAUTH", "HELLO must be called with the client already authenticated", Obstacle::NoPassword),
+            ("WRONGPASS", "invalid username-password pair or user is disabled.", Obstacle::WrongPassword),
+            ("ERR", "DB index is out of range", Obstacle::Database),
+            ("ERR", "User app has no permissions to run the 'select' command", Obstacle::Permission),
+            ("ERR", "max number of clients reached", Obstacle::NotReady),
+            ("ERR", "unknown command 'HELLO', with args beginning with: '3' ", Obstacle::OldProtocol),
+            ("ERR", "unknown command 'SELECT', with args beginning with: '1' ", Obstacle::Sentinel),
+            ("ERR", "SELECT is not allowed in cluster mode", Obstacle::Cluster),
+            ("LOADING", "Redis is loading the dataset in memory", Obstacle::NotReady),
+            ("DENIED", "Redis is running in protected mode", Obstacle::Other),
+            ("NOPERM", "", Obstacle::Permission),
+            ("CROSSSLOT", "", Obstacle::Cluster),
+            ("NOREPLICAS", "", Obstacle::NotReady),
+            ("BUSY", "", Obstacle::NotReady),
+            ("READONLY", "You can't write against a read only replica.", Obstacle::Replica),
+            ("MASTERDOWN", "Link with MASTER is down", Obstacle::Replica),
+            ("OOM", "command not allowed when used memory > 'maxmemory'.", Obstacle::Full),
+            ("WRONGTYPE", "", Obstacle::Other),
         ] {
-            assert_eq!(Obstacle::of(&lost(cause)), expected, "{cause}");
+            let fault = Fault::Refused { code: code.to_owned(), detail: detail.to_owned() };
+            assert_eq!(Obstacle::of(&fault), expected, "{code} {detail}");
+            // In the set-up of a connection, or as the answer of a server that is left: there is no connection then.
+            let lost = Fault::lost("redis://h", &fault);
+            assert!(lost.is_lost() && lost.to_string().contains(code), "{lost}");
+            assert_eq!(Obstacle::of(&lost), expected, "{lost}");
         }
-        let refused = |code: &str| Fault::Refused { code: code.to_owned(), detail: String::new() };
-        for (code, expected) in [
-            ("NOPERM", Obstacle::Permission),
-            ("CROSSSLOT", Obstacle::Cluster),
-            ("NOREPLICAS", Obstacle::NotReady),
-            ("BUSY", Obstacle::NotReady),
-            ("WRONGTYPE", Obstacle::Other),
+    }
+
+    #[test]
+    fn what_systems_say_is_told_apart() {
+        for (error, expected) in [
+            (io::Error::from_raw_os_error(111), Obstacle::Absent),
+            (io::Error::from_raw_os_error(2), Obstacle::Absent),
+            (io::Error::from_raw_os_error(113), Obstacle::Absent),
+            (io::Error::from_raw_os_error(101), Obstacle::Absent),
+            (io::Error::from_raw_os_error(20), Obstacle::SocketPath),
+            (io::Error::from_raw_os_error(13), Obstacle::NoAccess),
+            (io::Error::from_raw_os_error(104), Obstacle::Cut),
+            (
+                io::Error::other("failed to lookup address information: Name or service not known"),
+                Obstacle::UnknownName,
+            ),
+            (io::Error::other("invalid peer certificate: UnknownIssuer"), Obstacle::Certificate),
+            (io::Error::other("received fatal alert: CertificateRequired"), Obstacle::ClientCertificate),
+            (io::Error::other("received fatal alert: HandshakeFailure"), Obstacle::Certificate),
         ] {
-            assert_eq!(Obstacle::of(&refused(code)), expected, "{code}");
+            let fault = Fault::new(&RedisError::from(error), "redis://h");
+            assert_eq!(Obstacle::of(&fault), expected, "{fault}");
         }
     }
 }

@@ -1,58 +1,118 @@
-//! Which protocol a server speaks: Redis' or TLS. Used only after a connection attempt has failed, to say why.
+//! Which protocol a server speaks: Redis', TLS or HTTP. Used only after a connection attempt has failed, to say why.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Longest wait to connect, and longest wait for an answer, for each of the two questions.
+/// Longest wait to connect, and longest wait for an answer, for each question.
 const WAIT: Duration = Duration::from_secs(1);
 /// A command that every Redis and every proxy answers.
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 /// Beginnings of its answers: without a password, with one, and for a user without the right.
 const PONGS: [&[u8]; 3] = [b"+PONG", b"-NOAUTH", b"-NOPERM"];
+/// The question for the protocol that the host needs.
+const HELLO: &[u8] = b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n";
+/// Beginnings of its answers by servers that do not speak that protocol.
+const OLD: [&[u8]; 2] = [b"-NOPROTO", b"-ERR unknown command"];
+/// Connections that have to be cut at HELLO, each after an answered PING, until the reason is the protocol: one may
+/// end by chance.
+const CUTS: usize = 2;
 /// Beginnings of TLS records that carry a handshake or an alert.
 const RECORDS: [&[u8]; 2] = [&[0x16, 3], &[0x15, 3]];
-/// Bytes of an answer that are compared.
-const ANSWER_BYTES: usize = 7;
+/// Beginnings of what web servers answer.
+const WEB: [&[u8]; 2] = [b"HTTP/", b"<"];
+/// Bytes of an answer that are read at most; enough to tell what begins it.
+const ANSWER_BYTES: usize = 512;
+/// Bytes that decide, if it is not a line.
+const DECISIVE_BYTES: usize = 7;
 
 /// The protocol of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Speaks {
     /// Redis' protocol, without TLS.
     Redis,
+    /// An older version of it.
+    OldRedis,
     /// TLS.
     Tls,
+    /// HTTP.
+    Http,
 }
 
-/// Asks the server; none if it speaks neither.
+/// What a server did with a question.
+struct Answer {
+    /// Its beginning.
+    bytes: Vec<u8>,
+    /// Whether the server ended the connection.
+    is_cut: bool,
+}
+
+impl Answer {
+    fn begins(&self, beginnings: &[&[u8]]) -> bool {
+        beginnings.iter().any(|beginning| self.bytes.starts_with(beginning))
+    }
+}
+
+/// Asks the server; none if it speaks none of these.
 pub(super) async fn what_speaks(host: &str, port: u16) -> Option<Speaks> {
-    let begins = |answer: &[u8], beginnings: &[&[u8]]| beginnings.iter().any(|b| answer.starts_with(b));
-    let answer = ask(host, port, PING).await?;
-    if begins(&answer, &PONGS) {
-        return Some(Speaks::Redis);
+    for _ in 0..CUTS {
+        let mut stream = connect(host, port).await?;
+        let answer = ask(&mut stream, PING).await;
+        if !answer.begins(&PONGS) {
+            return what_else(host, port, &answer).await;
+        }
+        let hello = ask(&mut stream, HELLO).await;
+        if hello.begins(&OLD) {
+            return Some(Speaks::OldRedis);
+        }
+        if !hello.is_cut || !hello.bytes.is_empty() {
+            return Some(Speaks::Redis);
+        }
+    }
+    Some(Speaks::OldRedis)
+}
+
+/// What a server speaks that has given this answer to PING.
+async fn what_else(host: &str, port: u16, answer: &Answer) -> Option<Speaks> {
+    if answer.begins(&WEB) {
+        return Some(Speaks::Http);
     }
     // A TLS server may answer a plain command with an alert, or just close.
-    let answer = if begins(&answer, &RECORDS) { answer } else { ask(host, port, &client_hello()).await? };
-    begins(&answer, &RECORDS).then_some(Speaks::Tls)
+    if answer.begins(&RECORDS) {
+        return Some(Speaks::Tls);
+    }
+    let mut stream = connect(host, port).await?;
+    ask(&mut stream, &client_hello()).await.begins(&RECORDS).then_some(Speaks::Tls)
 }
 
-/// The beginning of the answer; empty if the server closes or sends nothing. None if nobody listens.
-async fn ask(host: &str, port: u16, question: &[u8]) -> Option<Vec<u8>> {
-    let opened = tokio::time::timeout(WAIT, TcpStream::connect((host, port))).await.ok()?;
-    let mut stream = opened.ok()?;
-    let mut answer = Vec::new();
+/// None if nobody listens.
+async fn connect(host: &str, port: u16) -> Option<TcpStream> {
+    tokio::time::timeout(WAIT, TcpStream::connect((host, port))).await.ok()?.ok()
+}
+
+async fn ask(stream: &mut TcpStream, question: &[u8]) -> Answer {
+    let mut answer = Answer { bytes: Vec::new(), is_cut: false };
     let exchange = async {
         stream.write_all(question).await?;
-        while answer.len() < ANSWER_BYTES {
-            if stream.read_buf(&mut answer).await? == 0 {
-                break;
+        while !is_whole(&answer.bytes) {
+            if stream.read_buf(&mut answer.bytes).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
         }
         Ok::<(), std::io::Error>(())
     };
-    let _ = tokio::time::timeout(WAIT, exchange).await;
-    Some(answer)
+    let ended = tokio::time::timeout(WAIT, exchange).await;
+    answer.is_cut = matches!(ended, Ok(Err(_)));
+    answer
+}
+
+/// Whether enough of an answer is there. A line of Redis is read to its end, because the next answer follows it.
+fn is_whole(answer: &[u8]) -> bool {
+    match answer.first() {
+        Some(b'+' | b'-') => answer.contains(&b'\n') || answer.len() >= ANSWER_BYTES,
+        _ => answer.len() >= DECISIVE_BYTES,
+    }
 }
 
 /// The smallest message that a TLS server accepts as a ClientHello, even if it rejects the parameters.

@@ -67,21 +67,27 @@ impl Script {
         let mut load = redis::cmd("SCRIPT");
         load.arg("LOAD").arg(self.source);
         match link.query::<Value>(&load).await {
-            Err(refused) if refused.is_code("NOPERM") => self.load_by_eval(link, refused).await,
+            Err(refused) if is_withheld(&refused) => self.load_by_eval(link, refused).await,
             loaded => loaded.map(drop),
         }
     }
 
-    /// As `load`, for a user without `SCRIPT LOAD`. `EVAL_RO` stores the text before it runs it. It writes nothing: a
+    /// As `load`, for a user or a server without `SCRIPT LOAD`. `EVAL_RO` stores the text before it runs it. It writes nothing: a
     /// script that writes is not run at all, and one that reads gets no keys.
     async fn load_by_eval(&self, link: &Link, refused: Fault) -> Result<(), Fault> {
         let mut eval = redis::cmd("EVAL_RO");
         eval.arg(self.source).arg(0);
         match link.query::<Value>(&eval).await {
             Err(fault) if fault.is_lost() => Err(fault),
-            Err(fault) if fault.is_code("NOPERM") => Err(refused),
+            Err(fault) if is_withheld(&fault) => Err(refused),
             // Whether the run itself failed does not matter.
             _ => Ok(()),
         }
     }
+}
+
+/// Whether the user may not send the command, or the server does not have it: some providers rename commands.
+fn is_withheld(fault: &Fault) -> bool {
+    matches!(fault, Fault::Refused { code, detail }
+        if code == "NOPERM" || code == "ERR" && detail.contains("unknown command"))
 }

@@ -25,7 +25,7 @@ pub async fn run(link: Link, lease: Duration, mut stop: watch::Receiver<bool>) {
                 }
                 Err(error @ Fault::Refused { .. }) => {
                     if !std::mem::replace(&mut refused, true) {
-                        let hint = "allow SCAN, PTTL and SET to the host's user (`sandhog acl --host`)";
+                        let hint = "give the host's user the rights that `sandhog acl --host` prints";
                         tracing::warn!(%error, hint, "cannot search for jobs of unregistered hosts; retrying in an hour");
                     }
                     SEARCH_EVERY

@@ -8,10 +8,10 @@ use redis::{AsyncCommands as _, Value, cmd};
 use rustix::process::Signal;
 
 use super::paste;
-use crate::support::example;
 use crate::support::host::until;
 use crate::support::program::Program;
 use crate::support::redis::TestRedis;
+use crate::support::{example, guest};
 
 const SETTINGS: &str = "[host]\nname = \"h\"\nlease = \"2s\"\nreap_every = \"200ms\"\n\
                         [[schedule]]\nname = \"tick\"\nqueue = \"ticks\"\nevery = \"1s\"\n";
@@ -91,6 +91,80 @@ async fn a_host_with_only_the_printed_rights_runs_the_examples() {
     }
 }
 
+const PATTERNS: [&str; 4] = ["kv.read", "kv.write", "queue.push", "queue.pop"];
+
+/// A folder with a worker for `jobs` with these grants; a second plugin has grants besides.
+fn granted(url: &str, settings: &str, grants: &str) -> Program {
+    let program = Program::with_url(url);
+    for (name, queue, grants) in [("all", "jobs", grants), ("other", "others", "kv.read = [\"r:*\"]")] {
+        program.file(&format!("plugins/{name}.wasm"), guest::worker("", "", "(i32.const 0)"));
+        let manifest = format!("kind = \"worker\"\n[[consume]]\nqueue = \"{queue}\"\n[grants]\n{grants}\n");
+        program.file(&format!("plugins/{name}.toml"), manifest);
+    }
+    program.file("sandhog.toml", settings);
+    program
+}
+
+#[tokio::test]
+async fn redis_takes_the_line_whatever_is_granted_with_a_star() {
+    let redis = TestRedis::start();
+    for kind in PATTERNS {
+        for more in ["", ", \"r:*\""] {
+            let grants = format!("{kind} = [\"*\"{more}]");
+            for per_plugin_users in [false, true] {
+                let settings = format!("[redis]\nper_plugin_users = {per_plugin_users}\n");
+                let program = granted(&format!("{}?user=app&pass=s3cret", redis.url()), &settings, &grants);
+                let line = line(&program);
+                assert!(line.ends_with(" ~*"), "{line}");
+                paste(&redis, &line);
+                let of_plugin = String::from_utf8(program.output(&["acl", "all"]).stdout).unwrap();
+                paste(&redis, of_plugin.trim_end());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_host_whose_plugins_may_use_every_key_starts_with_the_printed_rights() {
+    for per_plugin_users in [false, true] {
+        let redis = TestRedis::start();
+        let settings = format!("[redis]\nper_plugin_users = {per_plugin_users}\n");
+        let all = PATTERNS.map(|kind| format!("{kind} = [\"*\"]")).join("\n");
+        let program = granted(&format!("{}?user=app&pass=s3cret", redis.url()), &settings, &all);
+        paste(&redis, &line(&program));
+        completes_a_job(&redis, &program, "jobs").await;
+    }
+}
+
+#[tokio::test]
+async fn the_printed_rights_without_script_load_are_enough() {
+    let redis = TestRedis::start();
+    let program = granted(&format!("{}?user=app&pass=s3cret", redis.url()), "", "kv.read = [\"s:*\"]");
+    paste(&redis, &format!("{} -script|load", line(&program)));
+    let log = completes_a_job(&redis, &program, "jobs").await;
+    assert!(
+        log.contains("Redis refuses `SCRIPT LOAD` to this user: the host loads its scripts with `EVAL_RO`"),
+        "{log}"
+    );
+    assert!(!log.contains("NOPERM"), "{log}");
+}
+
+/// Runs a host until it has completed a job of this queue; answers its log.
+async fn completes_a_job(redis: &TestRedis, program: &Program, queue: &str) -> String {
+    let mut host = program.start(&["run"]);
+    host.wait_for("joined");
+    let mut plain = redis.plain().await;
+    let _: () = plain.rpush(queue, "x").await.unwrap();
+    until("the job is completed", async || {
+        let done: Option<u64> = plain.hget(format!("{{{queue}}}:sandhog:stats"), "completed").await.unwrap();
+        done == Some(1)
+    })
+    .await;
+    host.signal(Signal::TERM);
+    assert_eq!(host.wait(), Some(0), "{}", host.stderr());
+    host.stderr()
+}
+
 #[test]
 fn all_keys_are_allowed_if_the_plugins_are_unknown() {
     let program = Program::alone();
@@ -148,11 +222,9 @@ async fn every_command_that_a_host_sends_is_in_the_line() {
         .filter_map(|rule| rule.strip_prefix('+'))
         .map(|rule| rule.split('|').next().unwrap_or_default())
         .collect();
-    // `HELLO` needs no right; `EVAL_RO` is sent only without the right to `SCRIPT LOAD`.
-    let lacking: Vec<&String> = sent
-        .iter()
-        .filter(|name| !allowed.contains(name.as_str()) && !["hello", "eval_ro"].contains(&name.as_str()))
-        .collect();
+    // `HELLO` needs no right.
+    let is_lacking = |name: &&String| !allowed.contains(name.as_str()) && name.as_str() != "hello";
+    let lacking: Vec<&String> = sent.iter().filter(is_lacking).collect();
     assert!(lacking.is_empty(), "add to host/capability/acl/host.rs: {lacking:?}");
 }
 

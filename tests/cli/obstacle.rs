@@ -4,7 +4,7 @@ use redis::cmd;
 
 use crate::support::program::Program;
 use crate::support::redis::TestRedis;
-use crate::support::server::{PortServer, authority, old_proxy};
+use crate::support::server::{PortServer, authority, old_proxy, web_server};
 
 /// The error and the hint of a command that only reads; `run` must report the same.
 #[track_caller]
@@ -126,6 +126,62 @@ fn clusters_sentinels_and_old_protocols_are_named() {
         "the server does not speak RESP3, which Sandhog needs: it is a proxy, or older than Redis 6; use the address of a \
          Redis 7 or newer",
     );
+}
+
+#[test]
+fn a_server_that_is_no_redis_is_named_in_one_line() {
+    check(
+        &web_server(),
+        "its reply is not in the protocol of Redis",
+        "this server is not a Redis: it speaks another protocol, for example HTTP; check host and port in the URL",
+    );
+}
+
+#[test]
+fn paths_of_sockets_that_cannot_be_opened_have_their_own_hints() {
+    let redis = TestRedis::start();
+    check(
+        &format!("{}/2", redis.url()),
+        "Not a directory",
+        "the path of a unix socket ends with the socket: write its database as `unix:///path?db=2`",
+    );
+}
+
+#[test]
+fn replicas_full_and_busy_servers_have_hints_in_every_command() {
+    let replica = PortServer::start(&["--replicaof", "127.0.0.1", "1", "--replica-serve-stale-data", "yes"]);
+    let lost = PortServer::start(&["--replicaof", "127.0.0.1", "1", "--replica-serve-stale-data", "no"]);
+    let full = PortServer::start(&["--maxmemory", "1", "--maxmemory-policy", "noeviction"]);
+    for (server, arguments, code, hint) in [
+        (&replica, &["push", "jobs", "x"][..], "READONLY", "hint: this Redis is a replica: "),
+        (&replica, &["push", "jobs", "x", "--unique", "k"], "READONLY", "hint: this Redis is a replica: "),
+        (&lost, &["queues"], "MASTERDOWN", "hint: this Redis is a replica: "),
+        (&lost, &["push", "jobs", "x"], "READONLY", "hint: this Redis is a replica: "),
+        (&full, &["push", "jobs", "x"], "OOM", "hint: the memory of Redis is full: "),
+    ] {
+        let said = Program::with_url(&server.url()).transcript(arguments);
+        assert!(said.contains(code) && said.contains(hint), "{said}");
+    }
+}
+
+#[test]
+fn a_busy_server_has_the_hint_that_it_is_not_ready() {
+    let server = PortServer::start(&["--busy-reply-threshold", "50"]);
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut busy = client.get_connection().unwrap();
+    let script = std::thread::spawn(move || {
+        cmd("EVAL").arg("while true do end").arg(0).query::<()>(&mut busy).unwrap_err()
+    });
+    let begun = std::time::Instant::now();
+    let mut said = String::new();
+    // Until the threshold, commands are not answered.
+    while !said.contains("BUSY") {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{said}");
+        said = Program::with_url(&server.url()).transcript(&["queues"]);
+    }
+    assert!(said.contains("hint: Redis is running but not ready; try again later"), "{said}");
+    let _: () = cmd("SCRIPT").arg("KILL").query(&mut client.get_connection().unwrap()).unwrap();
+    script.join().unwrap();
 }
 
 #[tokio::test]

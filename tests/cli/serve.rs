@@ -7,7 +7,7 @@ use redis::Commands as _;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::program::Program;
+use crate::support::program::{Program, transcript};
 use crate::support::redis::TestRedis;
 use crate::support::{example, guest};
 
@@ -97,6 +97,39 @@ fn a_second_signal_does_not_wait_for_jobs() {
 }
 
 #[test]
+fn a_log_level_that_does_not_exist_is_refused_and_not_silence() {
+    let program = Program::alone();
+    for (level, word) in [
+        ("infoo", "`infoo` is not a level"),
+        ("", "`` is not a level"),
+        ("info guest=debug", "`info guest` is not a target"),
+        ("guset=debug", "`guset` is not a target"),
+    ] {
+        let refused = |origin: &str, said: &str| {
+            assert!(said.contains("--- exit code 2"), "{said}");
+            assert!(said.contains(&format!("sandhog: {origin} is \"{level}\": {word}")), "{said}");
+        };
+        refused("--log:", &program.transcript(&["run", "--log", level]));
+        program.file("level.toml", format!("[log]\nlevel = \"{level}\"\n"));
+        refused("level.toml:2: `log.level`", &program.transcript(&["run", "--config", "level.toml"]));
+        if !level.is_empty() {
+            let mut command = program.command(&["run"]);
+            let output = command.env("SANDHOG_LOG", level).output().unwrap();
+            refused("SANDHOG_LOG:", &transcript(&["run"], &output));
+        }
+    }
+}
+
+#[test]
+fn a_filter_for_guests_does_not_hide_errors_of_the_host() {
+    let program = Program::with_url("redis://127.0.0.1:1");
+    program.file("plugins/noop.wasm", guest::worker("", "", "(i32.const 0)"));
+    program.file("plugins/noop.toml", MANIFEST);
+    let said = program.transcript(&["run", "--log", "guest=debug", "--start-wait", "100ms"]);
+    assert!(said.contains("Redis is not ready: waiting"), "{said}");
+}
+
+#[test]
 fn run_refuses_what_it_cannot_serve() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);
@@ -134,7 +167,7 @@ fn run_refuses_what_it_cannot_serve() {
 
     $ sandhog run --plugins bad --log sandhog=loud
     --- stderr
-    sandhog: --log: is "sandhog=loud"; it must be `error`, `warn`, `info`, `debug`, `trace`, or one per target: `info,guest=debug`
+    sandhog: --log: is "sandhog=loud": `loud` is not a level; the levels are `off`, `error`, `warn`, `info`, `debug`, `trace`, or one per target: `info,guest=debug`
     --- exit code 2
 
     $ sandhog run --plugins bad --redis redis://127.0.0.1:1 --log error --start-wait 0s

@@ -109,3 +109,20 @@ async fn a_flushed_script_is_loaded_again_without_script_load() {
     }
     stop(&mut host);
 }
+
+#[tokio::test]
+async fn a_server_without_the_command_script_is_served_too() {
+    let redis = TestRedis::start_with(&["--rename-command", "SCRIPT", ""]);
+    let program = with_a_plugin(&redis.url());
+    let mut host = program.start(&["run"]);
+    host.wait_for("joined");
+    let mut plain = redis.plain().await;
+    let _: () = plain.rpush("jobs", "x").await.unwrap();
+    until("the job is done", async || {
+        let done: Option<u64> = plain.hget("{jobs}:sandhog:stats", "completed").await.unwrap();
+        done == Some(1)
+    })
+    .await;
+    stop(&mut host);
+    assert!(host.stderr().contains("the host loads its scripts with `EVAL_RO`"), "{}", host.stderr());
+}

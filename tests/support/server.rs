@@ -1,8 +1,10 @@
 //! Servers of tests that need a port: TLS, Redis Cluster, a Sentinel, and ones that only look like Redis.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -128,16 +130,59 @@ impl Drop for PortServer {
 
 /// A proxy with the older protocol: it answers PING, and closes the connection at HELLO. Returns its address.
 pub fn old_proxy() -> String {
+    imitation(|mut stream| {
+        let mut bytes = [0; 1024];
+        while let Ok(length @ 1..) = stream.read(&mut bytes) {
+            let has = |word: &[u8]| bytes[..length].windows(word.len()).any(|part| part == word);
+            if has(b"HELLO") || !has(b"PING") || stream.write_all(b"+PONG\r\n").is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// A web server: it refuses whatever it is sent. Returns its address as that of a Redis.
+pub fn web_server() -> String {
+    imitation(|mut stream| {
+        let mut bytes = [0; 1024];
+        if let Ok(1..) = stream.read(&mut bytes) {
+            let _ =
+                stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html></html>\r\n");
+        }
+    })
+}
+
+/// A balancer in front of the server at this port, one of whose servers is gone: it cuts the first `cuts` connections.
+/// Returns its address.
+pub fn balancer(port: u16, cuts: u64) -> String {
+    let seen = AtomicU64::new(0);
+    imitation(move |stream| {
+        if seen.fetch_add(1, SeqCst) < cuts {
+            return;
+        }
+        let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| carry(&stream, &server));
+            carry(&server, &stream);
+        });
+    })
+}
+
+/// Carries bytes until the connection they come from ends, and ends the other one.
+fn carry(mut from: &TcpStream, mut to: &TcpStream) {
+    let _ = std::io::copy(&mut from, &mut to);
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+/// A server on a port of its own that treats each connection like this.
+fn imitation(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
+    let serve = Arc::new(serve);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut bytes = [0; 1024];
-            let length = stream.read(&mut bytes).unwrap_or(0);
-            if bytes[..length].windows(4).any(|word| word == b"PING") {
-                let _ = stream.write_all(b"+PONG\r\n");
-            }
+            let (stream, serve) = (stream.unwrap(), serve.clone());
+            std::thread::spawn(move || serve(stream));
         }
     });
     format!("redis://127.0.0.1:{port}")

@@ -2,12 +2,13 @@
 //! of its plugins with their companion keys, and on the keys granted to those plugins, because the host calls Redis
 //! for them.
 
-use super::super::glob::of_pattern;
+use super::super::glob::{all_or_each, of_pattern};
 use super::super::grant::Grants;
 use crate::job::key::companions;
 
-/// The commands that every host needs, whatever it serves. `HELLO` needs no right.
-const CONNECTION: &str = "+client|id +client|kill +client|setname +client|tracking +config|get +evalsha \
+/// The commands that every host needs, whatever it serves. `HELLO` needs no right. `EVAL_RO` loads scripts if a provider
+/// refuses `SCRIPT LOAD`.
+const CONNECTION: &str = "+client|id +client|kill +client|setname +client|tracking +config|get +eval_ro +evalsha \
                           +evalsha_ro +info +ping +role +script|load";
 /// The commands of all scripts, and those that are sent outside of scripts.
 const COMMANDS: &str = "+blmove +del +exists +get +getex +getrange +hdel +hexists +hget +hgetall +hincrby +hkeys +hlen \
@@ -60,10 +61,10 @@ pub fn host_rules(served: &Served<'_>, database: i64, per_plugin_users: bool) ->
         keys.extend(grants.kv_read.iter().chain(grants.kv_write.iter()).map(str::to_owned));
     }
     keys.extend(served.published.iter().map(|&key| key.to_owned()));
-    let mut keys: Vec<String> = keys.iter().map(|key| format!("~{}", of_pattern(key))).collect();
+    let mut keys: Vec<String> = keys.iter().map(|key| of_pattern(key)).collect();
     keys.sort();
     keys.dedup();
-    rules.extend(keys);
+    rules.extend(all_or_each(keys).iter().map(|key| format!("~{key}")));
     rules
 }
 
@@ -128,6 +129,11 @@ mod tests {
             ]
         );
         assert!(!rules.iter().any(|rule| rule.starts_with("+acl") || rule == "+select"));
+        let everything = Grants { kv_read: Patterns::new(&["*", "r:*"]), ..Grants::default() };
+        let served = Served { queues: vec!["jobs"], grants: vec![&everything], ..Served::default() };
+        let rules = host_rules(&served, 0, true);
+        let keys: Vec<&str> = rules.iter().map(String::as_str).filter(|rule| rule.starts_with('~')).collect();
+        assert_eq!(keys, ["~*"], "Redis refuses any pattern after this one");
         let rules = host_rules(&Served { is_unknown: true, ..Served::default() }, 1, true);
         assert!(
             ["+acl|setuser", "+select", "~*"].iter().all(|wanted| rules.iter().any(|rule| rule == wanted))

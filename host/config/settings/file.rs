@@ -11,11 +11,11 @@ use super::{
     PluginSettings, PluginsFrom, RedisSettings, Settings, Watch, pem,
 };
 use crate::config::document::{Document, FILE_BYTES_MAX};
-use crate::config::env;
 use crate::config::problem::{Problem, Problems};
 use crate::config::public_key::PublicKey;
 use crate::config::table::{Item, Table};
 use crate::config::unit;
+use crate::config::{env, log_filter};
 use crate::job::name::HostId;
 use crate::storage::address::{Address, TlsFiles};
 
@@ -339,10 +339,8 @@ fn log(
     let field = text(&mut table, "level", "log.level", DEFAULT_LEVEL);
     let chosen = over.first(|o| &o.log_level, ("--log", env::LOG_LEVEL), field);
     let (level, source) = chosen.unwrap_or((DEFAULT_LEVEL.to_owned(), Source::Default));
-    if tracing_subscriber::EnvFilter::builder().parse(&level).is_err() {
-        let words = "`error`, `warn`, `info`, `debug`, `trace`, or one per target: `info,guest=debug`";
-        refuse(&source, &format!("is \"{}\"; it must be {words}", level.escape_debug()), document, outside);
-    }
+    let read = log_filter::read(&level).inspect_err(|error| refuse(&source, error, document, outside));
+    let level = read.unwrap_or_default();
     table.finish();
     LogSettings { format, level }
 }

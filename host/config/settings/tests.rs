@@ -159,7 +159,7 @@ fn problems_stand_with_their_source() {
     let expected = "\
 --redis: is not a Redis URL; its forms are `redis://[user:password@]host[:port][/db]`, `rediss://…` (TLS), `unix:///path?db=0`
 SANDHOG_HOST_NAME: is \"two words\": a host name has only letters, digits, `.`, `_` and `-`
-SANDHOG_LOG: is \"guest=loud\"; it must be `error`, `warn`, `info`, `debug`, `trace`, or one per target: `info,guest=debug`
+SANDHOG_LOG: is \"guest=loud\": `loud` is not a level; the levels are `off`, `error`, `warn`, `info`, `debug`, `trace`, or one per target: `info,guest=debug`
 SANDHOG_LOG_FORMAT: is \"xml\"; it must be \"text\" or \"json\"
 conf/sandhog.toml:2: `host.lease` is 15 without a unit; write \"15s\" or \"15ms\"
 conf/sandhog.toml:3: unknown field `host.leese`; did you mean `lease`?

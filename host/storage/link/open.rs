@@ -10,6 +10,7 @@ use redis::{AsyncConnectionConfig, Pipeline, PushKind, RedisError, Value, cmd};
 
 use super::{Link, Tracking};
 use crate::storage::fault::Fault;
+use crate::storage::obstacle::Obstacle;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -44,9 +45,9 @@ impl Link {
     pub(super) async fn open(&self) -> Result<Opened, Fault> {
         let inner = &*self.inner;
         if let Some(door) = &inner.door {
-            door.make_user()
-                .await
-                .map_err(|fault| self.lost(format!("a plugin's user could not be made: {fault}")))?;
+            door.make_user().await.map_err(|fault| {
+                self.lost(format!("a plugin's user could not be made: {fault}"), Obstacle::of(&fault))
+            })?;
         }
         let closed = Arc::new(AtomicBool::new(false));
         let config = self.config(&closed);
@@ -70,7 +71,8 @@ impl Link {
         self.check_refusal(&info)?;
         let hello = Hello::read(&hello);
         if hello.is_replica && inner.primary.is_demanded() {
-            return Err(self.lost("it is a replica, and a host needs the primary".to_owned()));
+            let cause = "it is a replica, and a host needs the primary".to_owned();
+            return Err(self.lost(cause, Obstacle::Replica));
         }
         if let (Some(door), Some(number)) = (&inner.door, hello.connection)
             && door.is_elsewhere(number).await
@@ -132,7 +134,7 @@ impl Link {
     /// If the server refuses a new connection (LOADING, NOAUTH), there is no connection.
     fn no_connection(&self, error: &RedisError) -> Fault {
         match Fault::new(error, &self.inner.address) {
-            Fault::Refused { code, detail } => self.lost(format!("{code} {detail}")),
+            refused @ Fault::Refused { .. } => Fault::lost(&self.inner.address, &refused),
             fault => fault,
         }
     }
@@ -143,14 +145,14 @@ impl Link {
     fn check_refusal(&self, info: &Value) -> Result<(), Fault> {
         match info.clone().extract_error().map_err(|error| Fault::new(&error, &self.inner.address)) {
             Err(fault @ Fault::Refused { .. }) if fault.is_state_of_server() => {
-                Err(self.lost(fault.to_string()))
+                Err(Fault::lost(&self.inner.address, &fault))
             }
             _ => Ok(()),
         }
     }
 
-    fn lost(&self, cause: String) -> Fault {
-        Fault::Lost { address: self.inner.address.clone(), cause }
+    fn lost(&self, cause: String, obstacle: Obstacle) -> Fault {
+        Fault::Lost { address: self.inner.address.clone(), cause, obstacle }
     }
 }
 
