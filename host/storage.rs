@@ -8,6 +8,7 @@ pub mod link;
 pub mod obstacle;
 pub mod primary;
 mod probe;
+pub mod reminder;
 pub mod script;
 pub mod server;
 mod together;

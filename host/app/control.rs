@@ -1,7 +1,8 @@
 //! The control thread: connects, loads, serves, and stops in order. Order of a stop, and why:
 //!
 //! 1. stop claiming: nothing new comes in;
-//! 2. let jobs finish until the drain deadline, or a second word to leave: what ends in time is settled;
+//! 2. let jobs finish until the drain deadline, or a second word to leave: what ends in time is settled; a host that
+//!    holds nothing does not wait for a Redis that is away;
 //! 3. hand back the rest, attempt not counted: feeders end when nothing is left in their hands;
 //! 4. stop reaper, scheduler, safety poll and config readers: nobody needs them any more;
 //! 5. forget the host in the registry: nothing is left to be reaped, but for what a failover has brought back;
@@ -282,7 +283,7 @@ impl Parts {
             () = impatient => false,
         };
         if !handed_back {
-            tracing::warn!("left before every job could be handed back; they come back when the lease ends");
+            tracing::warn!("stopped before Redis confirmed that this host holds no jobs; any left come back when its lease ends");
         }
         // Before their users are deleted: a reader that lost its connection would make its user anew.
         let _ = tokio::time::timeout(FAREWELL_MAX, self.served.end_readers()).await;
