@@ -6,6 +6,7 @@ pub mod bounded;
 pub mod fault;
 pub mod link;
 pub mod obstacle;
+mod outage;
 pub mod primary;
 mod probe;
 pub mod reminder;

@@ -10,7 +10,8 @@ use super::probe::{self, Speaks};
 const NOT_READY: [&str; 6] = ["LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "READONLY", "MISCONF"];
 
 /// Texts of servers, the system and the TLS library, in lower case; the first match counts.
-const WORDS: [(&str, Obstacle); 20] = [
+const WORDS: [(&str, Obstacle); 21] = [
+    ("it is a replica", Obstacle::NotReady),
     ("acl failure in script", Obstacle::Permission),
     ("has no permissions to run", Obstacle::Permission),
     ("user or password were refused", Obstacle::WrongPassword),
@@ -119,6 +120,55 @@ impl Obstacle {
     pub fn may_pass(self) -> bool {
         matches!(self, Self::Absent | Self::UnknownName | Self::NotReady | Self::Cut)
     }
+
+    /// What to do about it.
+    pub fn hint(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Absent => {
+                "start a Redis there, or name another one with `--redis URL` or `SANDHOG_REDIS_URL`"
+            }
+            Self::UnknownName => {
+                "check the host in the URL: this machine cannot resolve its name; or name another Redis with `--redis URL` or \
+                 `SANDHOG_REDIS_URL`"
+            }
+            Self::NotReady => {
+                "Redis is running but not ready; try again later (`sandhog run` waits for it: `host.start_wait`)"
+            }
+            Self::NoPassword => {
+                "this Redis requires a password: write `redis://user:password@host`, or `redis://:password@host` without a user"
+            }
+            Self::WrongPassword => {
+                "check user and password in the URL; write `#` as `%23`, `/` as `%2F`, `?` as `%3F`, `@` as `%40`, `%` as `%25`"
+            }
+            Self::Database => {
+                "choose a database that this Redis has (`CONFIG GET databases`): `redis://host/0` names the first"
+            }
+            Self::Permission => {
+                "`sandhog acl --host` prints the line that gives a user the rights of a host: its commands, and the keys \
+                 `sandhog:*`, `QUEUE` and `{QUEUE}:sandhog:*` for each queue"
+            }
+            Self::Certificate => {
+                "see docs/tls.md for the certificates that are accepted, and how to make them"
+            }
+            Self::ClientCertificate => {
+                "this Redis requires a client certificate: set `redis.cert` and `redis.key`; see docs/tls.md for how to make one"
+            }
+            Self::SpeaksTls => "the server speaks TLS on this port: write `rediss://`",
+            Self::SpeaksPlain => "the server does not speak TLS on this port: write `redis://`",
+            Self::OldProtocol => {
+                "the server does not speak RESP3, which Sandhog needs: it is a proxy, or older than Redis 6; use the address \
+                 of a Redis 7 or newer"
+            }
+            Self::Cluster => "Redis Cluster is not supported: use a server with `cluster-enabled no`",
+            Self::Sentinel => {
+                "a Sentinel has no databases and no data: use the address of the primary that it watches"
+            }
+            Self::Cut => {
+                "the server, or a proxy in front of it, closed the connection; the log of Redis may say why"
+            }
+            Self::Other => return None,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -130,6 +180,7 @@ mod tests {
         let lost = |cause: &str| Fault::Lost { address: "redis://h".to_owned(), cause: cause.to_owned() };
         for (cause, expected) in [
             ("Connection refused (os error 111)", Obstacle::Absent),
+            ("it is a replica, and a host needs the primary", Obstacle::NotReady),
             ("No such file or directory (os error 2)", Obstacle::Absent),
             ("failed to lookup address information: Name or service not known", Obstacle::UnknownName),
             ("NOAUTH HELLO must be called with the client already authenticated", Obstacle::NoPassword),
