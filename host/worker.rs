@@ -27,6 +27,7 @@ mod runner;
 pub mod sandboxes;
 pub mod scheduler;
 pub mod search;
+mod setback;
 mod stuck;
 mod unbegun;
 mod wall;

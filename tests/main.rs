@@ -54,6 +54,8 @@ mod limits;
 mod load;
 // Projects of workers as `sandhog new` makes them: built, tested, run.
 mod new;
+// What a host logs while Redis is away.
+mod outage;
 // Panics of threads and tasks: they end the host, and its jobs come back.
 mod panics;
 // What plugins may write in a time.

@@ -9,7 +9,7 @@ use sandhog::app::Host;
 
 use crate::support::example;
 use crate::support::host::{Plugins, count, serve, stop, until};
-use crate::support::process::HostProcess;
+use crate::support::process::{HostProcess, SETTINGS};
 use crate::support::redis::TestRedis;
 
 /// The probe, patient, on a queue that runs two jobs at once.
@@ -159,6 +159,42 @@ async fn a_host_stops_though_redis_is_gone() {
     let begun = std::time::Instant::now();
     stop(host).await;
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_host_does_not_wait_for_a_redis_that_is_gone() {
+    let plugins = plugins();
+    let mut redis = TestRedis::start();
+    let mut plain = redis.plain().await;
+    let settings = SETTINGS.replace("drain = \"10s\"", "drain = \"10m\"");
+    let mut host = HostProcess::start_with(&plugins, &redis.url(), "h", &mut plain, &settings).await;
+    redis.kill();
+    until("it has noticed", async || host.log().contains("cannot reach Redis")).await;
+    host.signal(Signal::TERM);
+    let begun = std::time::Instant::now();
+    assert!(host.ended().await.success(), "{}", host.log());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+/// A run that ends while Redis is away is reported when Redis is back, also by a host that drains.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_drains_waits_for_redis_while_it_has_ends_to_report() {
+    let plugins = plugins();
+    let mut redis = TestRedis::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let mut plain = redis.plain().await;
+    // The lease does not end while Redis is away.
+    let settings = SETTINGS.replace("drain = \"10s\"", "drain = \"10m\"").replace("\"2s\"", "\"10m\"");
+    let mut host = HostProcess::start_with(&plugins, &redis.url(), "h", &mut plain, &settings).await;
+    let _: u64 = plain.rpush("jobs", GATED).await.unwrap();
+    started(&mut plain, 1).await;
+    redis.kill();
+    host.signal(Signal::TERM);
+    // Its call fails, so the run ends.
+    until("it has noticed", async || host.log().contains("cannot reach Redis")).await;
+    redis.restart();
+    assert!(host.ended().await.success(), "{}", host.log());
+    let mut plain = redis.plain().await;
+    nothing_in_flight(&mut plain).await;
 }
 
 /// A record as a failover brings it back: the run that had popped the entry was done long ago.

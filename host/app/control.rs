@@ -1,11 +1,14 @@
 //! The control thread: connects, loads, serves, and stops in order. Order of a stop, and why:
 //!
 //! 1. stop claiming: nothing new comes in;
-//! 2. let jobs finish until the drain deadline, or a second word to leave: what ends in time is settled;
+//! 2. let jobs finish until the drain deadline, or a second word to leave: what ends in time is settled; a host that
+//!    holds nothing does not wait for a Redis that is away;
 //! 3. hand back the rest, attempt not counted: feeders end when nothing is left in their hands;
 //! 4. stop reaper, scheduler, safety poll and config readers: nobody needs them any more;
 //! 5. forget the host in the registry: nothing is left to be reaped, but for what a failover has brought back;
 //! 6. stop the lease thread last: until here the jobs had to stay ours.
+
+mod tell;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +17,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use self::tell::Untold;
 use super::served::Served;
 use super::start_wait::StartWait;
 use super::users::Users;
@@ -51,8 +55,8 @@ const JUDGE_EVERY: Duration = Duration::from_millis(50);
 const GATHER: Duration = Duration::from_millis(20);
 /// Time after which the fleet is told of more runs.
 const COUNT_EVERY: Duration = Duration::from_secs(2);
-/// Wait until the fleet is told again what it could not be told.
-const TELL_AGAIN: Duration = Duration::from_millis(200);
+/// Wait until Redis is asked again what operators hold.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// Longest time that stopping takes once everything was handed back.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
 
@@ -103,6 +107,8 @@ struct Parts {
     folder: FolderWatch,
     /// What the fleet was told of the plugins.
     told: Vec<PluginReport>,
+    /// When it is told again, if the last attempt failed.
+    untold: Option<Untold>,
     membership: Arc<Membership>,
     claims: Link,
     wake: Arc<Wake>,
@@ -196,6 +202,7 @@ impl Parts {
             served,
             folder,
             told,
+            untold: None,
             membership,
             claims,
             wake,
@@ -266,17 +273,21 @@ impl Parts {
                 }
                 // Runs are counted all the time; an idle host has nothing new to tell.
                 _ = count.tick() => {
-                    if self.served.view() == self.told {
+                    if self.untold.is_none() && self.served.view() == self.told {
                         continue;
                     }
                 }
+                () = Untold::passed(self.untold.as_ref()) => {}
                 () = tokio::time::sleep(JUDGE_EVERY), if self.served.has_trials() => {
                     if !self.served.judge_trials() {
                         continue;
                     }
                 }
             }
-            self.tell(&phase).await;
+            // A queue is claimed from only after the fleet knows that this host serves it.
+            if !self.tell(&mut phase).await {
+                continue;
+            }
             self.served.begin();
             if self.served.is_settled() {
                 for answer in waiting.drain(..) {
@@ -313,7 +324,9 @@ impl Parts {
             () = impatient => false,
         };
         if !handed_back {
-            tracing::warn!("left before every job could be handed back; they come back when the lease ends");
+            tracing::warn!(
+                "stopped before Redis confirmed that this host holds no jobs; any left come back when its lease ends"
+            );
         }
         // Before their users are deleted: a reader that lost its connection would make its user anew.
         let _ = tokio::time::timeout(FAREWELL_MAX, self.served.end_readers()).await;
@@ -358,30 +371,6 @@ impl Parts {
             own_queues: self.served.queues(),
         }
     }
-
-    /// Tells the fleet what became of versions; what it does not hear now it hears the next time.
-    async fn tell_history(&mut self) {
-        let (leases, tenure) = (self.membership.leases(), self.membership.tenure());
-        let history = self.served.history();
-        if history.pending().is_empty() {
-            return;
-        }
-        match leases.remember(&tenure.host, history.pending()).await {
-            Ok(()) => history.clear(),
-            Err(error) => tracing::warn!(%error, "the fleet was not told of a swap; trying again"),
-        }
-    }
-
-    /// Tells the fleet what this host serves now, until that is done or the host is to stop.
-    async fn tell(&mut self, phase: &watch::Receiver<Phase>) {
-        let view = self.served.view();
-        self.told = view.clone();
-        self.membership.will_serve(self.served.queue_names(), view);
-        while !self.membership.describe().await && *phase.borrow() == Phase::Serving {
-            tokio::time::sleep(TELL_AGAIN).await;
-        }
-        self.tell_history().await;
-    }
 }
 
 /// What is held. From the moment it has joined, a lost connection is no longer a Redis that is not there: the host waits
@@ -399,7 +388,7 @@ async fn holds_of_joined(
     loop {
         match read().await {
             Err(StoreError::Fault(fault)) if fault.is_lost() && *phase.borrow() == Phase::Serving => {
-                tokio::time::sleep(TELL_AGAIN).await;
+                tokio::time::sleep(ASK_AGAIN).await;
             }
             // A host that is to leave serves nothing, whatever is held.
             Err(_) if *phase.borrow() != Phase::Serving => return Ok(Holds::default()),

@@ -75,7 +75,7 @@ impl Users {
         let user = PluginUser::make(&self.admin, name.clone(), rules).await;
         let user = Arc::new(user.map_err(|fault| unavailable(&loaded, &name, &fault))?);
         for note in acl::notes(grants) {
-            tracing::warn!(plugin = loaded.name.as_str(), "{note}");
+            tracing::info!(plugin = loaded.name.as_str(), "{note}");
         }
         made.insert(name, Arc::downgrade(&user));
         Ok(Loaded { user: Some(user), ..loaded })

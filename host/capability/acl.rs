@@ -90,7 +90,11 @@ pub fn notes(grants: &Grants) -> Vec<String> {
         );
     }
     if !kv_write.is_empty() {
-        notes.push("what may be written may be read by this user: conditions and sums look at it".to_owned());
+        notes.push(
+            "Redis lets this user read the keys that it may write: conditional writes and increments read them; the host \
+             refuses other reads"
+                .to_owned(),
+        );
     }
     if let Some(pattern) = all().find(|pattern| pattern.bytes().any(is_blank)) {
         let pattern = pattern.escape_debug();

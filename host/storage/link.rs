@@ -219,7 +219,8 @@ impl Link {
                     inner.primary.leave(current.epoch, "the server is a replica");
                 }
                 Ok(_) => return,
-                Err(error) => drop(self.broken(&current, &error)),
+                // No command was lost. If Redis is away, the attempt to connect logs why.
+                Err(error) => drop(self.broken_by(&current, &error, false)),
             }
         }
         // A link that was never used needs no connection, and a plugin's user is created only for calls of the
@@ -249,7 +250,6 @@ impl Link {
         }
         let current = self.replace(&mut slot).await;
         if let Err(fault) = &current {
-            // Not logged: `broken` has logged the loss of a connection, and the caller gets the error.
             slot.failed = Some((Instant::now(), fault.clone()));
         }
         current
@@ -261,18 +261,24 @@ impl Link {
         if let Some(former) = inner.current.swap(None)
             && former.closed.load(Ordering::Acquire)
         {
-            self.note_loss(&former, "the server closed it");
+            // Nobody used it: a server closes idle connections (`timeout`), which is not worth a warning.
+            tracing::debug!(role = inner.role, "the server closed a connection; opening a new one");
+            self.forget(&former);
         }
         let begun = inner.primary.epoch();
-        let Opened { mut connection, process, tracks, closed } = self.open().await?;
+        let opened = self.open().await;
+        if let Err(fault) = &opened
+            && inner.door.is_none()
+        {
+            inner.primary.unreachable(&inner.address, fault);
+        }
+        let Opened { mut connection, process, tracks, closed } = opened?;
         let run_id = process.as_ref().map(|process| process.run_id.as_str());
         let Some(epoch) = inner.primary.reached(begun, run_id) else {
             return Err(self.server_changed());
         };
         let generation = *inner.generation.borrow() + 1;
-        if generation > 1 || slot.failed.is_some() {
-            tracing::info!(role = inner.role, redis = inner.address, "Redis is back");
-        }
+        inner.primary.arrived(&inner.address);
         if let (Some(former), Some(now)) = (&slot.process, &process)
             && former.run_id == now.run_id
         {
@@ -297,6 +303,10 @@ impl Link {
 
     /// Converts an error, and drops the connection if the error says that it cannot be used any more.
     fn broken(&self, broken: &Current, error: &redis::RedisError) -> Fault {
+        self.broken_by(broken, error, true)
+    }
+
+    fn broken_by(&self, broken: &Current, error: &redis::RedisError, in_use: bool) -> Fault {
         let fault = Fault::new(error, &self.inner.address);
         let primary = &self.inner.primary;
         if fault.is_wrong_server() {
@@ -312,7 +322,10 @@ impl Link {
         {
             let before = self.inner.current.compare_and_swap(&current, None);
             if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &current)) {
-                self.note_loss(broken, &fault.to_string());
+                if in_use {
+                    primary.lost_in_use(self.inner.role, &fault.to_string());
+                }
+                self.forget(broken);
             }
         }
         match (fault, &self.inner.door) {
@@ -323,8 +336,7 @@ impl Link {
         }
     }
 
-    fn note_loss(&self, lost: &Current, cause: &str) {
-        tracing::warn!(role = self.inner.role, cause, "lost the connection to Redis");
+    fn forget(&self, lost: &Current) {
         // A plugin's new connection is compared with those of the host when it is made (`is_elsewhere`).
         if self.inner.door.is_none() {
             self.inner.primary.lost(lost.epoch);

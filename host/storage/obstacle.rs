@@ -168,6 +168,73 @@ impl Obstacle {
                 | Self::Cut
         )
     }
+
+    /// What to do about it.
+    pub fn hint(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Absent => {
+                "start a Redis there, or name another one with `--redis URL` or `SANDHOG_REDIS_URL`"
+            }
+            Self::UnknownName => {
+                "check the host in the URL: this machine cannot resolve its name; or name another Redis with `--redis URL` or \
+             `SANDHOG_REDIS_URL`"
+            }
+            Self::NotReady => {
+                "Redis is running but not ready; try again later (`sandhog run` waits for it: `host.start_wait`)"
+            }
+            Self::Replica => {
+                "this Redis is a replica: use the address of its primary, or try again after the failover (`sandhog run` waits \
+             for it: `host.start_wait`)"
+            }
+            Self::Full => {
+                "the memory of Redis is full: raise `maxmemory`, or delete what is not needed (`sandhog jobs discard` removes \
+             dead jobs)"
+            }
+            Self::SocketPath => {
+                "the path of a unix socket ends with the socket: write its database as `unix:///path?db=2`"
+            }
+            Self::NoAccess => {
+                "the system does not let this process connect: check the rights of the socket (`unixsocketperm`) and of its \
+             folder, or the firewall"
+            }
+            Self::NoPassword => {
+                "this Redis requires a password: write `redis://user:password@host`, or `redis://:password@host` without a user"
+            }
+            Self::WrongPassword => {
+                "check user and password in the URL; write `#` as `%23`, `/` as `%2F`, `?` as `%3F`, `@` as `%40`, `%` as `%25`"
+            }
+            Self::Database => {
+                "choose a database that this Redis has (`CONFIG GET databases`): `redis://host/0` names the first"
+            }
+            Self::Permission => {
+                "`sandhog acl --host` prints the line that gives a user the rights of a host: its commands, and the keys \
+             `sandhog:*`, `QUEUE` and `{QUEUE}:sandhog:*` for each queue"
+            }
+            Self::Certificate => {
+                "see docs/tls.md for the certificates that are accepted, and how to make them"
+            }
+            Self::ClientCertificate => {
+                "this Redis requires a client certificate: set `redis.cert` and `redis.key`; see docs/tls.md for how to make one"
+            }
+            Self::SpeaksTls => "the server speaks TLS on this port: write `rediss://`",
+            Self::SpeaksPlain => "the server does not speak TLS on this port: write `redis://`",
+            Self::OldProtocol => {
+                "the server does not speak RESP3, which Sandhog needs: it is a proxy, or older than Redis 6; use the address \
+             of a Redis 7 or newer"
+            }
+            Self::NotRedis => {
+                "this server is not a Redis: it speaks another protocol, for example HTTP; check host and port in the URL"
+            }
+            Self::Cluster => "Redis Cluster is not supported: use a server with `cluster-enabled no`",
+            Self::Sentinel => {
+                "a Sentinel has no databases and no data: use the address of the primary that it watches"
+            }
+            Self::Cut => {
+                "the server, or a proxy in front of it, closed the connection; the log of Redis may say why"
+            }
+            Self::Other => return None,
+        })
+    }
 }
 
 /// Whether a reply is not in the protocol of Redis. A reply of another type than the caller wants has the same kind.

@@ -13,7 +13,9 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use super::address::{Address, AddressError};
+use super::fault::Fault;
 use super::link::{Link, Tracking, WeakLink};
+use super::outage::Outage;
 
 /// Time between two checks of every connection: that it is alive, and that its server is still the primary.
 const CHECK_EVERY: Duration = Duration::from_secs(3);
@@ -46,6 +48,7 @@ struct State {
     run_id: Option<String>,
     links: Vec<WeakLink>,
     refusing: Option<Refusing>,
+    outage: Outage,
 }
 
 /// A time in which the server keeps refusing commands.
@@ -135,7 +138,7 @@ impl Primary {
         if former.is_some_and(|former| former != run_id) {
             self.next(&mut state);
             state.run_id = Some(run_id.to_owned());
-            tracing::info!(run_id, "another Redis server is at the address; moving every connection to it");
+            tracing::info!(run_id, "Redis was restarted or replaced; opening all connections again");
         }
         Some(self.epoch())
     }
@@ -180,6 +183,21 @@ impl Primary {
             self.next(&mut state);
         }
         state.refusing = Some(refusing);
+    }
+
+    /// A connection broke while commands used it.
+    pub(super) fn lost_in_use(&self, role: &str, cause: &str) {
+        self.lock().outage.lost(role, cause);
+    }
+
+    /// A connection could not be made.
+    pub(super) fn unreachable(&self, address: &str, fault: &Fault) {
+        self.lock().outage.failed(address, fault);
+    }
+
+    /// A connection was made.
+    pub(super) fn arrived(&self, address: &str) {
+        self.lock().outage.ended(address);
     }
 
     fn next(&self, state: &mut State) {

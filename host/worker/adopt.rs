@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::brake::RunKey;
 use super::counters::Counters;
 use super::desk::Ended;
-use super::exchange::BACKOFF_FIRST;
 use super::feeder::Feeder;
+use super::setback::BACKOFF_FIRST;
 use crate::job::lease::Death;
 use crate::job::store::{Delivery, Slot, StoreError};
 
@@ -75,7 +75,10 @@ impl Feeder {
     /// Compares; false if Redis could not be asked.
     async fn adopt(&mut self) -> bool {
         match self.try_adopt().await {
-            Ok(()) => true,
+            Ok(()) => {
+                self.trouble.ease(false);
+                true
+            }
             Err(error) => {
                 self.setback(error).await;
                 false

@@ -1,5 +1,5 @@
-//! What a feeder says to Redis: ends and claims in one turn, and what it does when Redis does not answer or the lease
-//! is gone (records it had lost sight of: `adopt`). An end stays in the batch until Redis has accepted it: saying it
+//! What a feeder says to Redis: ends and claims in one turn (what it does if that fails: `setback`; records it had lost
+//! sight of: `adopt`). An end stays in the batch until Redis has accepted it: saying it
 //! twice is harmless, for the record of the job is the proof.
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,18 +9,11 @@ use super::commit;
 use super::counters::Counters;
 use super::desk::{End, Ended, Job};
 use super::feeder::{Feeder, Phase};
-use super::rights;
 use crate::job::envelope::{Header, SINGLE};
 use crate::job::name::JobId;
 use crate::job::settle::{Fate, Settlement};
 use crate::job::store::{Claimed, Delivery, Slot, StoreError, Turn, TurnReply};
 
-/// First wait after a failed exchange; doubled up to the longest.
-pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(20);
-/// Longest wait between attempts to reach Redis.
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
-/// Wait after a refusal that only an operator can mend.
-const REFUSED_WAIT: Duration = Duration::from_secs(1);
 /// Wait for room in the fleet, should the word of it be lost.
 const LIMITED_WAIT: Duration = Duration::from_secs(5);
 
@@ -58,7 +51,10 @@ impl Feeder {
             }
         }
         match self.say(claim).await {
-            Ok(()) => true,
+            Ok(()) => {
+                self.trouble.ease(claim > 0);
+                true
+            }
             Err(error) => {
                 self.setback(error).await;
                 false
@@ -273,49 +269,6 @@ impl Feeder {
     /// Whether a job is one crash short of the limit.
     fn is_suspect(&self, header: &Header) -> bool {
         header.crashes > 0 && header.crashes.saturating_add(1) >= self.lane.current().policy.crashes_max
-    }
-
-    /// Does what a failed exchange calls for, and returns when another attempt makes sense.
-    pub(super) async fn setback(&mut self, error: StoreError) {
-        self.take_up();
-        // Who can do nothing holds up nobody.
-        self.standing.press(0, false);
-        let queue = self.lane.queue.as_str();
-        match error {
-            StoreError::NoLease => self.rejoin().await,
-            StoreError::Fault(fault) if fault.is_lost() => self.await_link().await,
-            StoreError::Fault(fault) => {
-                let hint = rights::hint(&fault, &self.lane.queue);
-                tracing::warn!(queue, cause = %fault, hint, "Redis refuses; trying again every second");
-                self.pause(REFUSED_WAIT).await;
-            }
-            // Settling never says this: `fate` makes headers fit. Were it said, a pause keeps the job safe.
-            StoreError::HeaderTooLong(_) => self.pause(REFUSED_WAIT).await,
-            StoreError::WrongType(key) => {
-                let hint = "nothing was taken; move the key away and the queue goes on";
-                tracing::error!(queue, key, hint, "a key of this queue holds another type");
-                self.pause(REFUSED_WAIT).await;
-            }
-        }
-    }
-
-    async fn await_link(&mut self) {
-        let mut backoff = BACKOFF_FIRST;
-        while self.parts.link.connect().await.is_err() {
-            if *self.parts.phase.borrow() == Phase::Leaving {
-                return;
-            }
-            self.pause(backoff.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
-            backoff = (backoff * 2).min(BACKOFF_MAX);
-        }
-    }
-
-    /// Waits, unless the phase changes.
-    pub(super) async fn pause(&mut self, wait: Duration) {
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            _ = self.parts.phase.changed() => {}
-        }
     }
 
     pub(super) fn accepted(&mut self, fate: Fate, ended: &Ended) {

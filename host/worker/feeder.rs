@@ -19,6 +19,7 @@ use super::membership::{Membership, Tenure};
 pub use super::portion::{CLAIM_BYTES_MAX, held_bytes_max};
 use super::precedence::Standing;
 use super::runner;
+use super::setback::Trouble;
 use super::stuck::Stuck;
 use super::window::Window;
 use crate::job::hold::{Hold, Holds};
@@ -111,6 +112,8 @@ pub struct Feeder {
     pub(super) audit_at: Instant,
     pub(super) audit_gap: Duration,
     pub(super) ear: Ear,
+    /// What keeps this feeder from its work.
+    pub(super) trouble: Trouble,
 }
 
 /// Why a wait ended.
@@ -160,6 +163,7 @@ impl Feeder {
             audit_at: now + AUDIT_MAX,
             audit_gap: AUDIT_MAX,
             ear: Ear::default(),
+            trouble: Trouble::default(),
             lane,
             parts,
             retired,
@@ -190,6 +194,9 @@ impl Feeder {
             let done = still && load.runners == 0 && self.batch.is_empty();
             if done && (phase == Phase::Leaving || (phase == Phase::Draining && !audit_wanted)) {
                 break !audit_wanted;
+            }
+            if done && self.gives_up() {
+                break false;
             }
             // No claim before: it could be given the sequence numbers of one whose reply was lost.
             if audit_wanted && phase != Phase::Leaving {

@@ -13,6 +13,7 @@ use crate::job::name::{HostId, QueueName};
 use crate::job::report::PluginReport;
 use crate::job::store::StoreError;
 use crate::panics;
+use crate::storage::reminder::Reminder;
 
 /// Former ids that are kept registered. The lease of an older one ends, and other hosts take its jobs.
 const FORMERS_MAX: usize = 16;
@@ -41,6 +42,8 @@ pub struct Membership {
     /// When this host's lease was last found to have ended, and how often it was.
     lapsed_at: StdMutex<Option<Instant>>,
     lapses: watch::Sender<u64>,
+    /// Since Redis refuses what the fleet is to be told.
+    untold: StdMutex<Option<Reminder>>,
 }
 
 impl Membership {
@@ -57,6 +60,7 @@ impl Membership {
             joining: Mutex::new(()),
             lapsed_at: StdMutex::default(),
             lapses: watch::Sender::new(0),
+            untold: StdMutex::default(),
         }
     }
 
@@ -173,9 +177,20 @@ impl Membership {
     pub async fn describe(&self) -> bool {
         let info = self.info();
         match self.leases.describe(&self.tenure().host, &info).await {
-            Ok(told) => told,
+            Ok(told) => {
+                *lock(&self.untold) = None;
+                told
+            }
             Err(error) => {
-                tracing::warn!(%error, "the fleet was not told what this host serves; trying again");
+                // The links themselves log that Redis cannot be reached.
+                let is_lost = matches!(&error, StoreError::Fault(fault) if fault.is_lost());
+                let mut untold = lock(&self.untold);
+                let reminder = untold.get_or_insert_with(Reminder::growing);
+                if !is_lost && reminder.is_due(&error.to_string()).is_some() {
+                    tracing::warn!(%error, "the fleet was not told what this host serves; trying again");
+                } else {
+                    tracing::debug!(%error, "the fleet was not told what this host serves; trying again");
+                }
                 false
             }
         }

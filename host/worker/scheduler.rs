@@ -210,10 +210,10 @@ impl Scheduler {
                         tracing::debug!(schedule = ahead.name, %error, "not compared with Redis' clock")
                     }
                     Ok(true) => {
-                        let waited_for_ms = ahead.firing.at;
+                        let was_due_in_s = ahead.firing.at.saturating_sub(look.now) / 1000;
                         tracing::warn!(
                             schedule = ahead.name,
-                            waited_for_ms,
+                            was_due_in_s,
                             "moved back to an earlier time: Redis' clock had been ahead"
                         );
                     }

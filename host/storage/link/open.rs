@@ -56,19 +56,22 @@ impl Link {
             .await
             .map_err(|_| Fault::TimedOut { address: inner.address.clone() })?
             .map_err(|error| self.no_connection(&error))?;
-        let mut setup = Pipeline::with_capacity(3);
+        let mut setup = Pipeline::with_capacity(4);
         // The name is for people who read CLIENT LIST; whether the server accepts it does not matter.
         setup.cmd("CLIENT").arg("SETNAME").arg(format!("sandhog-{}", inner.role));
         setup.cmd("HELLO");
         // A plugin's own user may not ask: each attempt would leave a line in the server's ACL log.
         if inner.door.is_none() {
             setup.cmd("INFO").arg("server");
+            // Unlike the other commands, it is refused while the server loads its data.
+            setup.cmd("PING");
         }
         let answers = connection.send_packed_commands(&setup, 0, setup.len()).await;
         let answers = answers.map_err(|error| self.no_connection(&error))?;
         let mut answers = answers.into_iter().skip(1);
         let (hello, info) = (answers.next().unwrap_or(Value::Nil), answers.next().unwrap_or(Value::Nil));
         self.check_refusal(&info)?;
+        self.check_loaded(&answers.next().unwrap_or(Value::Nil))?;
         let hello = Hello::read(&hello);
         if hello.is_replica && inner.primary.is_demanded() {
             let cause = "it is a replica, and a host needs the primary".to_owned();
@@ -147,6 +150,14 @@ impl Link {
             Err(fault @ Fault::Refused { .. }) if fault.is_state_of_server() => {
                 Err(Fault::lost(&self.inner.address, &fault))
             }
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails if the server still loads its data, so refuses every command.
+    fn check_loaded(&self, pong: &Value) -> Result<(), Fault> {
+        match pong.clone().extract_error().map_err(|error| Fault::new(&error, &self.inner.address)) {
+            Err(fault) if fault.is_code("LOADING") => Err(Fault::lost(&self.inner.address, &fault)),
             _ => Ok(()),
         }
     }

@@ -1,0 +1,72 @@
+//! What the control thread tells the fleet. While Redis is away, the attempts do not keep it from its other work.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Parts;
+use crate::worker::feeder::Phase;
+
+/// First wait until the fleet is told again what it could not be told; doubled up to the longest.
+const AGAIN_FIRST: Duration = Duration::from_millis(200);
+/// Longest such wait.
+const AGAIN_MAX: Duration = Duration::from_secs(5);
+
+/// The fleet could not be told what this host serves.
+pub(super) struct Untold {
+    again: Instant,
+    wait: Duration,
+}
+
+impl Untold {
+    /// Returns when it is time for another attempt; never if none is due.
+    pub(super) async fn passed(untold: Option<&Self>) {
+        match untold {
+            Some(untold) => tokio::time::sleep_until(untold.again).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn after(former: Option<&Self>) -> Self {
+        let wait = former.map_or(AGAIN_FIRST, |former| (former.wait * 2).min(AGAIN_MAX));
+        Self { again: Instant::now() + wait, wait }
+    }
+}
+
+impl Parts {
+    /// Tells the fleet what this host serves now. False: it was not told, and `untold` says when to try again.
+    pub(super) async fn tell(&mut self, phase: &mut watch::Receiver<Phase>) -> bool {
+        let view = self.served.view();
+        self.told = view.clone();
+        self.membership.will_serve(self.served.queue_names(), view);
+        if self.untold.as_ref().is_some_and(|untold| untold.again > Instant::now()) {
+            return false;
+        }
+        let was_told = tokio::select! {
+            told = self.membership.describe() => told,
+            // Redis may need seconds to refuse; whoever stops the host does not wait for that.
+            _ = phase.wait_for(|phase| *phase != Phase::Serving) => false,
+        };
+        if !was_told {
+            self.untold = Some(Untold::after(self.untold.as_ref()));
+            return false;
+        }
+        self.untold = None;
+        self.tell_history().await;
+        true
+    }
+
+    /// Tells the fleet what became of versions; what it does not hear now it hears the next time.
+    pub(super) async fn tell_history(&mut self) {
+        let (leases, tenure) = (self.membership.leases(), self.membership.tenure());
+        let history = self.served.history();
+        if history.pending().is_empty() {
+            return;
+        }
+        match leases.remember(&tenure.host, history.pending()).await {
+            Ok(()) => history.clear(),
+            Err(error) => tracing::warn!(%error, "the fleet was not told of a swap; trying again"),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! When to log again what goes on: at once when it begins, and then less and less often.
+
+use std::time::{Duration, Instant};
+
+/// Pause before the second line of what is logged at growing intervals.
+const GAP_FIRST: Duration = Duration::from_secs(5);
+/// Longest pause between two lines.
+const GAP_MAX: Duration = Duration::from_secs(60);
+/// Most different texts that are remembered.
+const TEXTS_MAX: usize = 16;
+
+/// Something that lasts, and when it is logged.
+#[derive(Debug)]
+pub struct Reminder {
+    since: Instant,
+    /// What has been logged since then: causes that alternate are not news.
+    texts: Vec<String>,
+    next: Instant,
+    gap: Duration,
+}
+
+impl Reminder {
+    /// Begins now. Lines follow each other after 5, 10, 20, 40, 60, 60 … seconds.
+    pub fn growing() -> Self {
+        Self::new(GAP_FIRST)
+    }
+
+    /// Begins now. Lines follow each other every minute.
+    pub fn steady() -> Self {
+        Self::new(GAP_MAX)
+    }
+
+    fn new(gap: Duration) -> Self {
+        let now = Instant::now();
+        Self { since: now, texts: Vec::new(), next: now, gap }
+    }
+
+    /// Whether a line with this text is to be logged now, and for how long that has lasted.
+    pub fn is_due(&mut self, text: &str) -> Option<Duration> {
+        self.is_due_at(text, Instant::now())
+    }
+
+    /// How long it has lasted.
+    pub fn lasts(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    fn is_due_at(&mut self, text: &str, now: Instant) -> Option<Duration> {
+        let is_new = self.texts.len() < TEXTS_MAX && !self.texts.iter().any(|known| known == text);
+        if now < self.next && !is_new {
+            return None;
+        }
+        if is_new {
+            self.texts.push(text.to_owned());
+        }
+        self.next = now + self.gap;
+        self.gap = (self.gap * 2).min(GAP_MAX);
+        Some(now.duration_since(self.since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_less_and_less_often() {
+        let mut reminder = Reminder::growing();
+        let begun = reminder.since;
+        let due = |second: &u64| reminder.is_due_at("NOPERM", begun + Duration::from_secs(*second)).is_some();
+        let lines: Vec<u64> = (0..200).filter(due).collect();
+        assert_eq!(lines, [0, 5, 15, 35, 75, 135, 195]);
+    }
+
+    #[test]
+    fn another_cause_is_logged_at_once_and_a_known_one_is_not() {
+        let mut reminder = Reminder::steady();
+        let begun = reminder.since;
+        assert!(reminder.is_due_at("refused", begun).is_some());
+        assert!(reminder.is_due_at("WRONGPASS", begun).is_some());
+        assert!(reminder.is_due_at("refused", begun).is_none());
+        let minute = begun + GAP_MAX;
+        assert_eq!(reminder.is_due_at("refused", minute), Some(GAP_MAX));
+        assert!(reminder.is_due_at("WRONGPASS", minute).is_none());
+    }
+}

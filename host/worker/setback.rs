@@ -1,0 +1,113 @@
+//! What a feeder does when Redis does not answer or refuses, or the lease has ended: it waits until another attempt
+//! makes sense. A feeder that is to stop and has nothing in its hands does not wait for Redis.
+
+use std::time::{Duration, Instant};
+
+use super::feeder::{Feeder, Phase};
+use super::rights;
+use crate::job::store::StoreError;
+use crate::storage::reminder::Reminder;
+
+/// First wait after a failed exchange; doubled up to the longest.
+pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(20);
+/// Longest wait between attempts to reach Redis.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Wait after a refusal that only an operator can fix.
+const REFUSED_WAIT: Duration = Duration::from_secs(1);
+/// How long a feeder that drains and holds nothing waits for Redis: long enough for a connection that was lost a moment
+/// ago to be replaced.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
+/// Longest pause before a feeder looks again at whether it has to wait.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// What keeps a feeder from its work.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    /// When Redis first failed to do what the feeder asked, if it has not done anything since.
+    since: Option<Instant>,
+    /// What the log says of a refusal.
+    refusal: Option<Reminder>,
+}
+
+impl Trouble {
+    /// Redis has carried out a command of this feeder: all that it refused before, if it `was_claim`.
+    pub(super) fn ease(&mut self, was_claim: bool) {
+        self.since = None;
+        if was_claim {
+            self.refusal = None;
+        }
+    }
+
+    /// Whether a refusal with this text is to be logged now, and for how many seconds it has lasted.
+    fn is_due(&mut self, text: &str) -> Option<u64> {
+        self.refusal.get_or_insert_with(Reminder::growing).is_due(text).map(|lasts| lasts.as_secs())
+    }
+}
+
+impl Feeder {
+    /// Does what a failed exchange calls for, and returns when another attempt makes sense.
+    pub(super) async fn setback(&mut self, error: StoreError) {
+        self.take_up();
+        self.trouble.since.get_or_insert_with(Instant::now);
+        // Who can do nothing holds up nobody.
+        self.standing.press(0, false);
+        let queue = self.lane.queue.as_str();
+        match error {
+            StoreError::NoLease => self.rejoin().await,
+            StoreError::Fault(fault) if fault.is_lost() => self.await_link().await,
+            StoreError::Fault(fault) => {
+                if let Some(lasts_s) = self.trouble.is_due(&fault.to_string()) {
+                    let hint = rights::hint(&fault, &self.lane.queue);
+                    tracing::warn!(queue, cause = %fault, lasts_s, hint, "Redis refuses; trying again every second");
+                }
+                self.pause(REFUSED_WAIT).await;
+            }
+            // Settling never says this: `fate` makes headers fit. Were it said, a pause keeps the job safe.
+            StoreError::HeaderTooLong(_) => self.pause(REFUSED_WAIT).await,
+            StoreError::WrongType(key) => {
+                if let Some(lasts_s) = self.trouble.is_due(&key) {
+                    let hint = "nothing was taken; move the key away and the queue goes on";
+                    tracing::error!(queue, key, lasts_s, hint, "a key of this queue holds another type");
+                }
+                self.pause(REFUSED_WAIT).await;
+            }
+        }
+    }
+
+    async fn await_link(&mut self) {
+        let mut backoff = BACKOFF_FIRST;
+        while self.parts.link.connect().await.is_err() {
+            let leaves = *self.parts.phase.borrow() == Phase::Leaving;
+            if leaves || self.gives_up() && self.has_nothing() {
+                return;
+            }
+            self.pause(backoff.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+        self.trouble.since = None;
+    }
+
+    /// Whether no job waits or runs here, and no end is to be reported.
+    fn has_nothing(&mut self) -> bool {
+        let load = self.lane.desk.collect(&mut self.batch);
+        load.waiting == 0 && load.running == 0 && self.batch.is_empty()
+    }
+
+    /// Whether a feeder that has nothing in its hands stops although Redis has not confirmed it: the host drains, and
+    /// Redis has been of no use for some time. If Redis still records jobs, because the replies to their claims were
+    /// lost, they come back when the lease ends.
+    pub(super) fn gives_up(&self) -> bool {
+        let is_useless = self.trouble.since.is_some_and(|since| since.elapsed() >= GIVE_UP_AFTER);
+        *self.parts.phase.borrow() == Phase::Draining && is_useless
+    }
+
+    /// Waits, unless the phase changes.
+    pub(super) async fn pause(&mut self, wait: Duration) {
+        let drains = *self.parts.phase.borrow() == Phase::Draining;
+        let wait = if drains { wait.min(LOOK_EVERY) } else { wait };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = self.parts.phase.changed() => {}
+        }
+    }
+}
