@@ -54,7 +54,7 @@ async fn a_job_that_waits_for_its_rate_during_an_audit_keeps_its_slot() {
             let delayed = &found[":delayed"];
             assert!(delayed.contains("holder") && delayed.contains("!rated=1"), "from {from}: {delayed}");
         }
-        assert!(moved_in_the_middle > 5, "{from}: {moved_in_the_middle}");
+        assert!(moved_in_the_middle > 2, "{from}: {moved_in_the_middle}");
     }
 }
 

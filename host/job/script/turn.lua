@@ -91,14 +91,14 @@ local function lay(record, is_envelope)
 end
 
 -- Where nothing is held back and all of it has room. A call for each job would be a fifth of what a claim costs.
-local function lay_all(taken, is_envelope, most)
+local function lay_all(taken, is_envelope)
   local sum, largest = 0, 0
   for i = 1, #taken do
     local size = #taken[i]
     sum = sum + size
     if size > largest then largest = size end
   end
-  if largest > most or bytes + sum > bytes_max then return false end
+  if largest > size_max or bytes + sum > bytes_max then return false end
   if is_envelope then
     for i = 1, #taken do envelopes[enveloped + i] = taken[i] end
     enveloped = enveloped + #taken
@@ -111,10 +111,19 @@ local function lay_all(taken, is_envelope, most)
   return true
 end
 
+-- Whether the payload in a record that is longer than a payload may be is not. What hosts do not take for an envelope is a
+-- payload as a whole.
+local HEADER_MAX = 16896
+local function has_room(record)
+  if #record > size_max + HEADER_MAX then return false end
+  local stop = string.find(record, '\n', 1, true)
+  return stop and stop <= HEADER_MAX and #record - stop <= size_max and string.find(record, HEADER)
+end
+
 -- Lays out what was taken, as far as the claim has room; answers how many were taken for good, and how many of
 -- these the limits hold back.
-local function accept(taken, is_envelope, most, home, push)
-  if looks_max == 0 and lay_all(taken, is_envelope, most) then return #taken, 0 end
+local function accept(taken, is_envelope, home, push)
+  if looks_max == 0 and lay_all(taken, is_envelope) then return #taken, 0 end
   local held_back = 0
   for i = 1, #taken do
     local record = taken[i]
@@ -125,7 +134,8 @@ local function accept(taken, is_envelope, most, home, push)
     end
     work, seen = work + size, seen + 1
     local why
-    if size <= most then
+    local fits = size <= size_max or is_envelope and has_room(record)
+    if fits then
       local as_envelope = is_envelope
       if looks_max > 0 then record, as_envelope = admit(record, is_envelope, first) end
       if record then
@@ -136,7 +146,7 @@ local function accept(taken, is_envelope, most, home, push)
         if not why then held_back = held_back + 1 end
       end
     end
-    if size > most or why then
+    if not fits or why then
       bytes = bytes + size
       oversized = oversized + 1
       large[oversized] = {taken[i], home, push, why}
@@ -171,7 +181,7 @@ local function safe_portion(home)
 end
 
 -- Each of these claims up to `room` jobs from one place, and returns whether there are more.
-local function take(home, pop, push, room, is_envelope, most)
+local function take(home, pop, push, room, is_envelope)
   local asked = 0
   while room > 0 and looks > 0 and not full do
     local safe = asked > PORTION_MAX and room > PORTION_MAX and pop == 'LPOP' and safe_portion(home) or PORTION_MAX
@@ -180,7 +190,7 @@ local function take(home, pop, push, room, is_envelope, most)
     if full then return true end
     local taken = call(pop, home, ask)
     if not taken then return false end
-    local accepted, held_back = accept(taken, is_envelope, most, home, push)
+    local accepted, held_back = accept(taken, is_envelope, home, push)
     for i = #taken, accepted + 1, -1 do
       -- Whoever may not put a job back keeps it.
       if failed(try(push, home, taken[i])) then lay(taken[i], is_envelope) end
@@ -191,7 +201,6 @@ local function take(home, pop, push, room, is_envelope, most)
   return true
 end
 
-local envelope_max = size_max + 16896 -- The longest header.
 local function take_due(room)
   local asked = 0
   while room > 0 and looks > 0 and not full do
@@ -199,15 +208,15 @@ local function take_due(room)
     full = ask < 1
     if full then return true end
     local taken = call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, ask)
-    local accepted, held_back = accept(taken, true, envelope_max, ready, 'LPUSH')
+    local accepted, held_back = accept(taken, true, ready, 'LPUSH')
     if accepted > 0 then call('ZREM', delayed, unpack(taken, 1, accepted)) end
     if #taken < ask then return accepted < #taken end
     room, asked, looks = room - accepted + held_back, asked + ask, looks - ask
   end
   return true
 end
-local function take_ready(room) return take(ready, 'LPOP', 'LPUSH', room, true, envelope_max) end
-local function take_list(room) return take(list, ARGV[5], ARGV[5] == 'LPOP' and 'LPUSH' or 'RPUSH', room, false, size_max) end
+local function take_ready(room) return take(ready, 'LPOP', 'LPUSH', room, true) end
+local function take_list(room) return take(list, ARGV[5], ARGV[5] == 'LPOP' and 'LPUSH' or 'RPUSH', room, false) end
 
 -- A job that no run can be given.
 local dead_bytes_max = tonumber(ARGV[16])
