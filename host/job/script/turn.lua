@@ -7,7 +7,8 @@
 --        11 most bytes of the claim; one job is claimed in any case  12 most bytes of a payload
 --        13 dead  14 most dead jobs  15 their longest age in ms  16 their most bytes
 --        17, 18 of the part `limits`  19 the number of this claim among the feeder's
---        20 how many of the fields below are enveloped; they come first  21… fields to acknowledge
+--        20 "1": nodes of lists are not compressed and have 8 KiB at the most, unless one entry is larger
+--        21 how many of the fields below are enveloped; they come first  22… fields to acknowledge
 -- Reply  {0, settled, now, next due or false, more, paused, first seq, {envelopes}, {payloads}, too large, least next
 --        seq, limited}; the next due is not looked for when there may be more to claim. `limited` is 1 if a limit
 --        is all that ended the claim; then the next due is when it lets through more, if that is known
@@ -36,16 +37,16 @@ local function failed(answer) return type(answer) == 'table' and answer.err end
 if failed(try('HDEL', inflight, '')) then return {2, 0, inflight} end
 
 local settled = 0
-local sent = #ARGV - 20
+local sent = #ARGV - 21
 if sent > 0 then
-  for i = 21, 20 + ARGV[20] do
+  for i = 22, 21 + ARGV[21] do
     local record = call('HGET', inflight, ARGV[i])
     if record then
       free_unique(unique, record)
       leave_key(stats, record)
     end
   end
-  for from = 21, #ARGV, 1000 do
+  for from = 22, #ARGV, 1000 do
     settled = settled + call('HDEL', inflight, unpack(ARGV, from, math.min(from + 999, #ARGV)))
   end
   count(stats, 'completed', settled)
@@ -156,7 +157,7 @@ local function accept(taken, is_envelope, home, push)
   return #taken, held_back
 end
 
--- How many to pop next: one at first, then a few, or as many as fit if they are as large as the others so far.
+-- How many to pop next: one at first, then `most`, or as many as fit if they are as large as the others so far.
 -- Popping jobs that do not fit costs Redis: many large jobs behind small ones would block it.
 local PORTION_MAX = 4
 local function portion(room, asked, most)
@@ -167,24 +168,29 @@ local function portion(room, asked, most)
 end
 
 -- How many may be popped at the left whatever their sizes are: SMALL_PORTION if the first as many nodes of the list, so at
--- least as many entries, are small. An empty entry at its head is in a node of 8 KiB at the most (64 KiB as the server can
--- be configured): if all these nodes have RATIO_MAX times its size on average, they have 2 MiB together. `MEMORY USAGE`
--- multiplies that average by the number of all nodes, which the ratio of two replies leaves out.
+-- least as many entries, are small; else one. An empty entry at its head is in a node of 8 KiB at the most: if all these
+-- nodes have RATIO_MAX times its size on average, they have 2 MiB together. `MEMORY USAGE` multiplies that average by the
+-- number of all nodes, which the ratio of two replies leaves out.
+local has_small_nodes = ARGV[20] == '1'
 local SMALL_PORTION, RATIO_MAX = 64, 4
 local function safe_portion(home)
-  if failed(try('LPUSH', home, '')) then return PORTION_MAX end
+  if failed(try('LPUSH', home, '')) then return 1 end
   local first = try('MEMORY', 'USAGE', home, 'SAMPLES', 1)
   local all = try('MEMORY', 'USAGE', home, 'SAMPLES', SMALL_PORTION)
   call('LPOP', home)
   local is_small = type(first) == 'number' and type(all) == 'number' and all <= first * RATIO_MAX
-  return is_small and SMALL_PORTION or PORTION_MAX
+  return is_small and SMALL_PORTION or 1
 end
 
 -- Each of these claims up to `room` jobs from one place, and returns whether there are more.
 local function take(home, pop, push, room, is_envelope)
-  local asked = 0
+  -- Few jobs are popped one by one: the sizes cost as much to find out.
+  local can_measure = has_small_nodes and pop == 'LPOP'
+  local asked, safe, measured = 0, can_measure and 1 or PORTION_MAX, 0
   while room > 0 and looks > 0 and not full do
-    local safe = asked > PORTION_MAX and room > PORTION_MAX and pop == 'LPOP' and safe_portion(home) or PORTION_MAX
+    if can_measure and (safe > 1 or asked > measured + PORTION_MAX) then
+      safe, measured = room > PORTION_MAX and safe_portion(home) or 1, asked
+    end
     local ask = portion(room, asked, safe)
     full = ask < 1
     if full then return true end
