@@ -14,6 +14,7 @@ mod dead_bytes;
 mod edit;
 mod fair;
 mod heal;
+mod heal_moves;
 mod inspect;
 mod keys;
 mod lease;

@@ -214,6 +214,7 @@ impl JobStore {
 
     /// Acknowledges what completed and claims what may start, in one step.
     pub async fn turn(&self, turn: &Turn<'_>) -> Result<TurnReply, StoreError> {
+        let has_small_nodes = turn.claim > 0 && self.link.has_small_nodes().await?;
         let keys = &self.keys;
         let watched = [&keys.list, &keys.ready, &keys.delayed, &keys.paused, &keys.vacant];
         let (script, watched) = if turn.limits.is_none() {
@@ -232,7 +233,7 @@ impl JobStore {
         call.arg(turn.bytes_max).arg(turn.payload_bytes_max);
         call.arg(&keys.dead).arg(self.dead.count).arg(self.dead.age_ms).arg(self.dead.bytes);
         let (numbers, source) = turn.limits.arguments();
-        call.arg(numbers).arg(source).arg(turn.nth);
+        call.arg(numbers).arg(source).arg(turn.nth).arg(u8::from(has_small_nodes));
         call.arg(turn.acks.iter().filter(|slot| slot.enveloped).count());
         for slot in turn.acks.iter().filter(|slot| slot.enveloped) {
             call.arg(slot.to_string());

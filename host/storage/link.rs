@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, Pipeline, Value};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OnceCell, watch};
 
 use self::open::{Opened, Process, end_former};
 use super::address::{Address, AddressError};
 use super::fault::Fault;
 use super::obstacle::Obstacle;
 use super::primary::Primary;
+use super::server::has_small_nodes;
 use super::together::Together;
 use super::user::Door;
 use super::wake::Wake;
@@ -81,6 +82,8 @@ struct Current {
     connection: MultiplexedConnection,
     /// Set when the server has closed it, possibly long before the next call.
     closed: Arc<AtomicBool>,
+    /// Whether nodes of lists are small, once somebody has asked.
+    small_nodes: OnceCell<bool>,
 }
 
 impl WeakLink {
@@ -198,6 +201,14 @@ impl Link {
         Ok(self.inner.slot.lock().await.tracks)
     }
 
+    /// Whether nodes of lists are not compressed and have 8 KiB at the most, unless one entry is larger. Each connection
+    /// asks once; false if the server does not say.
+    pub async fn has_small_nodes(&self) -> Result<bool, Fault> {
+        let current = self.current().await?;
+        let asked = current.small_nodes.get_or_try_init(|| has_small_nodes(self)).await;
+        asked.copied()
+    }
+
     /// The address, without secrets.
     pub fn address(&self) -> &str {
         &self.inner.address
@@ -285,7 +296,8 @@ impl Link {
             end_former(&mut connection, former.connection).await;
         }
         *slot = Slot { failed: None, tracks, process };
-        let current = Arc::new(Current { generation, epoch, connection, closed });
+        let small_nodes = OnceCell::new();
+        let current = Arc::new(Current { generation, epoch, connection, closed, small_nodes });
         inner.current.store(Some(current.clone()));
         inner.generation.send_replace(generation);
         Ok(current)

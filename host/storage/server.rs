@@ -82,10 +82,29 @@ pub async fn examine(link: &Link) -> Result<Result<ServerInfo, String>, Fault> {
         ));
     }
     if saves.is_none() {
-        warnings.push(without("CONFIG GET", "the host does not check whether Redis takes snapshots"));
+        let instead = "the host does not check whether Redis takes snapshots, and pops at most 4 jobs of a list at once";
+        warnings.push(without("CONFIG GET", instead));
     }
     warnings.extend(missing_rights(link).await?);
     Ok(Ok(ServerInfo { kind, version, warnings }))
+}
+
+/// Whether the settings for lists are such that `MEMORY USAGE` shows what it costs to pop entries; false if the server
+/// refuses to answer.
+pub(super) async fn has_small_nodes(link: &Link) -> Result<bool, Fault> {
+    let question =
+        cmd("CONFIG").arg("GET").arg("list-compress-depth").arg("list-max-listpack-size").to_owned();
+    let settings: HashMap<String, String> = match link.query(&question).await {
+        Err(fault @ Fault::Refused { .. }) if !fault.is_state_of_server() => {
+            tracing::debug!(%fault, "Redis does not report its settings for lists");
+            return Ok(false);
+        }
+        answer => answer?,
+    };
+    let setting = |name: &str| settings.get(name).and_then(|value| value.parse::<i64>().ok());
+    // -1 and -2: nodes of 4 and 8 KiB. A positive number is how many entries; even then a node has 8 KiB at the most.
+    let is_small = |size: i64| size > 0 || size == -1 || size == -2;
+    Ok(setting("list-compress-depth") == Some(0) && setting("list-max-listpack-size").is_some_and(is_small))
 }
 
 /// What the host does without because its user lacks rights, one sentence each.

@@ -93,6 +93,29 @@ async fn a_payload_too_large_is_buried_unseen_with_its_bytes_and_a_reason() {
 }
 
 #[tokio::test]
+async fn a_payload_one_byte_too_large_is_buried_however_short_its_header_is() {
+    let mut scene = Scene::new().await;
+    let long = format!("1 long 0 0 5 note={}\n", "n".repeat(10_000));
+    for (header, size, expected) in [
+        ("1 short 0 0 5\n", 50, (1, 0)),
+        ("1 short 0 0 5\n", 51, (0, 1)),
+        (long.as_str(), 50, (1, 0)),
+        (long.as_str(), 51, (0, 1)),
+        // Hosts do not take this for an envelope, so all of it is payload.
+        ("no header\n", 40, (1, 0)),
+        ("no header\n", 41, (0, 1)),
+    ] {
+        let record = header.to_owned() + &"x".repeat(size);
+        for seed in [&["RPUSH", ":ready", &record][..], &["ZADD", ":delayed", "10", &record]] {
+            scene.begin(&[seed]).await;
+            let reply = claim(&mut scene, 8, 1 << 20, Order::Fifo).await;
+            let what = format!("{} and {size} bytes in {}", header.len(), seed[1]);
+            assert_eq!((reply.jobs.len(), reply.oversized), expected, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_enveloped_payload_too_large_keeps_its_id_and_lets_its_unique_key_go() {
     let mut scene = Scene::new().await;
     let record = format!("1 r1 2 1 5 trace=7 !unique=k\n{}", "x".repeat(20_000));

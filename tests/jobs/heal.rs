@@ -40,7 +40,8 @@ impl Scene {
         reply
     }
 
-    async fn seed_parked(&mut self, parked: &[&str], places: &str) {
+    /// Empties the database and seeds jobs of the key `a` that are parked, and how many slots are in use.
+    pub async fn seed_parked(&mut self, parked: &[&str], places: &str) {
         let jobs: Vec<String> = parked.iter().map(|id| job(id, true)).collect();
         let mut push = vec!["RPUSH", ":parked:a"];
         push.extend(jobs.iter().map(String::as_str));
@@ -154,12 +155,9 @@ async fn seed_forty_jobs(scene: &mut Scene, places: &str) {
 #[tokio::test]
 async fn a_round_of_many_small_calls_finds_the_same() {
     let mut scene = Scene::new().await;
-    for (places, freed, keys, after) in [
-        ("10", 0, 0, "hash  =1, a=10"),
-        ("12", 0, 1, "hash  =1, a=10"),
-        // Jobs may have been counted twice: the number stays, and no place is given away.
-        ("8", 0, 0, "hash  =1, a=8"),
-    ] {
+    for (places, freed, keys, after) in
+        [("10", 0, 0, "hash  =1, a=10"), ("12", 0, 1, "hash  =1, a=10"), ("8", 0, 1, "hash  =1, a=10")]
+    {
         seed_forty_jobs(&mut scene, places).await;
         let (mut sum, mut calls) = (Healed::default(), 0);
         loop {

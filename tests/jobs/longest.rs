@@ -48,11 +48,12 @@ struct Watch {
 
 impl Watch {
     async fn new(dead: DeadLimits) -> Self {
-        let mut watch = Self {
-            scene: Scene::on(TestRedis::start(), dead).await,
-            unit_ms: 1.0,
-            longest: (0.0, String::new()),
-        };
+        Self::on(TestRedis::start(), dead).await
+    }
+
+    async fn on(redis: TestRedis, dead: DeadLimits) -> Self {
+        let mut watch =
+            Self { scene: Scene::on(redis, dead).await, unit_ms: 1.0, longest: (0.0, String::new()) };
         let mut units = Vec::new();
         for _ in 0..5 {
             let before = used_ms(&mut watch.scene).await;
@@ -169,6 +170,60 @@ async fn no_claim_blocks_redis_for_long_if_large_jobs_follow_small_ones() {
         assert_eq!(watch.drain("small and large", &limits).await, 288);
     }
     watch.expect_short();
+}
+
+#[tokio::test]
+async fn no_claim_blocks_redis_for_long_whatever_its_settings_for_lists() {
+    let (small, giant) = ("s".repeat(540), "x".repeat(VALUE_MAX - 60));
+    for settings in [
+        ["--list-compress-depth", "1"],
+        ["--list-max-listpack-size", "-3"],
+        ["--list-max-listpack-size", "-5"],
+        ["--list-max-listpack-size", "1000"],
+    ] {
+        let mut watch = Watch::on(TestRedis::start_with(&settings), ROOMY).await;
+        let can_measure = watch.scene.link.has_small_nodes().await;
+        assert_eq!(can_measure, Ok(settings[1] == "1000"), "{settings:?}");
+        watch.scene.begin(&[]).await;
+        // A node at the head as large as the settings allow, so that those behind it look small.
+        let head = if settings[1] == "-5" { 63_000 } else { 7_400 };
+        let mut seeds = vec![small.clone(); 15];
+        seeds.extend(vec![giant.clone(); 80]);
+        seeds.extend(vec!["s".to_owned(); 5]);
+        seeds.push("h".repeat(head));
+        seeds.extend((0..80).map(|nth: u32| format!("{nth}").repeat(120_000)));
+        for seed in &seeds {
+            let _: u64 = watch.scene.plain.rpush("q", seed).await.unwrap();
+        }
+        assert_eq!(watch.drain(&settings.join(" "), &NO_LIMITS).await, 181, "{settings:?}");
+        watch.expect_short();
+    }
+}
+
+#[tokio::test]
+async fn payloads_far_above_the_limit_are_popped_one_at_a_time() {
+    let mut watch = Watch::new(DeadLimits { bytes: 1 << 20, ..ROOMY }).await;
+    let giant = "x".repeat(4 << 20);
+    let mut one_alone: f64 = 0.0;
+    for small in [0, 1, 5, 70] {
+        watch.scene.begin(&[]).await;
+        for nth in 0..small + 8 {
+            let seed = if nth < small { "s" } else { giant.as_str() };
+            let _: u64 = watch.scene.plain.rpush("q", seed).await.unwrap();
+        }
+        watch.longest = (0.0, String::new());
+        assert_eq!(watch.drain("giants", &NO_LIMITS).await, small, "{small}");
+        let dead: u64 = watch.scene.plain.zcard("{q}:sandhog:dead").await.unwrap();
+        assert_eq!(dead, 8, "{small}: all giants are dead, without their payloads");
+        if small == 0 {
+            one_alone = watch.longest.0;
+        }
+        let (units, most) = (watch.longest.0, UNITS_MAX.max(2.5 * one_alone));
+        assert!(
+            units < most,
+            "{small} small jobs first: {units:.1} units, and one giant alone {one_alone:.1}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -5,9 +5,10 @@
 -- A round counts the jobs of delayed, then of ready from its end, then in flight, and then decides. One call does a
 -- bounded part of it. `audit` holds the progress of the round, in fields that begin with two blanks, and the keys
 -- that are checked: `<key>` is how many of its jobs were counted, ` <key>` how many slots were in use when the round
--- began. A job that moves against that order could be missed, so every script that moves one removes its key from the
--- round (`place`). A round of several calls may count a job twice, so it only lowers the count of slots in use, and
--- never raises it.
+-- began, and three blanks with the key the ids of the first of these jobs. A job that moves against that order could
+-- be missed, so every script that moves one removes its key from the round (`place`). A round of several calls may
+-- count a job twice, but the job's id only once: such a round raises the count of slots in use to the number of
+-- different ids at the most. While jobs of a key are parked, each job that gets a slot removes the key from the round.
 --
 -- KEYS   1 stats  2 ready  3 delayed  4 hosts
 -- ARGV   1 the asking host  2 most runs of one key; 0: keys have no limit, and all parked jobs become ready
@@ -24,6 +25,7 @@ local places, parked, audit = prefix .. 'places', prefix .. 'parked', prefix .. 
 local TRIED_MAX = 200 -- Keys of one round; further ones follow in the next round, immediately.
 local ABANDONED_MS = 10000 -- A round that its host has not continued for so long may be continued by any host.
 local KEPT_MS = 3600000
+local IDS_BYTES_MAX = 2048 -- Of one key; further ids are not kept, so that the count is raised less far.
 
 local wrong = wrong_type(parked, 'hash', ready, 'list')
 if not wrong and most > 0 then wrong = wrong_type(places, 'hash', audit, 'hash', delayed, 'zset', hosts, 'zset') end
@@ -102,7 +104,7 @@ local function begin(from)
   redis.call('HSET', audit, '  stage', 'delayed', '  at', '0', '  next', found[1])
 end
 
-local state, met = {}, {}
+local state, met, ids = {}, {}, {}
 local function read_state()
   state = {}
   local fields = redis.call('HGETALL', audit)
@@ -112,7 +114,11 @@ end
 local function meet(record)
   looked, bytes = looked + 1, bytes + #record
   local key = key_of_envelope(record)
-  if key and state[key] then met[key] = (met[key] or 0) + 1 end
+  if not key or not state[key] then return end
+  met[key] = (met[key] or 0) + 1
+  local known = ids[key] or state['   ' .. key] or ' '
+  local id = (string.match(record, '^1 ([!-~]+) ') or '?') .. ' '
+  if #known + #id <= IDS_BYTES_MAX and not string.find(known, ' ' .. id, 1, true) then ids[key] = known .. id end
 end
 
 -- Each stage continues at `at` and returns where it stopped, or nil when it has read everything.
@@ -178,11 +184,12 @@ local function judge(is_exact)
   for key, count in pairs(state) do
     if string.sub(key, 1, 1) ~= ' ' then
       count = tonumber(count) + (met[key] or 0)
+      local least = is_exact and count or select(2, string.gsub(ids[key] or state['   ' .. key] or '', '[!-~]+', ''))
       local taken = tonumber(redis.call('HGET', places, key)) or 0
       -- If not, jobs have ended or begun meanwhile, and some were perhaps counted before.
       if taken == tonumber(state[' ' .. key]) then
-        if count < taken or is_exact and count > taken then
-          taken, healed = count, healed + 1
+        if count < taken or least > taken then
+          taken, healed = count < taken and count or least, healed + 1
           if taken == 0 then redis.call('HDEL', places, key) else redis.call('HSET', places, key, taken) end
         end
         moved = moved + hand_on(prefix, key, math.max(taken, count), most)
@@ -229,6 +236,7 @@ until not stage or is_full()
 
 if stage then
   for key, count in pairs(met) do redis.call('HINCRBY', audit, key, count) end
+  for key, known in pairs(ids) do redis.call('HSET', audit, '   ' .. key, known) end
   redis.call('HSET', audit, '  stage', stage, '  at', at, '  host', host, '  moment', string.format('%d', now))
   redis.call('PEXPIRE', audit, KEPT_MS)
   return {0, 1, 0, 0}

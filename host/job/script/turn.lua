@@ -7,7 +7,8 @@
 --        11 most bytes of the claim; one job is claimed in any case  12 most bytes of a payload
 --        13 dead  14 most dead jobs  15 their longest age in ms  16 their most bytes
 --        17, 18 of the part `limits`  19 the number of this claim among the feeder's
---        20 how many of the fields below are enveloped; they come first  21… fields to acknowledge
+--        20 "1": nodes of lists are not compressed and have 8 KiB at the most, unless one entry is larger
+--        21 how many of the fields below are enveloped; they come first  22… fields to acknowledge
 -- Reply  {0, settled, now, next due or false, more, paused, first seq, {envelopes}, {payloads}, too large, least next
 --        seq, limited}; the next due is not looked for when there may be more to claim. `limited` is 1 if a limit
 --        is all that ended the claim; then the next due is when it lets through more, if that is known
@@ -36,16 +37,16 @@ local function failed(answer) return type(answer) == 'table' and answer.err end
 if failed(try('HDEL', inflight, '')) then return {2, 0, inflight} end
 
 local settled = 0
-local sent = #ARGV - 20
+local sent = #ARGV - 21
 if sent > 0 then
-  for i = 21, 20 + ARGV[20] do
+  for i = 22, 21 + ARGV[21] do
     local record = call('HGET', inflight, ARGV[i])
     if record then
       free_unique(unique, record)
       leave_key(stats, record)
     end
   end
-  for from = 21, #ARGV, 1000 do
+  for from = 22, #ARGV, 1000 do
     settled = settled + call('HDEL', inflight, unpack(ARGV, from, math.min(from + 999, #ARGV)))
   end
   count(stats, 'completed', settled)
@@ -91,14 +92,14 @@ local function lay(record, is_envelope)
 end
 
 -- Where nothing is held back and all of it has room. A call for each job would be a fifth of what a claim costs.
-local function lay_all(taken, is_envelope, most)
+local function lay_all(taken, is_envelope)
   local sum, largest = 0, 0
   for i = 1, #taken do
     local size = #taken[i]
     sum = sum + size
     if size > largest then largest = size end
   end
-  if largest > most or bytes + sum > bytes_max then return false end
+  if largest > size_max or bytes + sum > bytes_max then return false end
   if is_envelope then
     for i = 1, #taken do envelopes[enveloped + i] = taken[i] end
     enveloped = enveloped + #taken
@@ -111,10 +112,19 @@ local function lay_all(taken, is_envelope, most)
   return true
 end
 
+-- Whether the payload in a record that is longer than a payload may be is not. What hosts do not take for an envelope is a
+-- payload as a whole.
+local HEADER_MAX = 16896
+local function has_room(record)
+  if #record > size_max + HEADER_MAX then return false end
+  local stop = string.find(record, '\n', 1, true)
+  return stop and stop <= HEADER_MAX and #record - stop <= size_max and string.find(record, HEADER)
+end
+
 -- Lays out what was taken, as far as the claim has room; answers how many were taken for good, and how many of
 -- these the limits hold back.
-local function accept(taken, is_envelope, most, home, push)
-  if looks_max == 0 and lay_all(taken, is_envelope, most) then return #taken, 0 end
+local function accept(taken, is_envelope, home, push)
+  if looks_max == 0 and lay_all(taken, is_envelope) then return #taken, 0 end
   local held_back = 0
   for i = 1, #taken do
     local record = taken[i]
@@ -125,7 +135,8 @@ local function accept(taken, is_envelope, most, home, push)
     end
     work, seen = work + size, seen + 1
     local why
-    if size <= most then
+    local fits = size <= size_max or is_envelope and has_room(record)
+    if fits then
       local as_envelope = is_envelope
       if looks_max > 0 then record, as_envelope = admit(record, is_envelope, first) end
       if record then
@@ -136,7 +147,7 @@ local function accept(taken, is_envelope, most, home, push)
         if not why then held_back = held_back + 1 end
       end
     end
-    if size > most or why then
+    if not fits or why then
       bytes = bytes + size
       oversized = oversized + 1
       large[oversized] = {taken[i], home, push, why}
@@ -146,7 +157,7 @@ local function accept(taken, is_envelope, most, home, push)
   return #taken, held_back
 end
 
--- How many to pop next: one at first, then a few, or as many as fit if they are as large as the others so far.
+-- How many to pop next: one at first, then `most`, or as many as fit if they are as large as the others so far.
 -- Popping jobs that do not fit costs Redis: many large jobs behind small ones would block it.
 local PORTION_MAX = 4
 local function portion(room, asked, most)
@@ -157,30 +168,35 @@ local function portion(room, asked, most)
 end
 
 -- How many may be popped at the left whatever their sizes are: SMALL_PORTION if the first as many nodes of the list, so at
--- least as many entries, are small. An empty entry at its head is in a node of 8 KiB at the most (64 KiB as the server can
--- be configured): if all these nodes have RATIO_MAX times its size on average, they have 2 MiB together. `MEMORY USAGE`
--- multiplies that average by the number of all nodes, which the ratio of two replies leaves out.
+-- least as many entries, are small; else one. An empty entry at its head is in a node of 8 KiB at the most: if all these
+-- nodes have RATIO_MAX times its size on average, they have 2 MiB together. `MEMORY USAGE` multiplies that average by the
+-- number of all nodes, which the ratio of two replies leaves out.
+local has_small_nodes = ARGV[20] == '1'
 local SMALL_PORTION, RATIO_MAX = 64, 4
 local function safe_portion(home)
-  if failed(try('LPUSH', home, '')) then return PORTION_MAX end
+  if failed(try('LPUSH', home, '')) then return 1 end
   local first = try('MEMORY', 'USAGE', home, 'SAMPLES', 1)
   local all = try('MEMORY', 'USAGE', home, 'SAMPLES', SMALL_PORTION)
   call('LPOP', home)
   local is_small = type(first) == 'number' and type(all) == 'number' and all <= first * RATIO_MAX
-  return is_small and SMALL_PORTION or PORTION_MAX
+  return is_small and SMALL_PORTION or 1
 end
 
 -- Each of these claims up to `room` jobs from one place, and returns whether there are more.
-local function take(home, pop, push, room, is_envelope, most)
-  local asked = 0
+local function take(home, pop, push, room, is_envelope)
+  -- Few jobs are popped one by one: the sizes cost as much to find out.
+  local can_measure = has_small_nodes and pop == 'LPOP'
+  local asked, safe, measured = 0, can_measure and 1 or PORTION_MAX, 0
   while room > 0 and looks > 0 and not full do
-    local safe = asked > PORTION_MAX and room > PORTION_MAX and pop == 'LPOP' and safe_portion(home) or PORTION_MAX
+    if can_measure and (safe > 1 or asked > measured + PORTION_MAX) then
+      safe, measured = room > PORTION_MAX and safe_portion(home) or 1, asked
+    end
     local ask = portion(room, asked, safe)
     full = ask < 1
     if full then return true end
     local taken = call(pop, home, ask)
     if not taken then return false end
-    local accepted, held_back = accept(taken, is_envelope, most, home, push)
+    local accepted, held_back = accept(taken, is_envelope, home, push)
     for i = #taken, accepted + 1, -1 do
       -- Whoever may not put a job back keeps it.
       if failed(try(push, home, taken[i])) then lay(taken[i], is_envelope) end
@@ -191,7 +207,6 @@ local function take(home, pop, push, room, is_envelope, most)
   return true
 end
 
-local envelope_max = size_max + 16896 -- The longest header.
 local function take_due(room)
   local asked = 0
   while room > 0 and looks > 0 and not full do
@@ -199,15 +214,15 @@ local function take_due(room)
     full = ask < 1
     if full then return true end
     local taken = call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, ask)
-    local accepted, held_back = accept(taken, true, envelope_max, ready, 'LPUSH')
+    local accepted, held_back = accept(taken, true, ready, 'LPUSH')
     if accepted > 0 then call('ZREM', delayed, unpack(taken, 1, accepted)) end
     if #taken < ask then return accepted < #taken end
     room, asked, looks = room - accepted + held_back, asked + ask, looks - ask
   end
   return true
 end
-local function take_ready(room) return take(ready, 'LPOP', 'LPUSH', room, true, envelope_max) end
-local function take_list(room) return take(list, ARGV[5], ARGV[5] == 'LPOP' and 'LPUSH' or 'RPUSH', room, false, size_max) end
+local function take_ready(room) return take(ready, 'LPOP', 'LPUSH', room, true) end
+local function take_list(room) return take(list, ARGV[5], ARGV[5] == 'LPOP' and 'LPUSH' or 'RPUSH', room, false) end
 
 -- A job that no run can be given.
 local dead_bytes_max = tonumber(ARGV[16])

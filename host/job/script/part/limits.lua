@@ -191,6 +191,8 @@ local function admit(record, enveloped, first)
   end
   local start = key_gap > 0 and paid == 0 and reserve(key) or now_us
   if start > now_us then
+    -- An audit may have counted the jobs of delayed already.
+    if has_place then keep_key(ARGV[8], record) end
     -- Not rounded, so that jobs that start in the same millisecond keep their order.
     add_record(KEYS[3], start / 1000, envelope(unpaid .. note .. ' !rated=1'))
     return count(ARGV[8], 'throttled', 1)
