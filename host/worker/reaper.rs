@@ -73,12 +73,18 @@ impl Reaper {
     /// Redis did not answer, or a key is of a wrong type.
     pub async fn take_over(&self) -> Result<(), StoreError> {
         let (own, origin) = (self.membership.tenure(), self.membership.origin());
+        let mut failure = None;
         for former in self.membership.leases().of_seat(own.host.seat()).await? {
-            if former.id != own.host && !origin.is_empty() && former.origin == origin {
-                self.reap(&former.id, Death::Certain).await?;
+            if former.id != own.host
+                && !origin.is_empty()
+                && former.origin == origin
+                && let Err(error) = self.reap(&former.id, Death::Certain).await
+            {
+                // The other lives do not wait for this one.
+                failure = Some(error);
             }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     /// After a reconnect, perhaps to another server that has not heard our last words: looks for entries that runs
@@ -233,19 +239,22 @@ struct Round {
 }
 
 impl Round {
-    /// Warns once about each host and reason, until a round succeeds.
+    /// Warns once about each host and reason, until a round succeeds. Of more hosts than it can remember, it warns about
+    /// none.
     fn note(&mut self, host: &HostId, error: &StoreError) {
         let reason = error.to_string();
-        if self.former.get(host) != Some(&reason) && self.failed.get(host) != Some(&reason) {
+        let is_known = [&self.former, &self.failed].iter().any(|hosts| hosts.get(host) == Some(&reason));
+        if self.failed.len() >= WARNED_MAX {
+            return;
+        }
+        if !is_known {
             tracing::warn!(
                 host = host.as_str(),
                 %error,
                 "the jobs of a dead host cannot be taken back; the host stays registered, and this is tried again"
             );
         }
-        if self.failed.len() < WARNED_MAX {
-            self.failed.insert(host.clone(), reason);
-        }
+        self.failed.insert(host.clone(), reason);
     }
 
     fn end(&mut self) {
