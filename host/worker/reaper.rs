@@ -15,7 +15,7 @@ use crate::job::store::{DeadLimits, JobStore, StoreError};
 use crate::job::take;
 use crate::storage::link::Link;
 
-/// Most pages of dead hosts that are read at once; the next time continues behind them.
+/// Most pages of dead hosts that the reaper reads in one period; the next one continues behind them.
 const PAGES_MAX: u32 = 100;
 /// Most hosts about which the reaper remembers that it has warned.
 const WARNED_MAX: usize = 1000;
