@@ -2,6 +2,7 @@
 //! in Redis.
 
 mod seat;
+mod stuck;
 
 use std::time::{Duration, Instant};
 

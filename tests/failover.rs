@@ -8,7 +8,8 @@ use std::time::Duration;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use sandhog::app::Host;
-use sandhog::storage::link::Tracking;
+use sandhog::storage::address::{Address, TlsFiles};
+use sandhog::storage::link::{Link, Tracking};
 use sandhog::storage::primary::Primary;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -329,4 +330,35 @@ async fn a_host_that_is_led_to_a_replica_waits_for_the_primary() {
     pair.lead_to(&pair.first);
     until("the job is done", async || count(&host, "names", |c| &c.completed) == 1).await;
     stop(host).await;
+}
+
+/// How many times a server was asked to end a connection.
+async fn kills(plain: &mut MultiplexedConnection) -> u64 {
+    let info: String = redis::cmd("INFO").arg("commandstats").query_async(plain).await.unwrap();
+    let calls = info.lines().find_map(|line| line.strip_prefix("cmdstat_client|kill:calls="));
+    calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_comes_back_to_a_server_ends_its_former_connection_there() {
+    let servers = [TestRedis::start(), TestRedis::start()];
+    let mut plain = [servers[0].plain().await, servers[1].plain().await];
+    let name = tempfile::Builder::new().prefix("name-").tempdir().unwrap();
+    let socket = name.path().join("redis.sock");
+    let url = format!("unix://{}", socket.display());
+    let address = Address::parse(&url, TlsFiles::default()).unwrap();
+    let link = Link::new(&address, "test", Duration::from_secs(30), Tracking::Off).unwrap();
+    for (nth, expected) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+        let _ = std::fs::remove_file(&socket);
+        symlink(servers[nth].socket(), &socket).unwrap();
+        close(&mut plain[1 - nth], &["sandhog-test"]).await;
+        // Only what the link sends counts.
+        let _: () = redis::cmd("CONFIG").arg("RESETSTAT").query_async(&mut plain[nth]).await.unwrap();
+        until("the link leads to this server", async || {
+            let answered = link.query::<String>(&redis::cmd("PING")).await.is_ok();
+            answered && !connections(&mut plain[nth]).await.is_empty()
+        })
+        .await;
+        assert_eq!(kills(&mut plain[nth]).await, expected, "server {nth}");
+    }
 }

@@ -20,6 +20,7 @@ mod keys;
 mod lease;
 mod limits;
 mod longest;
+mod longest_behind;
 mod lost;
 mod lost_reply;
 mod pointer;

@@ -8,13 +8,16 @@ use redis::Value;
 use super::inspect::Place;
 use super::key::QueueKeys;
 use super::name::{JobId, QueueName};
+use super::pace::Pace;
 use super::reply::{Fields, list, text};
 use super::script;
 use super::store::StoreError;
 use crate::storage::link::Link;
 
-/// Jobs one script looks at.
+/// Most jobs that one script reads.
 const PAGE: u64 = 100;
+/// Bytes of jobs after which a script ends early, so that Redis can serve other clients between pages.
+const PAGE_BYTES: u64 = 2 << 20;
 
 /// Which jobs are meant.
 #[derive(Debug, Clone, Copy)]
@@ -112,13 +115,15 @@ async fn edit(
         Which::Ids(ids) => (everywhere.to_vec(), *ids),
     };
     let mut all = Changed::default();
+    let mut pace = Pace::default();
     for place in places {
         let mut skip = Some(0);
         while let Some(from) = skip
             && all.jobs + all.duplicates < limit
         {
             let most = limit - all.jobs - all.duplicates;
-            let (changed, next) = page(link, queue, place, from, most, ids, change).await?;
+            let page = page(link, queue, place, from, most, ids, change);
+            let (changed, next) = pace.page(page).await?;
             all.add(changed);
             skip = next;
             told(all.jobs);
@@ -146,7 +151,7 @@ async fn page(
         Change::Requeue => (&script::REQUEUE, script::REQUEUE.call(&[source, &keys.stats, &keys.ready])),
         Change::Discard => (&script::DISCARD, script::DISCARD.call(&[source, &keys.stats])),
     };
-    call.arg(kind).arg(skip).arg(PAGE).arg(most).arg(keys.unique_prefix());
+    call.arg(kind).arg(skip).arg(PAGE).arg(most).arg(PAGE_BYTES).arg(keys.unique_prefix());
     for id in ids {
         call.arg(id.as_str());
     }

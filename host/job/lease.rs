@@ -15,7 +15,7 @@ use crate::storage::bounded::{self, Bound, Element, Listed, Of};
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
 
-/// Most dead hosts told at once; the rest is told when these are forgotten.
+/// Most dead hosts in one page.
 pub const EXPIRED_MAX: u32 = 100;
 /// Most hosts in a listing.
 pub const HOSTS_MAX: u32 = 10_000;
@@ -77,6 +77,22 @@ pub struct Life {
     pub is_leased: bool,
     /// As in `HostInfo`.
     pub origin: String,
+}
+
+/// A page of the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expired {
+    /// Hosts whose lease has ended.
+    pub hosts: Vec<HostId>,
+    /// Members of the page: these hosts, and what is not an id of a host.
+    pub members: u64,
+}
+
+impl Expired {
+    /// Whether further pages may follow.
+    pub fn is_full(&self) -> bool {
+        self.members == u64::from(EXPIRED_MAX)
+    }
 }
 
 /// The result of renewing a lease.
@@ -221,13 +237,15 @@ impl Leases {
         Ok(swaps)
     }
 
-    /// Hosts whose lease has ended, the longest dead first, at most `EXPIRED_MAX`. Leases that ended while no host
-    /// reached Redis are extended first. `lease` is the lease of the host that asks.
-    pub async fn expired(&self, lease: Duration) -> Result<Vec<HostId>, Fault> {
+    /// A page of the members of the registry whose lease has ended, the longest dead first. Leases that ended while no
+    /// host reached Redis are extended first. `lease` is the lease of the host that asks; `skip` members come before
+    /// the page.
+    pub async fn expired(&self, lease: Duration, skip: u64) -> Result<Expired, Fault> {
         let mut call = script::EXPIRED.call(&[HOSTS, CONTACT]);
-        call.arg(EXPIRED_MAX).arg(host_info("")).arg(milliseconds(lease));
-        let ids: Vec<String> = script::EXPIRED.run(&self.link, &call).await?;
-        Ok(ids.iter().filter_map(|id| HostId::parse(id)).collect())
+        call.arg(EXPIRED_MAX).arg(host_info("")).arg(milliseconds(lease)).arg(skip);
+        let ids: Vec<Vec<u8>> = script::EXPIRED.run(&self.link, &call).await?;
+        let hosts = ids.iter().filter_map(|id| HostId::parse(std::str::from_utf8(id).ok()?)).collect();
+        Ok(Expired { hosts, members: ids.len() as u64 })
     }
 
     /// All registered lives of one seat (`HostId::seat`), the latest last.

@@ -27,6 +27,7 @@ script!(
     "part/unique",
     "part/place",
     "part/result",
+    "part/portion",
     "part/dead",
     "part/unlimited",
     "turn"
@@ -43,6 +44,7 @@ script!(
     "part/unique",
     "part/place",
     "part/result",
+    "part/portion",
     "part/dead",
     "part/utf8",
     "part/pointer",
@@ -94,6 +96,7 @@ script!(
     "part/fence",
     "part/envelope",
     "part/result",
+    "part/portion",
     "part/dead",
     "bury"
 );
@@ -107,7 +110,16 @@ script!(
     "part/envelope",
     "release"
 );
-script!(HEAL, " flags=allow-oom", "part/now", "part/wrong_type", "part/fields", "part/place", "heal");
+script!(
+    HEAL,
+    " flags=allow-oom",
+    "part/now",
+    "part/wrong_type",
+    "part/fields",
+    "part/place",
+    "part/portion",
+    "heal"
+);
 script!(TAKE, " flags=allow-oom", "part/now", "part/wrong_type", "take");
 script!(PUT_BACK, " flags=allow-oom", "part/wrong_type", "part/popped", "part/put_back", "put_back");
 script!(
@@ -124,6 +136,7 @@ script!(
     "part/unique",
     "part/place",
     "part/result",
+    "part/portion",
     "part/dead",
     "reap"
 );
@@ -148,11 +161,20 @@ script!(
     "part/wrong_type",
     "part/count",
     "part/record",
+    "part/portion",
     "part/dead",
     "trim"
 );
 script!(COUNTS, " flags=no-writes,allow-oom", "part/wrong_type", "part/fields", "counts");
-script!(PAGE, " flags=no-writes,allow-oom", "part/wrong_type", "part/fields", "part/envelope", "page");
+script!(
+    PAGE,
+    " flags=no-writes,allow-oom",
+    "part/wrong_type",
+    "part/fields",
+    "part/envelope",
+    "part/portion",
+    "page"
+);
 script!(
     REQUEUE,
     " flags=allow-oom",
@@ -163,6 +185,7 @@ script!(
     "part/envelope",
     "part/unique",
     "part/live_again",
+    "part/portion",
     "part/dead",
     "requeue"
 );
@@ -177,6 +200,7 @@ script!(
     "part/unique",
     "part/place",
     "part/result",
+    "part/portion",
     "part/dead",
     "discard"
 );
@@ -191,6 +215,7 @@ script!(
     "part/unique",
     "part/place",
     "part/result",
+    "part/portion",
     "part/dead",
     "remove"
 );
@@ -204,6 +229,7 @@ script!(
     "part/envelope",
     "part/unique",
     "part/live_again",
+    "part/portion",
     "part/dead",
     "revive"
 );
@@ -221,7 +247,7 @@ script!(
 script!(
     /// Without the flag: what is added is refused at the memory limit, before anything is written.
     IMPORT, "", "part/now", "part/wrong_type", "part/count", "part/record", "part/envelope", "part/unique",
-    "part/live_again", "part/dead", "import");
+    "part/live_again", "part/portion", "part/dead", "import");
 script!(
     SCHEDULE_DUE,
     " flags=no-writes,allow-oom",

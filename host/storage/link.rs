@@ -27,6 +27,9 @@ use super::wake::Wake;
 /// After a failed attempt to connect, calls fail at once for this long instead of trying again.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
+/// Most processes of servers that a link remembers.
+const PROCESSES_MAX: usize = 8;
+
 /// What a connection is told to report about keys that change.
 #[derive(Clone, Debug, Default)]
 pub enum Tracking {
@@ -69,8 +72,9 @@ struct Inner {
 struct Slot {
     failed: Option<(Instant, Fault)>,
     tracks: bool,
-    /// The server's process and the id of the last connection there.
-    process: Option<Process>,
+    /// The servers' processes that this link was connected to, and the id of the last connection at each; the latest
+    /// process last. A connection that is lost may still be open at its server when the link comes back to it.
+    processes: Vec<Process>,
 }
 
 /// The connection that calls use now.
@@ -143,7 +147,7 @@ impl Link {
             role,
             address: address.to_string(),
             primary: primary.clone(),
-            slot: Mutex::new(Slot { failed: None, tracks: false, process: None }),
+            slot: Mutex::new(Slot { failed: None, tracks: false, processes: Vec::new() }),
             current: arc_swap::ArcSwapOption::empty(),
             generation: watch::Sender::new(0),
             together: Together::default(),
@@ -290,12 +294,16 @@ impl Link {
         };
         let generation = *inner.generation.borrow() + 1;
         inner.primary.arrived(&inner.address);
-        if let (Some(former), Some(now)) = (&slot.process, &process)
-            && former.run_id == now.run_id
-        {
-            end_former(&mut connection, former.connection).await;
+        let mut processes = std::mem::take(&mut slot.processes);
+        if let Some(now) = process {
+            if let Some(nth) = processes.iter().position(|former| former.run_id == now.run_id) {
+                end_former(&mut connection, processes.remove(nth).connection).await;
+            }
+            processes.push(now);
+            let surplus = processes.len().saturating_sub(PROCESSES_MAX);
+            processes.drain(..surplus);
         }
-        *slot = Slot { failed: None, tracks, process };
+        *slot = Slot { failed: None, tracks, processes };
         let small_nodes = OnceCell::new();
         let current = Arc::new(Current { generation, epoch, connection, closed, small_nodes });
         inner.current.store(Some(current.clone()));

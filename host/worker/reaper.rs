@@ -2,6 +2,7 @@
 //! former lives of this host, immediately. Any host does it for all. But a host whose own lease had ended takes
 //! nothing back for the time of one lease, because what kept it from Redis may have kept other hosts as well.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,11 @@ use crate::job::name::{HostId, QueueName};
 use crate::job::store::{DeadLimits, JobStore, StoreError};
 use crate::job::take;
 use crate::storage::link::Link;
+
+/// Most pages of dead hosts that the reaper reads in one period; the next one continues behind them.
+const PAGES_MAX: u32 = 100;
+/// Most hosts about which the reaper remembers that it has warned.
+const WARNED_MAX: usize = 1000;
 
 /// Takes back jobs of dead hosts.
 #[derive(Debug)]
@@ -35,6 +41,7 @@ impl Reaper {
     /// Looks again and again until `stop`.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut generations = self.link.generations();
+        let mut round = Round::default();
         while !*stop.borrow() {
             let wait = self.period.mul_f64(0.75 + 0.25 * fastrand::f64());
             tokio::select! {
@@ -44,7 +51,7 @@ impl Reaper {
                     continue;
                 }
             }
-            if let Err(error) = self.look().await {
+            if let Err(error) = self.look(&mut round).await {
                 tracing::debug!(%error, "reaping will be tried again");
             }
             if generations.has_changed().unwrap_or(false) {
@@ -66,12 +73,18 @@ impl Reaper {
     /// Redis did not answer, or a key is of a wrong type.
     pub async fn take_over(&self) -> Result<(), StoreError> {
         let (own, origin) = (self.membership.tenure(), self.membership.origin());
+        let mut failure = None;
         for former in self.membership.leases().of_seat(own.host.seat()).await? {
-            if former.id != own.host && !origin.is_empty() && former.origin == origin {
-                self.reap(&former.id, Death::Certain).await?;
+            if former.id != own.host
+                && !origin.is_empty()
+                && former.origin == origin
+                && let Err(error) = self.reap(&former.id, Death::Certain).await
+            {
+                // The other lives do not wait for this one.
+                failure = Some(error);
             }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     /// After a reconnect, perhaps to another server that has not heard our last words: looks for entries that runs
@@ -89,19 +102,33 @@ impl Reaper {
         Ok(())
     }
 
-    async fn look(&self) -> Result<(), StoreError> {
-        // A problem with one host's queue must not keep the jobs of other hosts waiting.
-        let mut failure = self.clear_former().await.err();
+    /// Takes back what dead hosts held, a bounded number of pages at a time. A host whose jobs cannot be taken back
+    /// must not keep those of other hosts waiting: it is skipped until the next round.
+    async fn look(&self, round: &mut Round) -> Result<(), StoreError> {
+        let failure = self.clear_former().await.err();
         if self.membership.has_lapsed_lately() {
             return failure.map_or(Ok(()), Err);
         }
         let own = self.membership.formers().into_iter().chain([self.membership.tenure()]);
         let own: Vec<Arc<Tenure>> = own.collect();
-        for host in self.membership.leases().expired(self.membership.lease()).await? {
-            if own.iter().all(|tenure| tenure.host != host)
-                && let Err(error) = self.reap(&host, Death::Expired).await
-            {
-                failure = Some(error);
+        for _ in 0..PAGES_MAX {
+            let page = self.membership.leases().expired(self.membership.lease(), round.skip).await?;
+            // Hosts that are forgotten here leave the registry, and the others move up.
+            round.skip += page.members;
+            for host in page.hosts.iter().filter(|host| own.iter().all(|own| own.host != **host)) {
+                match self.reap(host, Death::Expired).await {
+                    Ok(true) => round.skip -= 1,
+                    Ok(false) => {}
+                    Err(error) if is_outage(&error) => {
+                        round.skip = 0;
+                        return Err(error);
+                    }
+                    Err(error) => round.note(host, &error),
+                }
+            }
+            if !page.is_full() {
+                round.end();
+                break;
             }
         }
         failure.map_or(Ok(()), Err)
@@ -134,11 +161,13 @@ impl Reaper {
         Ok(ended.is_some())
     }
 
-    async fn reap(&self, host: &HostId, death: Death) -> Result<(), StoreError> {
-        if let Some((moved, buried)) = self.take_back(host, death).await? {
+    /// Takes back what a dead host had; true if the host is forgotten now.
+    async fn reap(&self, host: &HostId, death: Death) -> Result<bool, StoreError> {
+        let ended = self.take_back(host, death).await?;
+        if let Some((moved, buried)) = ended {
             tracing::warn!(host = host.as_str(), moved, buried, "a host is gone; its jobs were taken back");
         }
-        Ok(())
+        Ok(ended.is_some())
     }
 
     /// Takes back what a host has in flight, and forgets it. Answers how many jobs were moved and buried; none if
@@ -197,6 +226,46 @@ impl Reaper {
         }
         Ok(true)
     }
+}
+
+/// A round over all dead hosts.
+#[derive(Debug, Default)]
+struct Round {
+    /// Members of the registry that this round has read and that are still there.
+    skip: u64,
+    /// Hosts whose jobs could not be taken back, in the former round and in this one, and why.
+    former: BTreeMap<HostId, String>,
+    failed: BTreeMap<HostId, String>,
+}
+
+impl Round {
+    /// Warns once about each host and reason, until a round succeeds. Of more hosts than it can remember, it warns about
+    /// none.
+    fn note(&mut self, host: &HostId, error: &StoreError) {
+        let reason = error.to_string();
+        let is_known = [&self.former, &self.failed].iter().any(|hosts| hosts.get(host) == Some(&reason));
+        if self.failed.len() >= WARNED_MAX {
+            return;
+        }
+        if !is_known {
+            tracing::warn!(
+                host = host.as_str(),
+                %error,
+                "the jobs of a dead host cannot be taken back; the host stays registered, and this is tried again"
+            );
+        }
+        self.failed.insert(host.clone(), reason);
+    }
+
+    fn end(&mut self) {
+        self.skip = 0;
+        self.former = std::mem::take(&mut self.failed);
+    }
+}
+
+/// Whether Redis refuses all commands now, not only those about one host. A missing right may be about one key.
+fn is_outage(error: &StoreError) -> bool {
+    matches!(error, StoreError::Fault(fault) if fault.is_outage() && !fault.is_code("NOPERM"))
 }
 
 /// What was taken back from one host.

@@ -40,7 +40,7 @@ impl Registry {
     }
 
     async fn expired(&self) -> Vec<HostId> {
-        self.leases.expired(LEASE).await.unwrap()
+        self.leases.expired(LEASE, 0).await.unwrap().hosts
     }
 
     async fn row(&self, host: &HostId) -> HostRow {

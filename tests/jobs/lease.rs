@@ -99,14 +99,40 @@ async fn the_dead_are_told_from_the_living() {
         .send(&["ZADD", "sandhog:hosts", &(now - 5).to_string(), dead.as_str(), "3", longer_dead.as_str()])
         .await;
     scene.send(&["ZADD", "sandhog:hosts", "1", "nobody we know"]).await;
-    assert_eq!(leases.expired(LEASE).await.unwrap(), [longer_dead.clone(), dead.clone()]);
+    assert_eq!(leases.expired(LEASE, 0).await.unwrap().hosts, [longer_dead.clone(), dead.clone()]);
     assert_eq!(ids_of_seat(&leases).await, [dead.clone(), alive]);
     assert!(leases.list().await.unwrap().iter().any(|row| row.id == dead && row.expires_in_ms < 0));
     // Renewed after all, before anybody forgot it.
     assert_eq!(leases.renew(&[&dead], LEASE).await, Ok(vec![Renewal::Revived]));
-    assert_eq!(leases.expired(LEASE).await.unwrap(), std::slice::from_ref(&longer_dead));
+    assert_eq!(leases.expired(LEASE, 0).await.unwrap().hosts, std::slice::from_ref(&longer_dead));
     assert_eq!(leases.forget(&longer_dead, false, &[]).await, Ok(true));
-    assert_eq!(leases.expired(LEASE).await.unwrap(), []);
+    assert_eq!(leases.expired(LEASE, 0).await.unwrap().hosts, []);
+}
+
+#[tokio::test]
+async fn more_dead_hosts_than_a_page_are_all_found_among_members_that_are_no_hosts() {
+    let mut scene = Scene::new().await;
+    let leases = Leases::new(scene.link.clone());
+    let living = leases.register("web", 1, LEASE, &info(&["q"]), &[]).await.unwrap();
+    let mut dead = Vec::new();
+    for nth in 0..150_u32 {
+        let host = HostId::new("dead", nth, 5).unwrap();
+        let (score, junk) = ((2 * nth + 1).to_string(), (2 * nth).to_string());
+        scene.send(&["ZADD", "sandhog:hosts", &score, host.as_str(), &junk, &format!("nobody {nth}")]).await;
+        dead.push(host);
+    }
+    let (mut found, mut skip, mut pages) = (Vec::new(), 0, 0);
+    loop {
+        let page = leases.expired(LEASE, skip).await.unwrap();
+        (skip, pages) = (skip + page.members, pages + 1);
+        let is_full = page.is_full();
+        found.extend(page.hosts);
+        if !is_full {
+            break;
+        }
+    }
+    assert_eq!((found, skip, pages), (dead, 300, 4));
+    assert!(ids_of_seat(&leases).await.contains(&living));
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use super::{NO_LIMITS, ROOMY, Scene, turn};
 use crate::support::redis::TestRedis;
 
 /// The default of `limits.value`.
-const VALUE_MAX: usize = 1 << 20;
+pub(super) const VALUE_MAX: usize = 1 << 20;
 /// The script that defines one unit.
 const UNIT: &str = "
 local payload = string.rep('x', 1048576)
@@ -30,7 +30,7 @@ end";
 const UNITS_MAX: f64 = 4.0;
 
 /// The processor time that Redis' main thread has used, in milliseconds.
-async fn used_ms(scene: &mut Scene) -> f64 {
+pub(super) async fn used_ms(scene: &mut Scene) -> f64 {
     let info: String = cmd("INFO").arg("cpu").query_async(&mut scene.plain).await.unwrap();
     let of = |name: &str| -> f64 {
         let line = info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{info}"));
@@ -40,14 +40,14 @@ async fn used_ms(scene: &mut Scene) -> f64 {
 }
 
 /// A scene and the longest command so far, in units.
-struct Watch {
-    scene: Scene,
+pub(super) struct Watch {
+    pub(super) scene: Scene,
     unit_ms: f64,
     longest: (f64, String),
 }
 
 impl Watch {
-    async fn new(dead: DeadLimits) -> Self {
+    pub(super) async fn new(dead: DeadLimits) -> Self {
         Self::on(TestRedis::start(), dead).await
     }
 
@@ -66,8 +66,13 @@ impl Watch {
     }
 
     /// Records the time of a command that began at `before`.
-    async fn note(&mut self, before: f64, what: &str) {
-        let units = (used_ms(&mut self.scene).await - before) / self.unit_ms;
+    pub(super) async fn note(&mut self, before: f64, what: &str) {
+        self.note_mean(before, 1, what).await;
+    }
+
+    /// Records the mean time of so many commands, the first of which began at `before`.
+    pub(super) async fn note_mean(&mut self, before: f64, commands: u32, what: &str) {
+        let units = (used_ms(&mut self.scene).await - before) / self.unit_ms / f64::from(commands);
         if units > self.longest.0 {
             self.longest = (units, what.to_owned());
         }
@@ -100,7 +105,7 @@ impl Watch {
     }
 
     #[track_caller]
-    fn expect_short(&self) {
+    pub(super) fn expect_short(&self) {
         let (units, what) = &self.longest;
         assert!(*units < UNITS_MAX, "{what}: {units:.1} units of {:.1} ms", self.unit_ms);
     }

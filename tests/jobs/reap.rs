@@ -1,7 +1,7 @@
 //! Taking back what a dead host had in flight; finding again what a living one owns.
 
 use sandhog::job::lease::{Death, Leases, Renewal};
-use sandhog::job::store::{Claimed, JobStore, Reaped};
+use sandhog::job::store::{Claimed, JobStore, Reaped, StoreError};
 
 use super::{DeadLimits, Scene, bare, enveloped, header, payloads, queue};
 
@@ -200,4 +200,18 @@ async fn a_claim_whose_answer_was_lost_is_adopted_whole() {
     let claimed = scene.claim(3).await.unwrap().jobs;
     let slots = scene.store.inflight(&scene.host).await.unwrap();
     assert_eq!(scene.store.fetch(&scene.host, &slots).await.unwrap(), claimed);
+}
+
+#[tokio::test]
+async fn spoiled_keys_of_a_queue_do_not_matter_if_the_host_has_nothing_there() {
+    let mut scene = Scene::new().await;
+    for key in ["stats", "ready", "dead"] {
+        let (key, short) = (format!("{{q}}:sandhog:{key}"), format!(":{key}"));
+        scene.begin(&[EXPIRED, &["SET", &short, "x"]]).await;
+        assert_eq!(scene.store.reap(&scene.host, Death::Expired, 3).await, Ok(reaped(0, 0, 0)), "{key}");
+        scene.send(&["HSET", ":inflight:HOST", "7", "a"]).await;
+        let refused = Err(StoreError::WrongType(key.clone()));
+        assert_eq!(scene.store.reap(&scene.host, Death::Expired, 3).await, refused, "{key}");
+        assert_eq!(scene.dump().await[":inflight:HOST"], "hash 7=a", "{key}: its job stays where it is");
+    }
 }

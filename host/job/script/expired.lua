@@ -1,10 +1,14 @@
--- Expired: returns the hosts whose lease has ended, the longest dead first.
+-- Expired: returns a page of the hosts whose lease has ended, the longest dead first.
 --
 -- KEYS   1 hosts  2 the last contact
--- ARGV   1 most hosts  2 prefix of the key about a host  3 lease in ms of the host that asks
+-- ARGV   1 most hosts  2 prefix of the key about a host  3 lease in ms of the host that asks  4 hosts to skip
 -- Reply  {host, …}
 contact(KEYS[1], KEYS[2], ARGV[2], tonumber(ARGV[3]))
-local expired = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
--- A name this long is none of a host's.
-for i, host in ipairs(expired) do expired[i] = string.sub(host, 1, 256) end
+local skip, expired = tonumber(ARGV[4]), {}
+local rows = redis.call('ZRANGE', KEYS[1], skip, skip + ARGV[1] - 1, 'WITHSCORES')
+for i = 1, #rows, 2 do
+  if tonumber(rows[i + 1]) > now then break end
+  -- A name this long is none of a host's.
+  expired[#expired + 1] = string.sub(rows[i], 1, 256)
+end
 return expired

@@ -35,12 +35,7 @@ if redis.call('EXISTS', parked) == 0 then return {0, 0, 0, 0} end
 local looked, bytes, moved = 0, 0, 0
 local function is_full() return looked >= records_max or bytes >= bytes_max end
 
--- How many records to read: a few at first, then as many as fit if they are as large as the others so far.
-local function portion()
-  if looked == 0 then return 8 end
-  local like = bytes == 0 and records_max or math.floor((bytes_max - bytes) / bytes * looked)
-  return math.max(1, math.min(128, records_max - looked, like))
-end
+local function portion() return next_portion(looked, bytes, bytes_max, records_max - looked) end
 
 -- Makes all parked jobs of a key ready, without a slot.
 local function free(key)

@@ -7,7 +7,7 @@
 -- Reply  {0, jobs to skip for the next page or false, {{host, field, score, bytes, header and payload, how many of
 --        the page come before it}, …}}
 --        {1, key} of a wrong type
-local READ_BYTES_MAX = 4194304
+local READ_BYTES_MAX = 2097152
 local HEADER_BYTES_MAX = 65536 -- No host can read a longer one.
 local KEYS_MAX = 1000 -- Keys with parked jobs that are looked at.
 local kind, skip, most, cut = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -30,12 +30,8 @@ local function add(host, field, score, record)
   looked, bytes = looked + 1, bytes + #record
 end
 
--- A few at first, then as many as there is room for if they are like these.
-local function portion()
-  if looked == 0 then return math.min(most, 4) end
-  local like = bytes == 0 and most or math.floor((READ_BYTES_MAX - bytes) / bytes * looked)
-  return math.min(most - looked, 128, math.max(1, like))
-end
+local function is_full() return looked >= most or bytes >= READ_BYTES_MAX end
+local function portion() return next_portion(looked, bytes, READ_BYTES_MAX, most - looked) end
 
 local function ended(length)
   local next_skip = skip + looked
@@ -53,10 +49,10 @@ if kind == 'parked' then
       if found[2][i] ~= ' ' and not wrong_type(list, 'list') then
         keys = keys + 1
         local length = redis.call('LLEN', list)
-        while looked < most and bytes < READ_BYTES_MAX and skip + looked < before + length do
+        while not is_full() and skip + looked < before + length do
           local from = skip + looked - before
           for _, record in ipairs(redis.call('LRANGE', list, from, from + portion() - 1)) do
-            add('', '', '', record)
+            if not is_full() then add('', '', '', record) end
           end
         end
         before = before + length
@@ -66,16 +62,20 @@ if kind == 'parked' then
   return ended(before)
 end
 if kind ~= 'inflight' then
-  while looked < most and bytes < READ_BYTES_MAX do
+  while not is_full() do
     local ask, from, records = portion(), skip + looked, nil
     if kind == 'list' then
       records = redis.call('LRANGE', KEYS[1], from, from + ask - 1)
-      for _, record in ipairs(records) do add('', '', '', record) end
+      for _, record in ipairs(records) do
+        if not is_full() then add('', '', '', record) end
+      end
     else
       local reverse = kind == 'newest' and {'REV'} or {}
       reverse[#reverse + 1] = 'WITHSCORES'
       records = redis.call('ZRANGE', KEYS[1], from, from + ask - 1, unpack(reverse))
-      for i = 1, #records, 2 do add('', '', records[i + 1], records[i]) end
+      for i = 1, #records, 2 do
+        if not is_full() then add('', '', records[i + 1], records[i]) end
+      end
     end
     if skip + looked < from + ask then break end
   end
@@ -91,7 +91,7 @@ for _, host in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   if before + length > skip + looked and looked < most then
     by_number(fields)
     for i = skip + looked - before + 1, length do
-      if looked == most or bytes >= READ_BYTES_MAX then break end
+      if is_full() then break end
       add(host, fields[i], '', redis.call('HGET', key, fields[i]))
     end
   end

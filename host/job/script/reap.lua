@@ -10,10 +10,16 @@
 -- inflight -> dead at the poison limit; its unique key is released
 -- inflight -> the list, entries that runs had popped, before anything else: the last one taken first
 local inflight, stats, ready, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local wrong = wrong_type(inflight, 'hash', stats, 'hash', ready, 'list', dead, 'zset', KEYS[5], 'zset')
-if wrong then return {2, wrong} end
+if wrong_type(KEYS[5], 'zset') then return {2, KEYS[5]} end
 local lease = redis.call('ZSCORE', KEYS[5], ARGV[1])
 if ARGV[3] == '0' and lease and tonumber(lease) > now then return {1} end
+-- A queue in which the host has nothing must not keep it registered, whatever its keys hold.
+if redis.call('EXISTS', inflight) == 0 then
+  forget_list(inflight, KEYS[6])
+  return {0, 0, 0, 0}
+end
+local wrong = wrong_type(inflight, 'hash', stats, 'hash', ready, 'list', dead, 'zset')
+if wrong then return {2, wrong} end
 local crash = ARGV[3] == '2' and 0 or 1
 
 local fields, popped = fields_of(inflight)

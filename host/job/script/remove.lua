@@ -32,11 +32,11 @@ else
   local wanted, left = {}, #ARGV - 5
   for i = 6, #ARGV do wanted[ARGV[i]] = (wanted[ARGV[i]] or 0) + 1 end
   local mark = 'sandhog:removed:' .. redis.sha1hex(ARGV[6] .. now .. time[2])
-  local marked, looked = 0, 0
+  local marked, looked, looked_bytes = 0, 0, 0
   -- One pass over the list for all of them instead of one for each. Claims have moved them towards the head since.
   local function look(first, last)
     for i, record in ipairs(redis.call('LRANGE', source, first, last)) do
-      looked = looked + #record
+      looked, looked_bytes = looked + 1, looked_bytes + #record
       if (wanted[record] or 0) > 0 then
         wanted[record], left, marked = wanted[record] - 1, left - 1, marked + 1
         redis.call('LSET', source, first + i - 1, mark)
@@ -45,9 +45,10 @@ else
     end
   end
   local last = from + span - 1
-  while left > 0 and last >= 0 and from - last <= LOOK_BACK_MAX and looked < LOOK_BYTES_MAX do
-    look(math.max(0, last - 31), last)
-    last = last - 32
+  while left > 0 and last >= 0 and from - last <= LOOK_BACK_MAX and looked_bytes < LOOK_BYTES_MAX do
+    local first = math.max(0, last + 1 - next_portion(looked, looked_bytes, LOOK_BYTES_MAX, RECORDS_AT_ONCE))
+    look(first, last)
+    last = first - 1
   end
   if marked > 0 then
     local from_tail = from * 2 > redis.call('LLEN', source)

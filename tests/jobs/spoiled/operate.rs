@@ -44,7 +44,7 @@ async fn registry(scene: &mut Scene, what: &str) -> Act {
         "renew" => Act::of(leases.renew(&[&scene.host], LEASE).await).0,
         "describe" => Act::of(leases.describe(&scene.host, &info).await).0,
         "forget" => Act::of(leases.forget(&host(2), true, &[]).await).0,
-        "expired" => Act::of(leases.expired(LEASE).await).0,
+        "expired" => Act::of(leases.expired(LEASE, 0).await).0,
         "seat" => Act::of(leases.of_seat(scene.host.seat()).await).0,
         "search" => Act::of(lost::search(&scene.link, LEASE).await).0,
         "popped" => Act::of(leases.popped_from(&host(2)).await).0,

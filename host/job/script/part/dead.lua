@@ -1,4 +1,4 @@
--- Part, needs `count`, `record`: the dead set, and its size in `stats`: `dead_jobs` and `dead_bytes`.
+-- Part, needs `count`, `record`, `portion`: the dead set, and its size in `stats`: `dead_jobs` and `dead_bytes`.
 -- add_dead(dead, stats, now, envelope) adds a job that died now.
 -- change_dead(dead, stats, jobs, bytes): an operator added so many, or removed them if the numbers are negative.
 -- trim_dead(dead, stats, now, count, age_ms, bytes) drops the oldest jobs until the limits hold, a bounded number and
@@ -39,9 +39,7 @@ local function recount(dead, stats, left, so_far)
   if at > left then at, sum = 0, 0 end
   local looked, bytes = 0, 0
   while at + looked < left and looked < RECOUNT_JOBS_MAX and bytes < RECOUNT_BYTES_MAX do
-    -- A few at first, then as many as fit if they are as large as the others so far.
-    local ask = looked == 0 and 4 or math.floor((RECOUNT_BYTES_MAX - bytes) / math.max(bytes, 1) * looked)
-    ask = math.max(1, math.min(ask, 128))
+    local ask = next_portion(looked, bytes, RECOUNT_BYTES_MAX, RECOUNT_JOBS_MAX - looked)
     for _, record in ipairs(redis.call('ZRANGE', dead, at + looked, at + looked + ask - 1)) do
       looked, bytes = looked + 1, bytes + #record
     end
