@@ -8,6 +8,7 @@
 //! 5. forget the host in the registry: nothing is left to be reaped, but for what a failover has brought back;
 //! 6. stop the lease thread last: until here the jobs had to stay ours.
 
+mod joined;
 mod tell;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use self::joined::holds_of_joined;
 use self::tell::Untold;
 use super::served::Served;
 use super::start_wait::StartWait;
@@ -25,10 +27,10 @@ use super::{Command, Options, StartError, Started, seat};
 use crate::config::problem::Problems;
 use crate::config::seat::Seat;
 use crate::config::settings::{PluginsFrom, Settings};
-use crate::job::hold::{self, Hold, Holds};
+use crate::job::hold::Holds;
 use crate::job::lease::{HostInfo, Leases};
 use crate::job::report::PluginReport;
-use crate::job::store::{DeadLimits, StoreError};
+use crate::job::store::DeadLimits;
 use crate::panics::named;
 use crate::plugin::watch::FolderWatch;
 use crate::storage::link::{Link, Tracking};
@@ -55,8 +57,6 @@ const JUDGE_EVERY: Duration = Duration::from_millis(50);
 const GATHER: Duration = Duration::from_millis(20);
 /// Time after which the fleet is told of more runs.
 const COUNT_EVERY: Duration = Duration::from_secs(2);
-/// Wait until Redis is asked again what operators hold.
-const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// Longest time that stopping takes once everything was handed back.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
 
@@ -369,30 +369,6 @@ impl Parts {
             crashes_max: self.settings.host.crashes_max,
             dead,
             own_queues: self.served.queues(),
-        }
-    }
-}
-
-/// What is held. From the moment it has joined, a lost connection is no longer a Redis that is not there: the host waits
-/// for it.
-async fn holds_of_joined(
-    link: &Link,
-    seat: &str,
-    phase: &watch::Receiver<Phase>,
-) -> Result<Holds, StoreError> {
-    let read = async || {
-        // A drained host that is started again serves again; a plugin that is held stays so.
-        hold::let_go(link, Hold::Host(seat)).await?;
-        hold::read(link).await
-    };
-    loop {
-        match read().await {
-            Err(StoreError::Fault(fault)) if fault.is_lost() && *phase.borrow() == Phase::Serving => {
-                tokio::time::sleep(ASK_AGAIN).await;
-            }
-            // A host that is to leave serves nothing, whatever is held.
-            Err(_) if *phase.borrow() != Phase::Serving => return Ok(Holds::default()),
-            read => return read,
         }
     }
 }
