@@ -309,3 +309,51 @@ async fn a_rate_starts_jobs_again_after_the_clock_was_set_back() {
     }
     assert_eq!(found, ["a", "b", "c"]);
 }
+
+/// The rate of a key held back a job while Redis' clock was an hour ahead; `parked` jobs of the key wait behind it.
+async fn ahead_by_an_hour(limits: &QueueLimits, parked: u32) {
+    let mut scene = Scene::new().await;
+    scene.begin(&[]).await;
+    let now = scene.now_ms().await;
+    let then = now + 3_600_000;
+    let in_order = if parked > 0 { " !key=a" } else { "" };
+    let late = format!("1 late 0 0 {now}{in_order} !rated=1\n{}", of("a", 0));
+    scene.send(&["ZADD", ":delayed", &then.to_string(), &late]).await;
+    // Somebody meant this one.
+    let meant = format!("1 meant 0 0 {now}\n{}", of("b", 0));
+    scene.send(&["ZADD", ":delayed", &(then + 60_000).to_string(), &meant]).await;
+    scene.send(&["SET", ":rate:a", &((then + 1_000) * 1_000).to_string(), "PX", "3601000"]).await;
+    if parked > 0 {
+        scene.send(&["HSET", ":places", "a", "1", " ", "1"]).await;
+    }
+    for nth in 1..=parked {
+        let job = format!("1 parked-{nth} 0 0 {now} !key=a\n{}", of("a", nth));
+        scene.send(&["RPUSH", ":parked:a", &job]).await;
+        scene.send(&["HINCRBY", ":parked", "a", "1"]).await;
+        scene.send(&["HINCRBY", ":parked", " ", "1"]).await;
+    }
+    let (mut found, mut ended) = (Vec::new(), Vec::new());
+    let begun = std::time::Instant::now();
+    while found.len() <= parked as usize {
+        let reply = step(&mut scene, &ended, 8, limits).await;
+        assert!(reply.jobs.iter().all(|job| job.header.note("!rated").is_none()));
+        ended = slots(&reply.jobs);
+        found.extend(payloads(&reply.jobs));
+        assert!(begun.elapsed() < crate::support::host::PATIENCE, "{found:?} after {:?}", begun.elapsed());
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    assert_eq!(found, (0..=parked).map(|nth| of("a", nth)).collect::<Vec<_>>());
+    let reply = step(&mut scene, &ended, 8, limits).await;
+    assert!(reply.next_due_ms.unwrap() <= reply.now_ms + 60_000, "late jobs are looked for each minute");
+    assert!(scene.dump().await[":delayed"].contains("meant"));
+}
+
+#[tokio::test]
+async fn a_job_that_the_rate_of_its_key_delayed_by_a_clock_ahead_runs_when_the_clock_is_right() {
+    ahead_by_an_hour(&key("/tenant", None, Some(5)), 0).await;
+}
+
+#[tokio::test]
+async fn jobs_in_order_behind_a_job_delayed_by_a_clock_ahead_run_when_the_clock_is_right() {
+    ahead_by_an_hour(&key("/tenant", Some(1), Some(5)), 3).await;
+}

@@ -326,4 +326,4 @@ end
 local next_due = tonumber(call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])
 if next_due and next_due > 9e15 then next_due = nil end -- A time no integer holds: somebody's hand.
 local more = call('LLEN', list) + call('LLEN', ready) > 0 and 1 or 0
-return {0, settled, now, next_due or false, more, held, first, envelopes, payloads, 0, spare(first), 0}
+return {0, settled, now, look_by(next_due) or false, more, held, first, envelopes, payloads, 0, spare(first), 0}

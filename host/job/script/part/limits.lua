@@ -12,12 +12,14 @@
 --                                      job was parked or delayed; nil and the reason if it can neither run nor wait
 -- spare(first)                         0, or the least sequence number after those that were used for names of jobs:
 --                                      they begin where a claim's own, from `first` on, must have ended
+-- look_by(due)                          when the next claim is to look at delayed jobs, the first of which is due then
 -- conclude(claimed, wanted)            after the claim of as many as were allowed, or fewer: 1 if only a limit ended it,
 --                                      and when it lets through more, in ms, if that is known
 -- A rate is a bucket that fills with time: `rate` holds the moment at which it will be full again, in microseconds. A
 -- moment further away than a bucket can be was written before Redis' clock was set back: then the bucket is empty.
 -- A job first takes a slot of its key, or waits for one; then it pays for its start. So a job that is delayed by its
--- rate keeps its slot, and the jobs of its key behind it wait.
+-- rate keeps its slot, and the jobs of its key behind it wait. It has the note `!rated=1`, or `!rated=0` if its start was
+-- given out while Redis' clock was ahead: then it is due now, and pays again.
 local looks_max = 256
 local work_max = 1048576
 local STEPS_MAX = 16384
@@ -64,7 +66,30 @@ local function in_flight(room)
   return all
 end
 
+-- Brings back jobs that their rate delayed while Redis' clock was ahead: they are due later than all starts that `reserve`
+-- gives out. Examines a few of the jobs that are due so late; each claim begins with another one.
+local LATE_LOOKS, LATE_BYTES, LOOK_EVERY_MS = 16, 65536, 60000
+local function bring_back()
+  local all = redis.call('ZCARD', KEYS[3])
+  local late = redis.call('ZCOUNT', KEYS[3], string.format('%.0f', now + (all + 2) * key_gap / 1000), '+inf')
+  if late == 0 then return end
+  local rank, bytes = all - late + (late > LATE_LOOKS and ARGV[19] * LATE_LOOKS % late or 0), 0
+  for rank = rank, math.min(rank + LATE_LOOKS, all) - 1 do
+    local record = redis.call('ZRANGE', KEYS[3], rank, rank)[1]
+    bytes = bytes + #record
+    if string.find(string.match(record, '^[^\n]*'), ' !rated=1', 1, true) then
+      -- Moves to a lower rank: those behind it keep theirs.
+      add_record(KEYS[3], now, (string.gsub(record, ' !rated=1', ' !rated=0', 1)))
+      redis.call('ZREM', KEYS[3], record)
+    end
+    if bytes > LATE_BYTES then return end
+  end
+end
+
+local function look_by(due) return due and key_gap > 0 and math.min(due, now + LOOK_EVERY_MS) or due end
+
 local function allow(wanted)
+  local claims = wanted > 0
   if fleet > 0 then
     local held = redis.pcall('GETEX', vacant)
     if type(held) == 'table' and held.err then return nil, vacant end
@@ -94,6 +119,7 @@ local function allow(wanted)
     if held ~= places_max and type(redis.pcall('HSET', places, ' ', places_max)) == 'table' then return nil, places end
     owed = hand_on_owed(ARGV[8])
   end
+  if claims and key_gap > 0 then bring_back() end
   return wanted
 end
 
@@ -121,14 +147,16 @@ local function key_of(notes, record, begins)
   return key
 end
 
--- Takes a start from the bucket of a key, be it a later one: when that is, in microseconds.
-local function reserve(key)
+-- Takes a start from the bucket of a key, be it a later one: when that is, in microseconds. `again`: Redis' clock was ahead
+-- when the job got its former start.
+local function reserve(key, again)
   local bucket_key = rate .. ':' .. key
   local full = bucket(bucket_key)
   if not full then return now_us end
   if full > now_us + key_burst * key_gap then
     -- At most as many starts are reserved ahead as jobs are delayed.
-    full = math.min(full, now_us + (key_burst + redis.call('ZCARD', KEYS[3])) * key_gap)
+    local most = now_us + (key_burst + redis.call('ZCARD', KEYS[3])) * key_gap
+    if full > most then full = again and now_us + key_burst * key_gap or most end
   end
   bucket(bucket_key, full + key_gap)
   return full + key_gap - key_burst * key_gap
@@ -180,7 +208,8 @@ local function admit(record, enveloped, first)
   end
   local function line(notes) return string.format('1 %s %s %s %s%s\n', id, attempts, crashes, first_seen, notes) end
   local function envelope(notes) return line(notes) .. string.sub(record, begins) end
-  local unpaid, paid = string.gsub(notes, ' !rated=1', '')
+  local unpaid, paid = string.gsub(notes, ' !rated=[01]', '')
+  local again = string.find(notes, ' !rated=0', 1, true)
   local note = places_max > 0 and not has_place and ' !key=' .. key or ''
   if #line(unpaid .. note .. ' !rated=1') > HEADER_BYTES_MAX then
     return nil, 'its headers leave no room for the notes that the limits of the queue need'
@@ -189,7 +218,7 @@ local function admit(record, enveloped, first)
     if park(key, envelope(notes .. note)) then return end
     return record, enveloped
   end
-  local start = key_gap > 0 and paid == 0 and reserve(key) or now_us
+  local start = key_gap > 0 and (paid == 0 or again) and reserve(key, again) or now_us
   if start > now_us then
     -- An audit may have counted the jobs of delayed already.
     if has_place then keep_key(ARGV[8], record) end
