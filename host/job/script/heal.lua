@@ -28,6 +28,13 @@ local KEPT_MS = 3600000
 local wrong = wrong_type(parked, 'hash', ready, 'list')
 if not wrong and most > 0 then wrong = wrong_type(places, 'hash', audit, 'hash', delayed, 'zset', hosts, 'zset') end
 if wrong then return {1, wrong} end
+local refused = refusal('RPUSH', ready, 'HDEL', parked, 'LPOP', prefix .. 'parked:', 'LLEN', prefix .. 'parked:',
+  'HLEN', parked, 'HEXISTS', parked, 'DEL', parked)
+if not refused and most > 0 then
+  refused = refusal('ZSCAN', delayed, 'LRANGE', ready, 'ZRANGE', hosts, 'HKEYS', prefix .. 'inflight:' .. host, 'HSET', audit,
+    'PEXPIRE', audit, 'HINCRBY', audit)
+end
+if refused then return refused end
 if redis.call('EXISTS', parked) == 0 then return {0, 0, 0, 0} end
 
 local looked, bytes, moved = 0, 0, 0
@@ -44,7 +51,8 @@ end
 local function free(key)
   local list = prefix .. 'parked:' .. key
   while not is_full() do
-    local record = redis.pcall('LPOP', list)
+    local record = refusal('LPOP', list) or redis.pcall('LPOP', list)
+    if type(record) == 'table' and string.find(record.err, 'NOPERM', 1, true) then return end
     if type(record) ~= 'string' then
       redis.call('HDEL', parked, key)
       return
@@ -83,7 +91,8 @@ local function begin(from)
   local all = 0
   for i = 1, #found[2], 2 do
     local key, counted = found[2][i], tonumber(found[2][i + 1]) or 0
-    if key ~= ' ' then
+    -- The list of a key that this user may not read is not an empty one.
+    if key ~= ' ' and not refusal('LLEN', prefix .. 'parked:' .. key) then
       local length = tonumber(redis.pcall('LLEN', prefix .. 'parked:' .. key)) or 0
       all = all + length
       if length ~= counted then

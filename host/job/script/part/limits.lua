@@ -1,4 +1,4 @@
--- Part, needs `now`, `count`, `record`, `envelope`, `place`, `utf8`, `pointer`: what the limits of a queue let through.
+-- Part, needs `now`, `count`, `record`, `refusal`, `envelope`, `place`, `utf8`, `pointer`: what the limits of a queue let through.
 -- KEYS   5 vacant, which is changed when the fleet has room again
 -- ARGV   17 most runs in the fleet; microseconds between two starts, how many may be saved up; most runs of one key;
 --        the same two for jobs of one key. 0: no limit
@@ -7,6 +7,7 @@
 -- work_max                             bytes of these jobs; the first one is read whatever its size
 -- is_owed()                            whether parked jobs get their slots from the next claim
 -- weary()                              whether a claim has parsed so much of payloads that it must end
+-- limits_refused()                     the error if this user may not put jobs where they wait for their limit
 -- allow(wanted)                        how many may be claimed now; nil and a key that is of a wrong type
 -- admit(record, enveloped, first)      the record of a job that may run, and whether it is an envelope; nothing if the
 --                                      job was parked or delayed; nil and the reason if it can neither run nor wait
@@ -62,6 +63,10 @@ local function in_flight(room)
   all = 0
   for _, host in ipairs(hosts) do all = all + #fields_of(prefix .. 'inflight:' .. host) end
   return all
+end
+
+local function limits_refused()
+  return key_gap > 0 and refusal('ZADD', KEYS[3]) or places_max > 0 and refusal('HINCRBY', prefix .. 'parked')
 end
 
 local function allow(wanted)
@@ -128,7 +133,7 @@ local function reserve(key)
   if not full then return now_us end
   if full > now_us + key_burst * key_gap then
     -- At most as many starts are reserved ahead as jobs are delayed.
-    full = math.min(full, now_us + (key_burst + redis.call('ZCARD', KEYS[3])) * key_gap)
+    full = math.min(full, now_us + (key_burst + (tonumber(redis.pcall('ZCARD', KEYS[3])) or 0)) * key_gap)
   end
   bucket(bucket_key, full + key_gap)
   return full + key_gap - key_burst * key_gap
@@ -204,11 +209,11 @@ local function conclude(claimed, wanted)
   if full_then and claimed > 0 then bucket(rate, full_then) end
   if claimed == wanted and cut_by_rate then return 1, math.ceil((full_then + gap - burst * gap) / 1000) end
   if claimed == wanted and cut_by_fleet then
-    redis.call('GET', vacant) -- A read: its next change is reported.
+    redis.pcall('GET', vacant) -- A read: its next change is reported.
     return 1
   end
   -- Room that this host has no use for.
   if fleet > 0 and claimed == wanted and busy + claimed < fleet then
-    redis.call('SET', vacant, now, 'PX', 60000)
+    redis.pcall('SET', vacant, now, 'PX', 60000)
   end
 end
