@@ -21,6 +21,7 @@ script!(
     TURN,
     " flags=allow-oom",
     "part/now",
+    "part/refusal",
     "part/count",
     "part/record",
     "part/envelope",
@@ -37,6 +38,7 @@ script!(
     TURN_LIMITED,
     " flags=allow-oom",
     "part/now",
+    "part/refusal",
     "part/count",
     "part/record",
     "part/envelope",
@@ -64,18 +66,19 @@ script!(
 );
 script!(
     /// Without the flag: a job whose effects need memory waits at the memory limit, and nothing is written.
-    COMMIT, "", "part/now", "part/wrong_type", "part/count", "part/record", "part/put_job", "part/unique",
+    COMMIT, "", "part/now", "part/refusal", "part/wrong_type", "part/count", "part/record", "part/put_job", "part/unique",
     "part/place", "part/key_page", "part/integer", "part/stream", "part/gather", "part/assume", "part/write",
     "part/popped", "commit");
 script!(
     /// The same for jobs whose effects, if they have any, only free memory.
-    COMMIT_FREEING, " flags=allow-oom", "part/now", "part/wrong_type", "part/count", "part/record", "part/put_job",
+    COMMIT_FREEING, " flags=allow-oom", "part/now", "part/refusal", "part/wrong_type", "part/count", "part/record", "part/put_job",
     "part/unique", "part/place", "part/key_page", "part/integer", "part/stream", "part/gather", "part/assume",
     "part/write", "part/popped", "commit");
 script!(
     RETRY,
     " flags=allow-oom",
     "part/now",
+    "part/refusal",
     "part/wrong_type",
     "part/count",
     "part/record",
@@ -88,6 +91,7 @@ script!(
     BURY,
     " flags=allow-oom",
     "part/now",
+    "part/refusal",
     "part/wrong_type",
     "part/count",
     "part/record",
@@ -103,6 +107,7 @@ script!(
 script!(
     RELEASE,
     " flags=allow-oom",
+    "part/refusal",
     "part/wrong_type",
     "part/count",
     "part/place",
@@ -114,18 +119,20 @@ script!(
     HEAL,
     " flags=allow-oom",
     "part/now",
+    "part/refusal",
     "part/wrong_type",
     "part/fields",
     "part/place",
     "part/portion",
     "heal"
 );
-script!(TAKE, " flags=allow-oom", "part/now", "part/wrong_type", "take");
+script!(TAKE, " flags=allow-oom", "part/now", "part/refusal", "part/wrong_type", "take");
 script!(PUT_BACK, " flags=allow-oom", "part/wrong_type", "part/popped", "part/put_back", "put_back");
 script!(
     REAP,
     " flags=allow-oom",
     "part/now",
+    "part/refusal",
     "part/wrong_type",
     "part/count",
     "part/record",
@@ -142,22 +149,31 @@ script!(
 );
 script!(
     /// Without the flag: what producers add is refused at the memory limit, before anything is written.
-    PUSH, "", "part/now", "part/wrong_type", "part/record", "part/put_job", "push");
-script!(REGISTER, " flags=allow-oom", "part/now", "part/wrong_type", "part/contact", "register");
-script!(RENEW, " flags=allow-oom", "part/now", "part/contact", "renew");
-script!(READMIT, " flags=allow-oom", "part/now", "part/wrong_type", "readmit");
+    PUSH, "", "part/now", "part/refusal", "part/wrong_type", "part/record", "part/put_job", "push");
+script!(
+    REGISTER,
+    " flags=allow-oom",
+    "part/now",
+    "part/refusal",
+    "part/wrong_type",
+    "part/contact",
+    "register"
+);
+script!(RENEW, " flags=allow-oom", "part/now", "part/refusal", "part/contact", "renew");
+script!(READMIT, " flags=allow-oom", "part/now", "part/refusal", "part/wrong_type", "readmit");
 script!(SEAT, " flags=no-writes,allow-oom", "part/now", "seat");
-script!(DESCRIBE, " flags=allow-oom", "part/wrong_type", "describe");
-script!(FORGET, " flags=allow-oom", "part/now", "forget");
+script!(DESCRIBE, " flags=allow-oom", "part/refusal", "part/wrong_type", "describe");
+script!(FORGET, " flags=allow-oom", "part/now", "part/refusal", "forget");
 script!(FIELD_NAMES, " flags=no-writes,allow-oom", "field_names");
 script!(SEARCH, " flags=no-writes,allow-oom", "part/key_page", "search");
 script!(POPPED, " flags=allow-oom", "popped");
-script!(EXPIRED, " flags=allow-oom", "part/now", "part/contact", "expired");
+script!(EXPIRED, " flags=allow-oom", "part/now", "part/refusal", "part/contact", "expired");
 script!(HOSTS, " flags=no-writes,allow-oom", "part/now", "part/wrong_type", "hosts");
 script!(
     TRIM,
     " flags=allow-oom",
     "part/now",
+    "part/refusal",
     "part/wrong_type",
     "part/count",
     "part/record",
@@ -179,6 +195,7 @@ script!(
     REQUEUE,
     " flags=allow-oom",
     "part/now",
+    "part/refusal",
     "part/wrong_type",
     "part/count",
     "part/record",
@@ -193,6 +210,7 @@ script!(
     DISCARD,
     " flags=allow-oom",
     "part/now",
+    "part/refusal",
     "part/wrong_type",
     "part/count",
     "part/record",
@@ -208,6 +226,7 @@ script!(
     REMOVE,
     " flags=allow-oom",
     "part/now",
+    "part/refusal",
     "part/wrong_type",
     "part/count",
     "part/record",
@@ -223,6 +242,7 @@ script!(
     REVIVE,
     " flags=allow-oom",
     "part/now",
+    "part/refusal",
     "part/wrong_type",
     "part/count",
     "part/record",
@@ -237,6 +257,7 @@ script!(
     CANCEL,
     " flags=allow-oom",
     "part/now",
+    "part/refusal",
     "part/wrong_type",
     "part/count",
     "part/unique",
@@ -246,12 +267,13 @@ script!(
 );
 script!(
     /// Without the flag: what is added is refused at the memory limit, before anything is written.
-    IMPORT, "", "part/now", "part/wrong_type", "part/count", "part/record", "part/envelope", "part/unique",
+    IMPORT, "", "part/now", "part/refusal", "part/wrong_type", "part/count", "part/record", "part/envelope", "part/unique",
     "part/live_again", "part/portion", "part/dead", "import");
 script!(
     SCHEDULE_DUE,
     " flags=no-writes,allow-oom",
     "part/now",
+    "part/refusal",
     "part/wrong_type",
     "part/short",
     "part/schedule",
@@ -259,15 +281,38 @@ script!(
 );
 script!(
     /// Without the flag: a firing is a push, which waits at the memory limit.
-    SCHEDULE_FIRE, "", "part/now", "part/wrong_type", "part/schedule", "schedule_fire");
-script!(SCHEDULE_RESET, " flags=allow-oom", "part/wrong_type", "part/schedule", "schedule_reset");
-script!(SCHEDULE_PUT, "", "part/wrong_type", "part/schedule", "schedule_put");
-script!(SCHEDULE_DECLARE, "", "part/now", "part/wrong_type", "part/schedule", "schedule_declare");
-script!(SCHEDULE_EDIT, " flags=allow-oom", "part/now", "part/wrong_type", "part/schedule", "schedule_edit");
+    SCHEDULE_FIRE, "", "part/now", "part/refusal", "part/wrong_type", "part/schedule", "schedule_fire");
+script!(
+    SCHEDULE_RESET,
+    " flags=allow-oom",
+    "part/refusal",
+    "part/wrong_type",
+    "part/schedule",
+    "schedule_reset"
+);
+script!(SCHEDULE_PUT, "", "part/refusal", "part/wrong_type", "part/schedule", "schedule_put");
+script!(
+    SCHEDULE_DECLARE,
+    "",
+    "part/now",
+    "part/refusal",
+    "part/wrong_type",
+    "part/schedule",
+    "schedule_declare"
+);
+script!(
+    SCHEDULE_EDIT,
+    " flags=allow-oom",
+    "part/now",
+    "part/refusal",
+    "part/wrong_type",
+    "part/schedule",
+    "schedule_edit"
+);
 script!(SCHEDULE_LIST, " flags=no-writes,allow-oom", "part/wrong_type", "part/short", "schedule_list");
 script!(
     /// For producers without our library: `producer` tells of it.
-    PRODUCER_PUSH, "", "part/now", "part/wrong_type", "part/record", "part/put_job", "part/companions", "part/utf8",
+    PRODUCER_PUSH, "", "part/now", "part/refusal", "part/wrong_type", "part/record", "part/put_job", "part/companions", "part/utf8",
     "producer/push");
 script!(
     PRODUCER_RESULT,

@@ -50,6 +50,7 @@ macro_rules! script {
         static $name: LazyLock<Script> = LazyLock::new(|| {
             Script::new(concat!(
                 "#!lua\n",
+                include_str!("../job/script/part/refusal.lua"),
                 include_str!("../job/script/part/wrong_type.lua"),
                 $(include_str!($file)),+
             ))

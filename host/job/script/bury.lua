@@ -8,6 +8,8 @@
 -- inflight -> dead, at Redis time; its unique key is released. The oldest of dead -> gone while a limit is exceeded
 local wrong = wrong_type(KEYS[1], 'hash', KEYS[2], 'hash', KEYS[3], 'zset')
 if wrong then return wrong end
+local refused = refusal('ZADD', KEYS[3])
+if refused then return refused end
 local record = take_record(KEYS[1], KEYS[2], ARGV[1])
 if not record then return 0 end
 if string.byte(ARGV[1]) == 101 then free_unique(ARGV[3], record) end -- 101 is "e".

@@ -9,6 +9,8 @@
 local inflight, stats, word = KEYS[1], KEYS[2], KEYS[3]
 local wrong = wrong_type(inflight, 'hash', stats, 'hash', word, 'string')
 if wrong then return {1, wrong} end
+local refused = refusal('SET', word)
+if refused then return refused end
 local gone, fields = 0, {}
 for i = 3, #ARGV do
   local record = redis.call('HGET', inflight, ARGV[i])

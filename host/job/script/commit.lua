@@ -15,6 +15,9 @@ local inflight, stats = KEYS[1], KEYS[2]
 local wrong = inflight and wrong_type(inflight, 'hash', stats, 'hash')
 if wrong then return {1, wrong} end
 
+local refused = inflight and refusal('HGET', inflight, 'HEXISTS', inflight, 'HDEL', inflight)
+if refused then return refused end
+
 -- A user who may write to a key without a name may write to every key: no pattern but "all keys" covers that.
 local unrestricted = true
 for _, command in ipairs(WRITES) do

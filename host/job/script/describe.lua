@@ -7,6 +7,8 @@
 local wrong = wrong_type(KEYS[1], 'zset', KEYS[2], 'set', KEYS[3], 'hash')
 if wrong then return wrong end
 if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
+local refused = refusal('SADD', KEYS[2])
+if refused then return refused end
 redis.call('HSET', KEYS[3], 'queues', ARGV[2], 'plugins', ARGV[3], 'version', ARGV[4], 'pid', ARGV[5],
   'fleet', ARGV[6], 'origin', ARGV[7])
 for i = 8, #ARGV do redis.call('SADD', KEYS[2], ARGV[i]) end

@@ -10,9 +10,11 @@ if ARGV[2] ~= '1' and lease and tonumber(lease) > now then return 0 end
 for i = 3, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 1 then return 0 end
 end
+local refused = refusal('DEL', KEYS[2], 'EXISTS', KEYS[1])
+if refused then return refused end
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[2])
 if redis.call('EXISTS', KEYS[1]) == 0 then
-  for i = 3, #ARGV do redis.call('DEL', ARGV[i]) end
+  for i = 3, #ARGV do redis.pcall('DEL', ARGV[i]) end
 end
 return 1

@@ -30,6 +30,13 @@ local IDS_BYTES_MAX = 2048 -- Of one key; further ids are not kept, so that the 
 local wrong = wrong_type(parked, 'hash', ready, 'list')
 if not wrong and most > 0 then wrong = wrong_type(places, 'hash', audit, 'hash', delayed, 'zset', hosts, 'zset') end
 if wrong then return {1, wrong} end
+local refused = refusal('RPUSH', ready, 'HDEL', parked, 'LPOP', prefix .. 'parked:', 'LLEN', prefix .. 'parked:',
+  'HLEN', parked, 'HEXISTS', parked, 'DEL', parked)
+if not refused and most > 0 then
+  refused = refusal('ZSCAN', delayed, 'LRANGE', ready, 'ZRANGE', hosts, 'HKEYS', prefix .. 'inflight:' .. host, 'HSET', audit,
+    'PEXPIRE', audit, 'HINCRBY', audit)
+end
+if refused then return refused end
 if redis.call('EXISTS', parked) == 0 then return {0, 0, 0, 0} end
 
 local looked, bytes, moved = 0, 0, 0
@@ -41,7 +48,8 @@ local function portion() return next_portion(looked, bytes, bytes_max, records_m
 local function free(key)
   local list = prefix .. 'parked:' .. key
   while not is_full() do
-    local record = redis.pcall('LPOP', list)
+    local record = refusal('LPOP', list) or redis.pcall('LPOP', list)
+    if type(record) == 'table' and string.find(record.err, 'NOPERM', 1, true) then return end
     if type(record) ~= 'string' then
       redis.call('HDEL', parked, key)
       return
@@ -80,7 +88,8 @@ local function begin(from)
   local all = 0
   for i = 1, #found[2], 2 do
     local key, counted = found[2][i], tonumber(found[2][i + 1]) or 0
-    if key ~= ' ' then
+    -- The list of a key that this user may not read is not an empty one.
+    if key ~= ' ' and not refusal('LLEN', prefix .. 'parked:' .. key) then
       local length = tonumber(redis.pcall('LLEN', prefix .. 'parked:' .. key)) or 0
       all = all + length
       if length ~= counted then

@@ -8,6 +8,8 @@
 -- nothing -> hosts, with a lease from now
 if wrong_type(KEYS[1], 'zset', KEYS[2], 'hash', KEYS[3], 'hash') then return 0 end
 if redis.call('EXISTS', KEYS[3]) == 0 or redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
+local refused = refusal('HSET', KEYS[2])
+if refused then return refused end
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 redis.call('HSET', KEYS[2], 'pop:' .. ARGV[3], '')
 return 1

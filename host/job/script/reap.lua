@@ -24,6 +24,8 @@ local crash = ARGV[3] == '2' and 0 or 1
 
 local fields, popped = fields_of(inflight)
 if #popped > 0 and wrong_type(KEYS[6], 'list') then return {2, KEYS[6]} end
+local refused = refusal('RPUSH', ready, 'ZADD', dead)
+if refused then return refused end
 local records_max, poison, bytes_max = tonumber(ARGV[5]), tonumber(ARGV[4]), tonumber(ARGV[6])
 local back, moved, buried, bytes = 0, 0, 0, 0
 by_number(popped, true)

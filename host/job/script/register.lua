@@ -16,11 +16,18 @@ repeat
   id = string.format('%s.%012x', ARGV[1], epoch)
   epoch = epoch + 1
 until not redis.call('ZSCORE', KEYS[1], id) and redis.call('EXISTS', ARGV[3] .. id) == 0
+local refused = refusal('HSET', ARGV[3] .. id, 'ZREVRANGE', KEYS[1], 'ZRANGE', KEYS[1], 'SET', KEYS[3],
+  'SADD', KEYS[2])
+local formers = 10 + ARGV[10]
+for i = 11, formers do
+  local about = ARGV[3] .. ARGV[i]
+  refused = refused or refusal('TYPE', about, 'HSETNX', about, 'HSET', about)
+end
+if refused then return refused end
 redis.call('ZADD', KEYS[1], now + ARGV[2], id)
 redis.call('HSET', ARGV[3] .. id, 'queues', ARGV[4], 'plugins', ARGV[5], 'version', ARGV[6], 'pid', ARGV[7],
   'fleet', ARGV[8], 'origin', ARGV[9], 'lease_ms', ARGV[2], 'started_ms', string.format('%d', now))
 contact(KEYS[1], KEYS[3], ARGV[3], tonumber(ARGV[2]))
-local formers = 10 + ARGV[10]
 for i = 11, formers do
   local about = ARGV[3] .. ARGV[i]
   if not wrong_type(about, 'hash') then

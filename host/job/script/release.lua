@@ -7,6 +7,8 @@
 -- inflight -> ready, as an envelope; or the list, as the bytes the producer pushed
 local wrong = wrong_type(KEYS[1], 'hash', KEYS[2], 'hash', KEYS[3], 'list')
 if wrong then return wrong end
+local refused = refusal(ARGV[3], KEYS[3])
+if refused then return refused end
 local record = take_record(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
 if not record then return 0 end
 redis.call(ARGV[3], KEYS[3], ARGV[2] .. payload_of(ARGV[1], record))

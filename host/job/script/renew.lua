@@ -8,6 +8,8 @@
 --
 -- hosts -> hosts, with a lease from now
 local lease = tonumber(ARGV[2])
+local refused = refusal('ZSCORE', KEYS[1], 'ZADD', KEYS[1])
+if refused then return refused end
 contact(KEYS[1], KEYS[2], ARGV[1], lease)
 local answers = {}
 for i = 3, #ARGV do

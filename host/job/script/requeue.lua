@@ -12,6 +12,8 @@
 local source, stats, ready = KEYS[1], KEYS[2], KEYS[3]
 local wrong = wrong_type(source, 'zset', stats, 'hash', ready, 'list')
 if wrong then return {1, wrong} end
+local refused = refusal('ZREM', source, 'RPUSH', ready) or ARGV[1] == 'dead' and refusal('SET', ARGV[5])
+if refused then return refused end
 local wanted = {}
 for i = 7, #ARGV do wanted[ARGV[i]] = true end
 local skip, look, most, bytes_max = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])

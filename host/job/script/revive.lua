@@ -10,6 +10,8 @@
 local source, stats, ready = KEYS[1], KEYS[2], KEYS[3]
 local wrong = wrong_type(source, 'zset', stats, 'hash', ready, 'list')
 if wrong then return {1, wrong} end
+local refused = refusal('ZREM', source, 'RPUSH', ready) or ARGV[1] == 'dead' and refusal('SET', ARGV[4])
+if refused then return refused end
 local moved, duplicates, bytes, found = 0, 0, 0, {}
 for i = 5, #ARGV do
   local record = ARGV[i]

@@ -42,6 +42,13 @@ for _, name in ipairs(redis.call('ZRANGE', schedules, 0, -1)) do
   end
 end
 
+local refused = refusal('HSET', files, 'HDEL', files)
+for _, name in ipairs(removed) do refused = refused or refusal('DEL', ARGV[3] .. name, 'ZREM', schedules) end
+for i = 6, #ARGV, 5 do
+  local key = ARGV[3] .. ARGV[i]
+  refused = refused or refusal('HMGET', key, 'HSET', key, 'HDEL', key, 'ZADD', schedules)
+end
+if refused then return refused end
 for _, seat in ipairs(gone) do redis.call('HDEL', files, seat) end
 for seat, told in pairs(ahead) do redis.call('HSET', files, seat, told) end
 if #ARGV > 5 then redis.call('HSET', files, ARGV[1], own) else redis.call('HDEL', files, ARGV[1]) end

@@ -7,6 +7,8 @@
 local wrong = wrong_type(KEYS[1], 'zset', KEYS[2], 'hash')
 if wrong then return {1, wrong} end
 if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return {2} end
+local refused = refusal('HSET', KEYS[2], ARGV[2] == 'remove' and 'ZREM' or 'ZADD', KEYS[1])
+if refused then return refused end
 if ARGV[2] == 'remove' then
   if redis.call('HGET', KEYS[2], 'origin') == 'file' then return {3} end
   redis.call('DEL', KEYS[2])

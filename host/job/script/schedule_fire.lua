@@ -13,6 +13,9 @@ local wrong = wrong_type(KEYS[1], 'zset', KEYS[2], 'hash', KEYS[3], 'list')
 if wrong then return {1, wrong} end
 local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not is_schedule(KEYS[2], ARGV[2], ARGV[3], ARGV[4]) or not due or tonumber(due) > now then return {2} end
+-- A job that is pushed while the schedule stays would be pushed again and again.
+local refused = refusal('HSET', KEYS[2], 'ZADD', KEYS[1])
+if refused then return refused end
 if ARGV[8] ~= '' then
   redis.call('RPUSH', KEYS[3], string.format('1 %s 0 0 %d', ARGV[8], now) .. ARGV[9] .. '\n' .. ARGV[10])
   redis.call('HSET', KEYS[2], 'last', now, 'fired', ARGV[7])

@@ -9,4 +9,5 @@ if wrong then return {1, wrong} end
 local there = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if there and redis.call('HGET', KEYS[2], 'origin') == 'file' then return {2} end
 if not there and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[6]) then return {3} end
-return {0, set_schedule(KEYS[1], KEYS[2], ARGV[1], 'redis', ARGV[2], ARGV[3], ARGV[4], ARGV[5]) or 'unchanged'}
+local what = set_schedule(KEYS[1], KEYS[2], ARGV[1], 'redis', ARGV[2], ARGV[3], ARGV[4], ARGV[5]) or 'unchanged'
+return type(what) == 'table' and what or {0, what}

@@ -9,6 +9,8 @@ local wrong = wrong_type(KEYS[1], 'zset', KEYS[2], 'hash')
 if wrong then return {1, wrong} end
 local due = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or PAUSED)
 if not is_schedule(KEYS[2], ARGV[2], ARGV[3], ARGV[4]) or due >= PAUSED or due <= tonumber(ARGV[6]) then return {2} end
+local refused = refusal('ZADD', KEYS[1])
+if refused then return refused end
 redis.call('HSET', KEYS[2], 'slot', ARGV[5])
 redis.call('ZADD', KEYS[1], ARGV[6], ARGV[1])
 return {0}

@@ -22,6 +22,8 @@ for _, command in ipairs({'LPOP', 'RPOP', 'LPUSH', 'RPUSH'}) do
     return redis.error_reply('NOPERM this user cannot take entries of a list and put them back')
   end
 end
+local refused = refusal('HSET', inflight, 'HDEL', inflight)
+if refused then return refused end
 redis.call('HSET', about, 'pop:' .. list, '')
 redis.call('HSET', inflight, ARGV[2], entry)
 redis.call(ARGV[3], list)

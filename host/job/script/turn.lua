@@ -68,6 +68,13 @@ if failed(due) then return {2, settled, delayed} end
 local has_list, has_ready = try('LPOP', list, 0), try('LPOP', ready, 0)
 if failed(has_list) then return {2, settled, list} end
 if failed(has_ready) then return {2, settled, ready} end
+
+-- What is popped is only in this script until it has a record. So all that follows is asked about now.
+local refused = refusal('EXISTS', paused) or ARGV[6] ~= '1' and refusal('HSET', inflight)
+  or due > 0 and refusal('ZRANGEBYSCORE', delayed, 'ZREM', delayed)
+  or has_list and ARGV[5] == 'RPOP' and refusal('RPOP', list) or limits_refused()
+-- After acknowledgements the next turn says so: an error would hide that these were accepted.
+if refused then return settled == 0 and refused or {0, settled, now, false, 1, 0, 0, {}, {}, 0, 0, 0} end
 local held = call('EXISTS', paused)
 local allowed, wrong = 0, nil
 if held == 0 then allowed, wrong = allow(wanted) end
@@ -271,6 +278,16 @@ if allowed > 0 then
   end
 end
 
+if oversized > 0 and failed(try('ZADD', dead, 'XX', 'INCR', 0, '')) then
+  -- Where dead jobs cannot be kept, it goes back to where it was; whoever may not put it back keeps it.
+  for i = oversized, 1, -1 do
+    local record, home, push = large[i][1], large[i][2], large[i][3]
+    if failed(try(push, home, record)) then lay(record, home == ready) end
+  end
+  if enveloped + bare == 0 then return {2, settled, dead} end
+  oversized = 0
+end
+
 local claimed = enveloped + bare
 if claimed > 0 then
   if ARGV[6] == '1' then
@@ -304,17 +321,10 @@ if claimed > 0 then
 end
 
 if oversized > 0 then
-  -- Where dead jobs cannot be kept, it goes back to where it was.
-  if failed(try('ZADD', dead, 'XX', 'INCR', 0, '')) then
-    for i = oversized, 1, -1 do call(large[i][3], large[i][2], large[i][1]) end
-    if claimed == 0 then return {2, settled, dead} end
-    oversized = 0
-  else
-    for i = 1, oversized do bury(large[i][1], large[i][2], first + claimed + i - 1, large[i][4]) end
-    count(stats, 'claimed', oversized)
-    count(stats, 'buried', oversized)
-    trim_dead(dead, stats, now, tonumber(ARGV[14]), tonumber(ARGV[15]), dead_bytes_max)
-  end
+  for i = 1, oversized do bury(large[i][1], large[i][2], first + claimed + i - 1, large[i][4]) end
+  count(stats, 'claimed', oversized)
+  count(stats, 'buried', oversized)
+  trim_dead(dead, stats, now, tonumber(ARGV[14]), tonumber(ARGV[15]), dead_bytes_max)
 end
 
 local cut, opens
@@ -323,7 +333,9 @@ if cut then return {0, settled, now, opens or false, 0, held, first, envelopes, 
 if held == 0 and (claimed == allowed or full or oversized > 0 or looks <= 0 or is_owed()) then
   return {0, settled, now, false, 1, held, first, envelopes, payloads, oversized, spare(first), 0}
 end
-local next_due = tonumber(call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])
+-- An error would hide what was claimed.
+local read = (claimed > 0 or settled > 0) and try or call
+local next_due = tonumber(read('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])
 if next_due and next_due > 9e15 then next_due = nil end -- A time no integer holds: somebody's hand.
-local more = call('LLEN', list) + call('LLEN', ready) > 0 and 1 or 0
+local more = (tonumber(read('LLEN', list)) or 0) + (tonumber(read('LLEN', ready)) or 0) > 0 and 1 or 0
 return {0, settled, now, look_by(next_due) or false, more, held, first, envelopes, payloads, 0, spare(first), 0}

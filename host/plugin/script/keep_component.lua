@@ -9,6 +9,11 @@ local wrong = wrong_type(KEYS[1], 'hash')
 if wrong then return {wrong} end
 local bytes, chunk = tonumber(ARGV[1]), tonumber(ARGV[2])
 local kept = redis.call('PTTL', KEYS[1]) == -1
+local gathered = KEYS[2] or KEYS[1]
+local refused = refusal(kept and 'PERSIST' or 'PEXPIRE', KEYS[1], 'HLEN', gathered, 'HGET', gathered, 'HSTRLEN', gathered)
+  or KEYS[2] and not redis.acl_check_cmd('RENAME', KEYS[2], KEYS[1])
+  and redis.error_reply('NOPERM this user may not use `RENAME` on the key `' .. KEYS[2] .. '`, and nothing was changed')
+if refused then return refused end
 if KEYS[2] then
   redis.call('HSET', KEYS[2], 'bytes', ARGV[1])
   if not whole(KEYS[2], bytes, chunk) then

@@ -8,6 +8,9 @@
 -- absent or any hash → exactly these fields, without expiry; no fields → absent
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'none' and kind ~= 'hash' then return 0 end
+if #ARGV > 0 and not redis.acl_check_cmd('HSET', KEYS[1]) then
+  return redis.error_reply('NOPERM this user may not use `HSET` on the key `' .. KEYS[1] .. '`, and nothing was changed')
+end
 redis.call('DEL', KEYS[1])
 -- `unpack` takes less than 8,000 values at a time.
 for first = 1, #ARGV, 4000 do

@@ -7,6 +7,8 @@
 -- absent or a hash -> with this chunk; it goes away when nothing more comes
 local wrong = wrong_type(KEYS[1], 'hash')
 if wrong then return {wrong} end
+local refused = refusal('PEXPIRE', KEYS[1], 'HGET', KEYS[1])
+if refused then return refused end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return redis.sha1hex(redis.call('HGET', KEYS[1], ARGV[1]))

@@ -43,6 +43,9 @@ local texts = cjson.encode({release = ARGV[2], component = ARGV[3], by = ARGV[4]
 local signed = ''
 if ARGV[14] then signed = ',"signed":{"at_ms":' .. ARGV[15] .. ',"signature":' .. cjson.encode(ARGV[16]) .. '}' end
 local wanted = string.format('%s,"number":%.0f,"at_ms":%.0f%s}', string.sub(texts, 1, -2), number, now, signed)
+local refused = refusal('HSET', KEYS[1], 'HKEYS', KEYS[1], 'LPUSH', KEYS[2], 'LTRIM', KEYS[2], 'PERSIST', KEYS[3], 'PERSIST', KEYS[4],
+  'PEXPIRE', KEYS[3], 'PEXPIRE', KEYS[4])
+if refused then return refused end
 redis.call('HSET', KEYS[1], ARGV[1], wanted)
 redis.call('LPUSH', KEYS[2], wanted)
 redis.call('PERSIST', KEYS[3])

@@ -1,8 +1,9 @@
--- Part, needs `count`, `record`, `portion`: the dead set, and its size in `stats`: `dead_jobs` and `dead_bytes`.
+-- Part, needs `count`, `record`, `portion`, `refusal`: the dead set, and its size in `stats`: `dead_jobs` and `dead_bytes`.
 -- add_dead(dead, stats, now, envelope) adds a job that died now.
 -- change_dead(dead, stats, jobs, bytes): an operator added so many, or removed them if the numbers are negative.
 -- trim_dead(dead, stats, now, count, age_ms, bytes) drops the oldest jobs until the limits hold, a bounded number and
 -- bounded bytes in one call, but more than one call adds: so the set shrinks to its limits.
+-- Answers how many it dropped, or the error that this user may not do this. What ends a run ignores that.
 -- If `dead_jobs` is not the length of the set, somebody changed it by hand. Then its bytes are counted again, a bounded
 -- number in one call (`dead_recount`: jobs and bytes so far), and until then no job is dropped because of the bytes.
 local TRIM_MAX = 100
@@ -17,8 +18,8 @@ local function add_dead(dead, stats, now, envelope)
 end
 
 local function take_off(dead, stats, jobs, bytes)
-  if redis.call('EXISTS', dead) == 0 then
-    redis.call('HSET', stats, 'dead_jobs', 0, 'dead_bytes', 0)
+  if redis.pcall('EXISTS', dead) == 0 then
+    redis.pcall('HSET', stats, 'dead_jobs', 0, 'dead_bytes', 0)
   else
     count(stats, 'dead_jobs', -jobs)
     count(stats, 'dead_bytes', -bytes)
@@ -29,7 +30,7 @@ local function change_dead(dead, stats, jobs, bytes)
   if jobs == 0 then return end
   take_off(dead, stats, -jobs, -bytes)
   -- They were anywhere in the set, so the jobs that a recount has read so far may be others now.
-  redis.call('HDEL', stats, 'dead_recount')
+  redis.pcall('HDEL', stats, 'dead_recount')
 end
 
 -- Continues the recount; returns the bytes of all jobs if it is finished.
@@ -63,6 +64,9 @@ local function dead_bytes(dead, stats, left)
 end
 
 local function trim_dead(dead, stats, now, count_max, age_ms_max, bytes_max)
+  local refused = refusal('ZCARD', dead, 'ZCOUNT', dead, 'ZRANGE', dead, 'ZPOPMIN', dead, 'HMGET', stats, 'HGET', stats,
+    'HSET', stats, 'HDEL', stats)
+  if refused then return refused end
   local left = redis.call('ZCARD', dead)
   local bytes = left > 0 and dead_bytes(dead, stats, left)
   local dropped, freed = 0, 0

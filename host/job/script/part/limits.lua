@@ -1,4 +1,4 @@
--- Part, needs `now`, `count`, `record`, `envelope`, `place`, `utf8`, `pointer`: what the limits of a queue let through.
+-- Part, needs `now`, `count`, `record`, `refusal`, `envelope`, `place`, `utf8`, `pointer`: what the limits of a queue let through.
 -- KEYS   5 vacant, which is changed when the fleet has room again
 -- ARGV   17 most runs in the fleet; microseconds between two starts, how many may be saved up; most runs of one key;
 --        the same two for jobs of one key. 0: no limit
@@ -7,6 +7,7 @@
 -- work_max                             bytes of these jobs; the first one is read whatever its size
 -- is_owed()                            whether parked jobs get their slots from the next claim
 -- weary()                              whether a claim has parsed so much of payloads that it must end
+-- limits_refused()                     the error if this user may not put jobs where they wait for their limit
 -- allow(wanted)                        how many may be claimed now; nil and a key that is of a wrong type
 -- admit(record, enveloped, first)      the record of a job that may run, and whether it is an envelope; nothing if the
 --                                      job was parked or delayed; nil and the reason if it can neither run nor wait
@@ -77,7 +78,9 @@ local function bring_back()
   for rank = rank, math.min(rank + LATE_LOOKS, all) - 1 do
     local record = redis.call('ZRANGE', KEYS[3], rank, rank)[1]
     bytes = bytes + #record
-    if string.find(string.match(record, '^[^\n]*'), ' !rated=1', 1, true) then
+    local header = string.match(record, '^[^\n]*')
+    if string.find(header, ' !rated=1', 1, true) then
+      if string.find(header, ' !key=', 1, true) then keep_key(ARGV[8], record) end
       -- Moves to a lower rank: those behind it keep theirs.
       add_record(KEYS[3], now, (string.gsub(record, ' !rated=1', ' !rated=0', 1)))
       redis.call('ZREM', KEYS[3], record)
@@ -87,6 +90,10 @@ local function bring_back()
 end
 
 local function look_by(due) return due and key_gap > 0 and math.min(due, now + LOOK_EVERY_MS) or due end
+
+local function limits_refused()
+  return key_gap > 0 and refusal('ZADD', KEYS[3], 'ZREM', KEYS[3]) or places_max > 0 and refusal('HINCRBY', prefix .. 'parked')
+end
 
 local function allow(wanted)
   local claims = wanted > 0
@@ -155,7 +162,7 @@ local function reserve(key, again)
   if not full then return now_us end
   if full > now_us + key_burst * key_gap then
     -- At most as many starts are reserved ahead as jobs are delayed.
-    local most = now_us + (key_burst + redis.call('ZCARD', KEYS[3])) * key_gap
+    local most = now_us + (key_burst + (tonumber(redis.pcall('ZCARD', KEYS[3])) or 0)) * key_gap
     if full > most then full = again and now_us + key_burst * key_gap or most end
   end
   bucket(bucket_key, full + key_gap)
@@ -235,11 +242,11 @@ local function conclude(claimed, wanted)
   if full_then and claimed > 0 then bucket(rate, full_then) end
   if claimed == wanted and cut_by_rate then return 1, math.ceil((full_then + gap - burst * gap) / 1000) end
   if claimed == wanted and cut_by_fleet then
-    redis.call('GET', vacant) -- A read: its next change is reported.
+    redis.pcall('GET', vacant) -- A read: its next change is reported.
     return 1
   end
   -- Room that this host has no use for.
   if fleet > 0 and claimed == wanted and busy + claimed < fleet then
-    redis.call('SET', vacant, now, 'PX', 60000)
+    redis.pcall('SET', vacant, now, 'PX', 60000)
   end
 end

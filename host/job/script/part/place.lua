@@ -8,7 +8,8 @@
 --   parked      hash: key -> jobs that wait, ' ' -> all of them; and parked:<key>, the list of these
 --   audit       hash: the current round of `heal`. A key that is removed from it is not judged in this round
 --   owed        set: keys whose parked jobs get their slots from the next claims (hand_on_owed)
--- No function here can fail: a key of a wrong type, or a number that was changed by hand, limits nothing.
+-- No function here can fail: a key of a wrong type, one that this user may not change, or a number that was changed by
+-- hand, limits nothing.
 local HANDED_ON_MAX = 16
 -- What a script moves by one command costs Redis some milliseconds for each mebibyte.
 local HANDED_ON_BYTES_MAX = 2097152
@@ -16,7 +17,7 @@ local handed_on = 0 -- Bytes, by this script.
 
 local function less(hash, field)
   local left = redis.pcall('HINCRBY', hash, field, -1)
-  if type(left) == 'number' and left <= 0 then redis.call('HDEL', hash, field) end
+  if type(left) == 'number' and left <= 0 then redis.pcall('HDEL', hash, field) end
   return tonumber(left) or 0
 end
 
@@ -31,7 +32,7 @@ local function keep_key(stats, record)
   if key then redis.pcall('HDEL', string.sub(stats, 1, -6) .. 'audit', key) end -- Without "stats".
 end
 
-local function void_round(stats) redis.call('UNLINK', string.sub(stats, 1, -6) .. 'audit') end
+local function void_round(stats) redis.pcall('UNLINK', string.sub(stats, 1, -6) .. 'audit') end
 
 local function unpark(stats, record)
   local parked = string.sub(stats, 1, -6) .. 'parked'

@@ -20,7 +20,7 @@ local function add_record(set, score, record, call)
     local stop = string.find(record, '\n', 1, true) or #record + 1
     local line = string.gsub(string.sub(record, 1, stop - 1), ' !n=[^ ]*', '')
     -- Scripts of one MULTI have the same time, but a set with more jobs.
-    stored = line .. ' !n=' .. one_of_a_kind() .. '.' .. call('ZCARD', set) .. string.sub(record, stop)
+    stored = line .. ' !n=' .. one_of_a_kind() .. '.' .. (tonumber(redis.pcall('ZCARD', set)) or 0) .. string.sub(record, stop)
   end
   error('no record of its own for a job in ' .. set)
 end

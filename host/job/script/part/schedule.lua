@@ -1,12 +1,14 @@
--- Part: PAUSED, the score of a schedule that does not fire; set_schedule(schedules, key, name, origin, definition,
+-- Part, needs `refusal`: PAUSED, the score of a schedule that does not fire; set_schedule(schedules, key, name, origin, definition,
 -- timing, slot, at) writes one down and answers 'added', 'changed', 'taken' (it was of another origin) or nil, if it
--- is there as it is. One whose times are the same goes on where it was; one that is paused stays so.
+-- is there as it is; or the error that this user may not. One whose times are the same goes on where it was; one that is paused stays so.
 -- is_schedule(key, slot, definition, fired): whether the schedule is still as a host has read it.
 local PAUSED = 8640000000000000
 local function set_schedule(schedules, key, name, origin, definition, timing, slot, at)
   local there = redis.call('ZSCORE', schedules, name)
   local known = redis.call('HMGET', key, 'definition', 'timing', 'origin', 'paused')
   if there and known[1] == definition and known[3] == origin then return nil end
+  local refused = refusal('HSET', key, 'HDEL', key, 'ZADD', schedules)
+  if refused then return refused end
   redis.call('HSET', key, 'definition', definition, 'timing', timing, 'origin', origin)
   if not there or known[2] ~= timing then
     redis.call('HSET', key, 'slot', slot)

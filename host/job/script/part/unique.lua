@@ -2,7 +2,8 @@
 -- unique, so that no other job with the same id can release it. Scripts of former versions wrote neither note nor
 -- space: then the id alone is the owner.
 -- unique_of(prefix, envelope) -> the owner that the job would be, and its unique key; nil if it has none.
--- free_unique(prefix, envelope) releases the job's unique key if the job owns it.
+-- free_unique(prefix, envelope) releases the job's unique key if the job owns it. It cannot fail: a
+-- key that this user may not delete stays until it expires.
 local function note_of(line, name)
   -- A plain search: a pattern over the whole line backtracks for microseconds.
   local _, at = string.find(line, ' ' .. name .. '=', 1, true)
@@ -21,5 +22,5 @@ end
 
 local function free_unique(prefix, envelope)
   local owner, key = unique_of(prefix, envelope)
-  if owner and redis.pcall('GET', key) == owner then redis.call('DEL', key) end
+  if owner and redis.pcall('GET', key) == owner then redis.pcall('DEL', key) end
 end

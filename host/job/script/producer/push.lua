@@ -16,8 +16,8 @@
 local QUEUE_BYTES_MAX, ID_BYTES_MAX, UNIQUE_BYTES_MAX = 1024, 128, 1024
 local HEADER_BYTES_MAX, WAIT_MS_MAX, RESULT_MS_MAX = 16384, 3155760000000, 2592000000
 
-local refusal
-local function refuse(text) refusal = refusal or 'SANDHOG ' .. text end
+local mistake
+local function refuse(text) mistake = mistake or 'SANDHOG ' .. text end
 
 local function escape(text)
   return (string.gsub(text, '[^!-$&-<>-~]', function(c) return string.format('%%%02x', string.byte(c)) end))
@@ -43,7 +43,7 @@ end
 local id, delay, does, unique, kept, notes = nil, '', 'RPUSH', nil, '0', ''
 local wants_result = false
 local at = 2
-while at <= #ARGV and not refusal do
+while at <= #ARGV and not mistake do
   local word, first, second = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if word == 'front' then
     does, at = 'LPUSH', at + 1
@@ -82,7 +82,7 @@ end
 if unique then notes = notes .. ' !unique=' .. escape(unique) end
 -- What stands before the notes, an id and numbers, takes less than the rest.
 if #notes + ID_BYTES_MAX + 32 > HEADER_BYTES_MAX then refuse('the headers of the job are longer than 16,384 bytes') end
-if refusal then return redis.error_reply(refusal) end
+if mistake then return redis.error_reply(mistake) end
 
 local prefix = companions(queue)
 local ready, delayed = prefix .. 'ready', prefix .. 'delayed'
@@ -97,6 +97,10 @@ if not id then
   id = 'push-' .. string.sub(redis.sha1hex(moment .. ' ' .. queue .. notes .. '\n' .. payload), 1, 32)
 end
 local holder = unique and prefix .. 'unique:' .. unique
+local home = delay == '' and ready or delayed
+local refused = (unique or wants_result) and refusal(delay == '' and does or 'ZADD', home)
+  or wants_result and refusal('UNLINK', prefix .. 'result:' .. id)
+if refused then return refused end
 local outcome, number = put_job(ready, delayed, id, notes, payload, delay, does, holder, kept)
 if outcome == 2 then
   local living = redis.pcall('GET', holder)
