@@ -6,6 +6,7 @@
 
 mod control;
 mod figure;
+mod folder;
 mod history;
 mod hosted;
 mod lanes;
@@ -131,6 +132,8 @@ impl Host {
         options: Options,
         stop: impl Future<Output = ()>,
     ) -> Result<Option<Self>, StartError> {
+        // Before Redis is waited for: a wrong folder has nothing to do with it.
+        folder::check(&options.settings)?;
         let phase = watch::Sender::new(Phase::Serving);
         let (commands, requests) = mpsc::channel(COMMANDS_MAX);
         let (ready, started) = oneshot::channel();

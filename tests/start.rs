@@ -165,9 +165,22 @@ fn a_start_fails_with_the_reason_after_start_wait() {
         ("soon", "--start-wait: is \"soon\", which is not a duration; write a number and a unit"),
         ("30", "--start-wait: is \"30\", which has no unit; write `30s` or `30ms`"),
         ("2days", "--start-wait: is longer than a day"),
+        ("-1s", "--start-wait: is \"-1s\", which is negative; write a number and a unit"),
     ] {
         let said = program.transcript(&["run", "--start-wait", text]);
         assert!(said.contains(problem) && said.contains("exit code 2"), "{said}");
+    }
+}
+
+#[test]
+fn a_wrong_plugin_folder_is_refused_before_redis_is_waited_for() {
+    let program = Program::with_url("redis://127.0.0.1:1");
+    std::fs::create_dir(program.folder().join("empty")).unwrap();
+    for (folder, error) in
+        [("missing", "missing: cannot read the plugin folder"), ("empty", "no plugins in `empty`")]
+    {
+        let said = program.transcript(&["run", "--plugins", folder, "--start-wait", "10m"]);
+        assert!(said.contains(error) && said.contains("exit code 2") && !said.contains(WAITS), "{said}");
     }
 }
 

@@ -57,7 +57,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Lets the job be claimed only after this time, for example `10s`, `2h`.
-    #[arg(long, value_name = "TIME", value_parser = argument::duration)]
+    #[arg(long, value_name = "TIME", value_parser = argument::duration, allow_hyphen_values = true)]
     delay: Option<Duration>,
     /// Refuses the job while another with the same key is alive; the key is free after TTL (24h) in any case.
     #[arg(long, value_name = "KEY[:TTL]", value_parser = unique, conflicts_with = "file")]
@@ -80,10 +80,10 @@ pub(crate) struct Args {
     #[arg(long, requires = "wait", conflicts_with = "json")]
     raw: bool,
     /// With `--wait`: no longer than this; then the exit code is 3, and the job goes on.
-    #[arg(long, value_name = "TIME", value_parser = argument::duration, requires = "wait")]
+    #[arg(long, value_name = "TIME", value_parser = argument::duration, allow_hyphen_values = true, requires = "wait")]
     timeout: Option<Duration>,
     /// Asks for the job's result and keeps it for so long; 1h where `--wait` asks for it.
-    #[arg(long, value_name = "TIME", value_parser = argument::duration, conflicts_with = "file")]
+    #[arg(long, value_name = "TIME", value_parser = argument::duration, allow_hyphen_values = true, conflicts_with = "file")]
     result_ttl: Option<Duration>,
 }
 
@@ -101,6 +101,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         front: args.front,
         result_kept,
     };
+    options.unique.as_ref().and_then(unique_note).iter().for_each(|note| context.note(note));
     match (args.payload, args.file) {
         (_, Some(file)) => push_lines(context, &args.queue, &file, &options).await,
         (Some(payload), None) => {
@@ -289,19 +290,30 @@ fn from_stdin() -> Outcome<Vec<u8>> {
 
 /// `key` or `key:ttl`; a key may have colons itself, so only a last part that is a time is taken as one.
 fn unique(argument: &str) -> Result<(String, Duration), String> {
-    let (key, ttl) = match argument.rsplit_once(':') {
-        Some((key, ttl)) if ttl.starts_with(|c: char| c.is_ascii_digit()) => {
-            match humantime::parse_duration(ttl) {
-                Ok(ttl) => (key, ttl),
-                Err(_) => (argument, UNIQUE_TTL),
-            }
-        }
-        _ => (argument, UNIQUE_TTL),
-    };
+    // A bare number is a part of the key: a time has a unit.
+    let is_time =
+        |ttl: &str| ttl.starts_with(|c: char| c.is_ascii_digit()) && !ttl.bytes().all(|b| b.is_ascii_digit());
+    let time = argument.rsplit_once(':').filter(|(_, ttl)| is_time(ttl));
+    let time = time.and_then(|(key, ttl)| Some((key, humantime::parse_duration(ttl).ok()?)));
+    let (key, ttl) = time.unwrap_or((argument, UNIQUE_TTL));
     if key.is_empty() || key.len() > 1024 {
         return Err("a unique key has 1 to 1,024 bytes".to_owned());
     }
+    if ttl < Duration::from_millis(1) {
+        return Err("the time after which the key is free is 0; write at least `1ms`".to_owned());
+    }
     Ok((key.to_owned(), ttl))
+}
+
+/// What to say of a unique key whose last part could have been meant as a time.
+fn unique_note((key, ttl): &(String, Duration)) -> Option<String> {
+    let (_, last) = key.rsplit_once(':').filter(|_| *ttl == UNIQUE_TTL)?;
+    let shown = |text: &str| text::visible(text.as_bytes(), 80);
+    Some(format!(
+        "note: the unique key is `{}`, and it is free after 24h at the latest: `{}` is not a time such as `1h`",
+        shown(key),
+        shown(last)
+    ))
 }
 
 #[cfg(test)]
@@ -314,11 +326,22 @@ mod tests {
             ("order-7", "order-7", 86_400),
             ("order-7:10m", "order-7", 600),
             ("order:7", "order:7", 86_400),
+            ("order:0", "order:0", 86_400),
             ("order:7:30s", "order:7", 30),
         ] {
             assert_eq!(unique(argument), Ok((key.to_owned(), Duration::from_secs(seconds))));
         }
         assert!(unique("").is_err() && unique(":10s").is_err());
+        for none in ["k:0s", "k:0ms", "k:1us"] {
+            assert!(unique(none).unwrap_err().contains("is 0"), "{none}");
+        }
+        let note = |argument: &str| unique_note(&unique(argument).unwrap());
+        assert_eq!((note("order-7"), note("order:7:30s")), (None, None));
+        let said = note("k:abc").unwrap();
+        assert!(
+            said.contains("`k:abc`") && said.contains("24h") && said.contains("`abc` is not a time"),
+            "{said}"
+        );
     }
 
     #[test]

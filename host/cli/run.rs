@@ -30,7 +30,7 @@ pub(crate) struct Args {
     log_format: Option<String>,
     /// How long to wait at start for a Redis that does not answer or is not ready, for example `2m`; `0s` does not
     /// wait.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     start_wait: Option<String>,
 }
 

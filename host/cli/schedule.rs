@@ -67,10 +67,10 @@ struct Add {
     #[arg(long, value_name = "ZONE", default_value = "UTC", conflicts_with = "every")]
     timezone: String,
     /// Fires at whole multiples of this time, for example `10s`, `6h`.
-    #[arg(long, value_name = "TIME", value_parser = argument::duration)]
+    #[arg(long, value_name = "TIME", value_parser = argument::duration, allow_hyphen_values = true)]
     every: Option<Duration>,
     /// Each firing is late by a part of this, always the same for the same firing.
-    #[arg(long, value_name = "TIME", value_parser = argument::duration)]
+    #[arg(long, value_name = "TIME", value_parser = argument::duration, allow_hyphen_values = true)]
     jitter: Option<Duration>,
     /// The bytes of each job.
     #[arg(long, default_value = "")]

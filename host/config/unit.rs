@@ -21,6 +21,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(format!("has no unit; write `{text}s` or `{text}ms`"));
     }
+    if text.starts_with('-') {
+        return Err("is negative; write a number and a unit, for example `500ms`, `30s`, `10m`".to_owned());
+    }
     humantime::parse_duration(text).map_err(|_| {
         "is not a duration; write a number and a unit, for example `500ms`, `30s`, `10m`".to_owned()
     })

@@ -168,15 +168,40 @@ impl Schedule {
         match &self.when {
             When::Cron { expression, timezone } => format!("{expression} {timezone}"),
             When::Every(ms) => {
-                format!("every {}", humantime::format_duration(Duration::from_millis(*ms)))
+                format!("every {}", period(Duration::from_millis(*ms)))
             }
         }
     }
 }
 
+/// A period in days and smaller units. Years and months have no fixed length for whoever reads them.
+fn period(time: Duration) -> String {
+    const DAY_S: u64 = 24 * 3600;
+    let (days, rest) = (time.as_secs() / DAY_S, time - Duration::from_secs(time.as_secs() / DAY_S * DAY_S));
+    let days = match days {
+        0 => return humantime::format_duration(rest).to_string(),
+        1 => "1day".to_owned(),
+        days => format!("{days}days"),
+    };
+    if rest.is_zero() { days } else { format!("{days} {}", humantime::format_duration(rest)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_period_is_shown_in_days_at_the_most() {
+        for (seconds, shown) in [
+            (10, "10s"),
+            (86_400, "1day"),
+            (90_000, "1day 1h"),
+            (366 * 86_400, "366days"),
+            (31 * 86_400 + 60, "31days 1m"),
+        ] {
+            assert_eq!(period(Duration::from_secs(seconds)), shown);
+        }
+    }
 
     fn schedule(when: When) -> Schedule {
         Schedule {

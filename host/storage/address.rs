@@ -42,6 +42,20 @@ pub enum AddressError {
         "is not a Redis URL; its forms are `redis://[user:password@]host[:port][/db]`, `rediss://…` (TLS), `unix:///path?db=0`"
     )]
     Form,
+    /// The URL names no host.
+    #[error("names no host; write for example `redis://127.0.0.1:6379`")]
+    Host,
+    /// An IPv6 address without brackets.
+    #[error("names an IPv6 address without brackets; write for example `redis://[::1]:6379`")]
+    Brackets,
+    /// The port is not one.
+    #[error("names a port that is not a number from 1 to 65535; write for example `redis://host:6379`")]
+    Port,
+    /// A user without a password, whom the client library would leave out.
+    #[error(
+        "names a user without a password; write `redis://user:password@host` (for a user without a password any text)"
+    )]
+    UserOnly,
     /// A character that ends a part of a URL is in a user, a password or a path.
     #[error(
         "has a `{0}` that ends the user, password or path it is part of; write it percent-encoded: `#` as `%23`, `/` as `%2F`, `?` as `%3F`, `@` as `%40`, `%` as `%25`"

@@ -2,6 +2,7 @@
 
 use redis::cmd;
 
+use crate::support::guest;
 use crate::support::program::Program;
 use crate::support::redis::TestRedis;
 use crate::support::server::{PortServer, authority, old_proxy, web_server};
@@ -9,6 +10,9 @@ use crate::support::server::{PortServer, authority, old_proxy, web_server};
 /// The error and the hint of a command that only reads; `run` must report the same.
 #[track_caller]
 fn said(program: &Program, url: &str) -> (String, String) {
+    // A host without a plugin would not ask for Redis.
+    program.file("plugins/noop.wasm", guest::worker("", "", "(i32.const 0)"));
+    program.file("plugins/noop.toml", "kind = \"worker\"\n\n[[consume]]\nqueue = \"jobs\"\n");
     let mut seen = Vec::new();
     for arguments in [&["queues"][..], &["push", "jobs", "x"], &["run", "--start-wait", "0s"]] {
         let output = program.output(&[arguments, &["--redis", url]].concat());

@@ -256,3 +256,33 @@ fn completions_are_scripts() {
         assert!(String::from_utf8_lossy(&output.stdout).contains(word), "{shell}");
     }
 }
+
+#[test]
+fn negative_times_and_a_unique_key_for_no_time_are_refused_with_the_reason() {
+    let program = Program::alone();
+    for (flags, reason) in [
+        (["--delay", "-1s"], "a time is not negative"),
+        (["--result-ttl", "-1s"], "a time is not negative"),
+        (["--unique", "k:0s"], "the time after which the key is free is 0"),
+    ] {
+        let said = program.transcript(&[&["push", "jobs", "x"][..], &flags].concat());
+        assert!(said.contains(reason) && said.contains("exit code 2"), "{said}");
+    }
+}
+
+#[test]
+fn the_wrong_part_of_a_redis_url_is_named() {
+    let program = Program::alone();
+    for (url, reason) in [
+        ("redis://h:port", "names a port that is not a number from 1 to 65535"),
+        (
+            "redis://::1:6379",
+            "names an IPv6 address without brackets; write for example `redis://[::1]:6379`",
+        ),
+        ("redis://:6379", "names no host"),
+        ("redis://anna@h", "names a user without a password"),
+    ] {
+        let said = program.transcript(&["queues", "--redis", url]);
+        assert!(said.contains(&format!("--redis: {reason}")) && said.contains("exit code 2"), "{said}");
+    }
+}

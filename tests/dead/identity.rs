@@ -162,16 +162,24 @@ fn a_job_is_not_requeued_while_another_holds_its_unique_key() {
       "queue": "orders",
       "requeued": 0
     }
-    --- exit code 0
+    --- stderr
+    sandhog: 1 job was not requeued
+    hint: a living job has the same unique key; requeue it again when that one has ended
+    --- exit code 1
 
     $ sandhog jobs requeue orders --all
     requeued 1 job; 2 stay dead: a living job has the same unique key
-    --- exit code 0
+    --- stderr
+    sandhog: 2 jobs were not requeued
+    hint: a living job has the same unique key; requeue it again when that one has ended
+    --- exit code 1
     "#);
     assert_eq!(dead_payloads(&mut connection), ["first", "second"]);
     // The living job has ended; one of the two can be requeued, for the time that its producer set.
     program.output(&["jobs", "discard", "orders", "living"]);
-    let requeued = program.json(&["jobs", "requeue", "orders", "--text", "s"]);
+    let output = program.output(&["jobs", "requeue", "orders", "--text", "s", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "one of them stays dead");
+    let requeued: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(requeued, json!({ "queue": "orders", "requeued": 1, "duplicates": 1 }));
     let left: u64 = redis::cmd("PTTL").arg("{orders}:sandhog:unique:k").query(&mut connection).unwrap();
     assert!(left <= 60_000 || (86_000_000..=86_400_000).contains(&left), "{left}");

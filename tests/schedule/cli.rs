@@ -53,7 +53,7 @@ fn schedules_are_added_listed_and_removed() {
     --- exit code 0
 
     $ sandhog schedule add beat --queue pings --every 366d --jitter 1s
-    added schedule `beat`: every 1year 18h
+    added schedule `beat`: every 366days
     next: [TIME], [TIME], [TIME]
     --- exit code 0
 
@@ -64,7 +64,7 @@ fn schedules_are_added_listed_and_removed() {
     $ sandhog schedule list
     schedule  queue    when                  next                        last  from   state
     nightly   reports  0 3 * * * Asia/Tokyo  [TIME]        Redis
-    beat      pings    every 1year 18h                                         Redis  paused
+    beat      pings    every 366days                                           Redis  paused
     --- exit code 0
 
     $ sandhog schedule resume beat

@@ -316,7 +316,7 @@ impl Edit {
         Ok(changed?)
     }
 
-    /// Reports how many jobs were changed; fails if a job that was named was not.
+    /// Reports how many jobs were changed; fails if a job that was meant was not.
     fn finish(&self, context: &Context, verb: &Verb, changed: &Changed) -> Outcome {
         let past = verb.past;
         let Changed { jobs, duplicates, found } = changed;
@@ -335,7 +335,7 @@ impl Edit {
             context.out.line(&line)?;
         }
         let missing = self.ids.iter().filter(|id| !found.contains(*id)).collect::<BTreeSet<_>>().len() as u64;
-        let left = missing + if self.ids.is_empty() { 0 } else { *duplicates };
+        let left = missing + *duplicates;
         if left > 0 {
             let hint = if missing > 0 {
                 "it may be done, running, or waiting in the plain list; check with `sandhog jobs show`"

@@ -84,6 +84,15 @@ pub(super) fn resolve(
         warnings
             .push(format!("`{origin}` holds a password and others can read it; run `chmod 600 {origin}`"));
     }
+    if let Some(redis) = &redis
+        && redis.timeout >= host.lease
+    {
+        let (timeout, lease) = (unit::show_duration(redis.timeout), unit::show_duration(host.lease));
+        warnings.push(format!(
+            "`redis.timeout` ({timeout}) is not shorter than `host.lease` ({lease}): one slow reply can end the lease, \
+             and other hosts take the jobs; shorten the timeout or lengthen the lease"
+        ));
+    }
     let found = document.finish().err().unwrap_or_default();
     outside.append(found);
     let Some(redis) = redis else {

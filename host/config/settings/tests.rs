@@ -53,6 +53,16 @@ fn the_recovery_bound_is_twenty_five_seconds_by_default() {
 }
 
 #[test]
+fn a_timeout_that_can_outlast_the_lease_is_warned_of() {
+    for (timeout, lease, warned) in [("30s", "5s", true), ("5s", "5s", true), ("4s", "5s", false)] {
+        let text = format!("[redis]\ntimeout = \"{timeout}\"\n[host]\nlease = \"{lease}\"\n");
+        let warnings = from_file(&text).unwrap().warnings;
+        let is_warned = warnings.iter().any(|said| said.starts_with("`redis.timeout` ("));
+        assert_eq!(is_warned, warned, "{warnings:?}");
+    }
+}
+
+#[test]
 fn every_field_of_the_file_is_read() {
     let text = r#"
         [redis]

@@ -30,6 +30,9 @@ pub(super) fn connection_info(text: &str) -> Result<ConnectionInfo, AddressError
     if let Some(reserved) = reserved(rest, is_tcp) {
         return Err(AddressError::Reserved(reserved));
     }
+    if is_tcp {
+        check_server(rest)?;
+    }
     let url = redis::parse_redis_url(text).ok_or(AddressError::Form)?;
     let known: &[&str] = if is_tcp { &TCP_PARAMETERS } else { &UNIX_PARAMETERS };
     let in_query = database_of(url.query_pairs(), known)?;
@@ -44,8 +47,41 @@ pub(super) fn connection_info(text: &str) -> Result<ConnectionInfo, AddressError
     let is_any = matches!(url.host_str(), Some("0.0.0.0" | "[::]"));
     let form = |_| if is_any { AddressError::AnyAddress } else { AddressError::Form };
     let info = url.into_connection_info().map_err(form)?;
-    let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3).set_db(database);
+    let settings = info.redis_settings();
+    // A name that is left out of `user:password@` is empty.
+    if settings.password().is_none() && (settings.username().is_some() || has_user(rest, is_tcp)) {
+        return Err(AddressError::UserOnly);
+    }
+    let redis = settings.clone().set_protocol(ProtocolVersion::RESP3).set_db(database);
     Ok(info.set_redis_settings(redis))
+}
+
+/// Finds the part of `//user:password@host:port` that is wrong: the parser of URLs does not name it.
+fn check_server(rest: &str) -> Result<(), AddressError> {
+    let Some(rest) = rest.strip_prefix("//") else { return Err(AddressError::Form) };
+    let server = rest.split(['/', '?']).next().unwrap_or(rest);
+    let server = server.rsplit_once('@').map_or(server, |(_, server)| server);
+    let port = match server.strip_prefix('[') {
+        Some(six) => six.split_once(']').ok_or(AddressError::Brackets)?.1.strip_prefix(':'),
+        None => match server.split_once(':') {
+            Some((_, port)) if port.contains(':') => return Err(AddressError::Brackets),
+            Some(("", _)) => return Err(AddressError::Host),
+            Some((_, port)) => Some(port),
+            None if server.is_empty() => return Err(AddressError::Host),
+            None => None,
+        },
+    };
+    let is_port =
+        |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|n| n > 0);
+    if port.is_none_or(is_port) { Ok(()) } else { Err(AddressError::Port) }
+}
+
+/// Whether a URL names a user, in the part before `@` or as a parameter.
+fn has_user(rest: &str, is_tcp: bool) -> bool {
+    match is_tcp {
+        true => rest.split_once('@').is_some_and(|(login, _)| !login.trim_start_matches('/').is_empty()),
+        false => rest.split(['?', '&']).skip(1).any(|parameter| parameter.starts_with("user=")),
+    }
 }
 
 /// The character that ended a user, a password or a path although it was meant as a part of it.

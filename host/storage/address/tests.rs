@@ -22,10 +22,34 @@ fn an_address_prints_no_secret() {
 
 #[test]
 fn what_is_no_url_is_refused_without_repeating_it() {
-    for bad in ["", "localhost", "http://x", "redis://", "redis:///0", "http://h/#x"] {
+    for bad in ["", "localhost", "http://x", "redis:h", "http://h/#x"] {
         let error = Address::parse(bad, TlsFiles::default()).unwrap_err();
         assert_eq!(error, AddressError::Form, "{bad}");
     }
+}
+
+#[test]
+fn the_part_of_a_url_that_is_wrong_is_named() {
+    for (url, error) in [
+        ("redis://", AddressError::Host),
+        ("redis:///0", AddressError::Host),
+        ("redis://:6379", AddressError::Host),
+        ("redis://u:p@:6379", AddressError::Host),
+        ("redis://::1:6379", AddressError::Brackets),
+        ("redis://::1", AddressError::Brackets),
+        ("redis://[::1", AddressError::Brackets),
+        ("redis://h:port", AddressError::Port),
+        ("redis://h:", AddressError::Port),
+        ("redis://h:0", AddressError::Port),
+        ("rediss://u:p@h:70000/1", AddressError::Port),
+        ("redis://[::1]:70000", AddressError::Port),
+        ("redis://anna@h", AddressError::UserOnly),
+        ("unix:///s?user=anna", AddressError::UserOnly),
+    ] {
+        assert_eq!(parse(url).unwrap_err(), error, "{url}");
+        assert!(!error.to_string().contains("anna"), "{error}");
+    }
+    assert!(parse("redis://[::1]").is_ok() && parse("redis://u:p@h:6379/1").is_ok());
 }
 
 fn parse(url: &str) -> Result<Address, AddressError> {

@@ -1,0 +1,19 @@
+//! Whether the plugin folder can be served from at all: checked before a start waits for Redis.
+
+use super::StartError;
+use crate::config::settings::{PluginsFrom, Settings};
+use crate::plugin::scan::scan;
+
+/// Refuses a start from a plugin folder that cannot be read or is empty. What is wrong with single plugins is reported
+/// when they are loaded.
+pub(super) fn check(settings: &Settings) -> Result<(), StartError> {
+    if settings.plugins.source != PluginsFrom::Folder {
+        return Ok(());
+    }
+    let (pairs, problems) = scan(&settings.plugins_dir);
+    match problems.is_empty() {
+        true if pairs.is_empty() => Err(StartError::NoPlugins(settings.plugins_dir.display().to_string())),
+        false if !settings.plugins_dir.is_dir() => Err(StartError::Plugins(problems)),
+        _ => Ok(()),
+    }
+}
