@@ -357,3 +357,39 @@ async fn a_job_that_the_rate_of_its_key_delayed_by_a_clock_ahead_runs_when_the_c
 async fn jobs_in_order_behind_a_job_delayed_by_a_clock_ahead_run_when_the_clock_is_right() {
     ahead_by_an_hour(&key("/tenant", Some(1), Some(5)), 3).await;
 }
+
+#[tokio::test]
+async fn many_ends_after_a_raised_limit_make_a_bounded_number_of_jobs_ready_at_once() {
+    let mut scene = Scene::new().await;
+    let limits = key("header:t", Some(8), None);
+    scene.begin(&[&["HSET", ":places", " ", "8"], &["HSET", ":parked", " ", "2048"]]).await;
+    let mut acks = Vec::new();
+    for nth in 0..512 {
+        let name = format!("k{nth}");
+        let job = |id: &str| format!("1 {id}-{nth} 0 0 5 t={name} !key={name}\nx");
+        let parked = ["a", "b", "c", "d"].map(job);
+        scene.send(&["HSET", ":inflight:HOST", &format!("e{nth}"), &job("run")]).await;
+        scene.send(&["HSET", ":places", &name, "1"]).await;
+        scene.send(&["HSET", ":parked", &name, "4"]).await;
+        let list = format!(":parked:{name}");
+        scene.send(&["RPUSH", &list, &parked[0], &parked[1], &parked[2], &parked[3]]).await;
+        acks.push(Slot { seq: nth, enveloped: true });
+    }
+    scene.next_seq = 1_000;
+    step(&mut scene, &acks, 0, &limits).await;
+    let ready: u64 = redis::cmd("LLEN").arg("{q}:sandhog:ready").query_async(&mut scene.plain).await.unwrap();
+    assert!((512..=768).contains(&ready), "each key has at least one, and the others follow: {ready}");
+    let mut done = 0;
+    acks.clear();
+    for _ in 0..200 {
+        let reply = step(&mut scene, &acks, 512, &limits).await;
+        done += reply.jobs.len();
+        acks = slots(&reply.jobs);
+        if acks.is_empty() && !reply.more {
+            break;
+        }
+    }
+    assert_eq!(done, 2_048, "the next claims give the others their slots");
+    let found = scene.dump().await;
+    assert!(!found.contains_key(":parked") && !found.contains_key(":owed"), "{:?}", found.keys());
+}

@@ -13,7 +13,9 @@
 local HANDED_ON_MAX = 16
 -- What a script moves by one command costs Redis some milliseconds for each mebibyte.
 local HANDED_ON_BYTES_MAX = 2097152
-local handed_on = 0 -- Bytes, by this script.
+-- Beyond so many, a script gives each key only one job: a raised limit and many jobs that end at once free thousands of slots.
+local HANDED_ON_JOBS_MAX = 256
+local handed_on, handed_jobs = 0, 0 -- Bytes and jobs, by this script.
 
 local function less(hash, field)
   local left = redis.pcall('HINCRBY', hash, field, -1)
@@ -46,13 +48,14 @@ end
 local function hand_on(prefix, key, taken, most)
   for jobs = 0, HANDED_ON_MAX do
     if most > 0 and taken >= most then return jobs end
-    if jobs == HANDED_ON_MAX or handed_on >= HANDED_ON_BYTES_MAX then
+    local is_enough = handed_on >= HANDED_ON_BYTES_MAX or jobs > 0 and handed_jobs >= HANDED_ON_JOBS_MAX
+    if jobs == HANDED_ON_MAX or is_enough then
       redis.pcall('SADD', prefix .. 'owed', key)
       return jobs
     end
     local moved = redis.pcall('LMOVE', prefix .. 'parked:' .. key, prefix .. 'ready', 'LEFT', 'RIGHT')
     if type(moved) ~= 'string' then return jobs end
-    handed_on = handed_on + #moved
+    handed_on, handed_jobs = handed_on + #moved, handed_jobs + 1
     taken = tonumber(redis.pcall('HINCRBY', prefix .. 'places', key, 1)) or most
     unpark(prefix .. 'stats', moved)
   end
