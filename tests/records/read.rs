@@ -44,7 +44,8 @@ pub async fn read(link: &Link) {
     let _ = leases.of_seat("o.00000002").await;
     let info = HostInfo { queues: vec![queue.clone()], ..HostInfo::default() };
     let host = leases.register("o", 2, LEASE, &info, &[]).await;
-    for gone in leases.expired(LEASE).await.unwrap_or_default() {
+    let expired = leases.expired(LEASE, 0).await.map(|page| page.hosts);
+    for gone in expired.unwrap_or_default() {
         let _ = leases.queues_of(&gone).await;
         let _ = leases.popped_from(&gone).await;
         let _ = store.reap(&gone, Death::Certain, 3).await;
