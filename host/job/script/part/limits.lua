@@ -78,9 +78,8 @@ local function bring_back()
   for rank = rank, math.min(rank + LATE_LOOKS, all) - 1 do
     local record = redis.call('ZRANGE', KEYS[3], rank, rank)[1]
     bytes = bytes + #record
-    local header = string.match(record, '^[^\n]*')
-    if string.find(header, ' !rated=1', 1, true) then
-      if string.find(header, ' !key=', 1, true) then keep_key(ARGV[8], record) end
+    if string.find(string.match(record, '^[^\n]*'), ' !rated=1', 1, true) then
+      keep_key(ARGV[8], record) -- An audit may have passed the place of the new record.
       -- Moves to a lower rank: those behind it keep theirs.
       add_record(KEYS[3], now, (string.gsub(record, ' !rated=1', ' !rated=0', 1)))
       redis.call('ZREM', KEYS[3], record)
