@@ -1,6 +1,7 @@
 //! When a host counts as dead, and what happens to runs whose job was taken away. Instead of waiting, tests change times
 //! in Redis.
 
+mod registration;
 mod seat;
 mod stuck;
 

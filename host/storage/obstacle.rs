@@ -2,8 +2,9 @@
 //! nobody has to guess it from the text of an error. If the server gave no usable reply, a probe finds out which
 //! protocol it speaks.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::io;
+use std::sync::Arc;
 
 use redis::{ErrorKind, RedisError};
 
@@ -118,7 +119,9 @@ impl Obstacle {
             ErrorKind::Parse if is_garbled(error) => return Self::NotRedis,
             _ => {}
         }
-        let system = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        // The library wraps it: its source is an `Arc` of the error.
+        let wrapped = error.source().and_then(|source| source.downcast_ref::<Arc<dyn Error + Send + Sync>>());
+        let system = wrapped.and_then(|wrapped| wrapped.downcast_ref::<io::Error>());
         match system.map(io::Error::kind) {
             Some(
                 io::ErrorKind::ConnectionRefused

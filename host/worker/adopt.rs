@@ -88,6 +88,8 @@ impl Feeder {
 
     async fn try_adopt(&mut self) -> Result<(), StoreError> {
         self.follow();
+        let connection = *self.generations.borrow();
+        self.parts.membership.describe_again(connection).await?;
         if self.lane.delivery == Delivery::AtMostOnce {
             self.former.clear();
             return Ok(());

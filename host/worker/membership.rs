@@ -39,6 +39,8 @@ pub struct Membership {
     /// Former tenures that may still have records.
     formers: StdMutex<Vec<Arc<Tenure>>>,
     joining: Mutex<()>,
+    /// The connection of the feeders after whose start the fleet was told last what this host serves.
+    described: Mutex<u64>,
     /// When this host's lease was last found to have ended, and how often it was.
     lapsed_at: StdMutex<Option<Instant>>,
     lapses: watch::Sender<u64>,
@@ -58,6 +60,7 @@ impl Membership {
             current: ArcSwapOption::empty(),
             formers: StdMutex::default(),
             joining: Mutex::new(()),
+            described: Mutex::new(0),
             lapsed_at: StdMutex::default(),
             lapses: watch::Sender::new(0),
             untold: StdMutex::default(),
@@ -194,6 +197,21 @@ impl Membership {
                 false
             }
         }
+    }
+
+    /// Tells the fleet again what this host serves, once for each connection of the feeders. The Redis behind a new one may
+    /// have lost the end of its data; then others would not look into all queues for the jobs of this host.
+    ///
+    /// # Errors
+    ///
+    /// Redis did not answer, or a key is of a wrong type.
+    pub async fn describe_again(&self, connection: u64) -> Result<(), StoreError> {
+        let mut described = self.described.lock().await;
+        if *described != connection {
+            self.leases.describe(&self.tenure().host, &self.info()).await?;
+            *described = connection;
+        }
+        Ok(())
     }
 
     /// The registry of hosts.
