@@ -67,14 +67,16 @@ if failed(due) then return {2, settled, delayed} end
 local has_list, has_ready = try('LPOP', list, 0), try('LPOP', ready, 0)
 if failed(has_list) then return {2, settled, list} end
 if failed(has_ready) then return {2, settled, ready} end
-
+local held = try('EXISTS', paused)
 -- What is popped is only in this script until it has a record. So all that follows is asked about now.
-local refused = refusal('EXISTS', paused) or ARGV[6] ~= '1' and refusal('HSET', inflight)
-  or due > 0 and refusal('ZRANGEBYSCORE', delayed, 'ZREM', delayed)
-  or has_list and ARGV[5] == 'RPOP' and refusal('RPOP', list) or limits_refused()
+local refused = failed(held) and held or limits_refused()
+if not refused and (due > 0 or has_list or has_ready) then
+  refused = ARGV[6] ~= '1' and refusal('HSET', inflight)
+    or due > 0 and refusal('ZRANGEBYSCORE', delayed, 'ZREM', delayed)
+    or has_list and ARGV[5] == 'RPOP' and refusal('RPOP', list)
+end
 -- After acknowledgements the next turn says so: an error would hide that these were accepted.
 if refused then return settled == 0 and refused or {0, settled, now, false, 1, 0, 0, {}, {}, 0, 0, 0} end
-local held = call('EXISTS', paused)
 local allowed, wrong = 0, nil
 if held == 0 then allowed, wrong = allow(wanted) end
 if wrong then return {2, settled, wrong} end
