@@ -109,7 +109,7 @@ async fn a_script_whose_user_lacks_a_right_writes_nothing_or_everything() {
             let after = scene.dump_spoiled().await;
             let refused = act.refused.as_ref().filter(|_| nth == 0).map(|error| format!("refused: {error}"));
             if let Some(problem) = refused.or_else(|| verdict(&act, &before, &after)) {
-                let lacks = if rules.len() == 1 { &rules[0] } else { &format!("case {nth} of keys") };
+                let lacks = if rules.len() == 1 { rules[0].clone() } else { format!("case {nth} of keys") };
                 problems.push(format!("{name}, {lacks}: {problem}"));
             }
         }
