@@ -3,6 +3,7 @@
 
 mod act;
 mod operate;
+mod rights;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

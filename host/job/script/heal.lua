@@ -88,7 +88,7 @@ local function begin(from)
   local all = 0
   for i = 1, #found[2], 2 do
     local key, counted = found[2][i], tonumber(found[2][i + 1]) or 0
-    -- The list of a key that this user may not read is not an empty one.
+    -- A list that this user may not read does not count as empty.
     if key ~= ' ' and not refusal('LLEN', prefix .. 'parked:' .. key) then
       local length = tonumber(redis.pcall('LLEN', prefix .. 'parked:' .. key)) or 0
       all = all + length

@@ -9,7 +9,8 @@
 local place, stats = KEYS[1], KEYS[2]
 local wrong = wrong_type(place, ARGV[1] == 'ready' and 'list' or 'zset', stats, 'hash')
 if wrong then return {1, wrong} end
-local refused = refusal(ARGV[1] == 'ready' and 'RPUSH' or 'ZADD', place) or ARGV[1] ~= 'dead' and refusal('SET', ARGV[2])
+local refused = refusal(ARGV[1] == 'ready' and 'RPUSH' or 'ZADD', place)
+  or ARGV[1] ~= 'dead' and refusal('SET', ARGV[2])
 if refused then return refused end
 local added, duplicates, bytes = 0, 0, 0
 for i = 3, #ARGV, 2 do

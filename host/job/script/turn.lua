@@ -68,14 +68,16 @@ if failed(due) then return {2, settled, delayed} end
 local has_list, has_ready = try('LPOP', list, 0), try('LPOP', ready, 0)
 if failed(has_list) then return {2, settled, list} end
 if failed(has_ready) then return {2, settled, ready} end
-
--- What is popped is only in this script until it has a record. So all that follows is asked about now.
-local refused = refusal('EXISTS', paused) or ARGV[6] ~= '1' and refusal('HSET', inflight)
-  or due > 0 and refusal('ZRANGEBYSCORE', delayed, 'ZREM', delayed)
-  or has_list and ARGV[5] == 'RPOP' and refusal('RPOP', list) or limits_refused()
--- After acknowledgements the next turn says so: an error would hide that these were accepted.
+local held = try('EXISTS', paused)
+-- A popped job is only in this script until its record is written, so the script asks for all further rights now.
+local refused = failed(held) and held or limits_refused()
+if not refused and (due > 0 or has_list or has_ready) then
+  refused = ARGV[6] ~= '1' and refusal('HSET', inflight)
+    or due > 0 and refusal('ZRANGEBYSCORE', delayed, 'ZREM', delayed)
+    or has_list and ARGV[5] == 'RPOP' and refusal('RPOP', list)
+end
+-- An error would hide that acknowledgements were accepted. After these, the next turn answers the error.
 if refused then return settled == 0 and refused or {0, settled, now, false, 1, 0, 0, {}, {}, 0, 0, 0} end
-local held = call('EXISTS', paused)
 local allowed, wrong = 0, nil
 if held == 0 then allowed, wrong = allow(wanted) end
 if wrong then return {2, settled, wrong} end
@@ -279,7 +281,7 @@ if allowed > 0 then
 end
 
 if oversized > 0 and failed(try('ZADD', dead, 'XX', 'INCR', 0, '')) then
-  -- Where dead jobs cannot be kept, it goes back to where it was; whoever may not put it back keeps it.
+  -- If dead jobs cannot be kept, a job goes back to where it was; if this user may not put it back, the host claims it.
   for i = oversized, 1, -1 do
     local record, home, push = large[i][1], large[i][2], large[i][3]
     if failed(try(push, home, record)) then lay(record, home == ready) end

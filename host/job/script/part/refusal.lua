@@ -5,7 +5,8 @@ local function refusal(...)
   for i = 1, select('#', ...), 2 do
     local command, key = select(i, ...)
     if not redis.acl_check_cmd(command, key) then
-      return redis.error_reply('NOPERM this user may not use `' .. command .. '` on the key `' .. key .. '`, and nothing was changed')
+      local right = '`' .. command .. '` on the key `' .. key .. '`'
+      return redis.error_reply('NOPERM this user may not use ' .. right .. '; nothing was changed')
     end
   end
 end
