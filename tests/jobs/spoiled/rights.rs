@@ -62,13 +62,13 @@ fn verdict(act: &Act, before: &Dump, after: &Dump) -> Option<String> {
         return Some(format!("{job} is there {times} times"));
     }
     let is_lost = |job: &&String| {
-        !after_jobs.contains_key(*job) && !act.ended.iter().any(|ended| *ended == job.as_str())
+        !after_jobs.contains_key(*job) && !act.ended.contains(&job.as_str())
     };
     if let Some(job) = before_jobs.keys().find(is_lost) {
         return Some(format!("{job} is lost"));
     }
     let is_extra = |job: &&String| {
-        !before_jobs.contains_key(*job) && !act.added.iter().any(|added| *added == job.as_str())
+        !before_jobs.contains_key(*job) && !act.added.contains(&job.as_str())
     };
     if let Some(job) = after_jobs.keys().find(is_extra) {
         return Some(format!("{job} is new although the act was refused"));
