@@ -103,6 +103,13 @@ impl<'a> Walk<'a> {
         (self.looked.min(self.total), self.total)
     }
 
+    /// So many jobs of the last step are gone: those behind them have moved up.
+    fn forget(&mut self, jobs: u64) {
+        let (from, at, to) = self.page;
+        let at = at.saturating_sub(jobs).max(from);
+        self.page = (from, at, to.saturating_sub(jobs).max(at));
+    }
+
     /// The next jobs that fit, perhaps none of a page; nothing when everything was looked at.
     pub async fn step(&mut self) -> Result<Option<Found>, StoreError> {
         let (skip, look) = match self.forwards {
@@ -170,7 +177,11 @@ pub async fn change(
             let whole = change != Change::Count;
             let mut walk = Walk::new(link, queue, *place, &filter, whole).await?;
             while let Some(found) = walk.step().await? {
-                changed.add(apply(link, queue, *place, &found, change).await?);
+                let done = apply(link, queue, *place, &found, change).await?;
+                if change != Change::Count {
+                    walk.forget(done.jobs);
+                }
+                changed.add(done);
                 let (looked, total) = walk.progress();
                 told(looked, total, changed.jobs);
             }

@@ -182,7 +182,9 @@ fn verdict(name: &str, spoiled: &str, act: &Act, before: &Dump, after: &Dump) ->
         if !is_named && !name.starts_with("registry: ") {
             return Some(format!("refused without the name of the key: {error}"));
         }
-        if act.ended.is_empty() && before != after {
+        // There, a due job that is put back becomes ready.
+        let moves = name == "turn: too large" && spoiled.ends_with(":dead");
+        if act.ended.is_empty() && before != after && !moves {
             return Some(format!(
                 "refused ({error}), and yet something was written: {}",
                 changes(before, after)
@@ -264,14 +266,16 @@ fn every_script_and_every_kind_of_key_is_tried() {
         ACTS.iter().flat_map(|(_, scripts)| scripts.iter().map(|name| (*name).to_owned())).collect();
     assert_eq!(tried, scripts, "tried, and there");
 
-    // The names of keys as `key.rs` builds them; these scripts do not use those of the fleet's plugins.
+    // The names of keys as `key.rs` builds them; these scripts do not use those of the fleet's plugins and of guests.
     let text = std::fs::read_to_string(root.join("key.rs")).unwrap();
     let text = text.split("#[cfg(test)]").next().unwrap();
     for literal in text.split('"').skip(1).step_by(2) {
         let name = ["{prefix}", "{}", "sandhog:"].iter().find_map(|start| literal.strip_prefix(start));
         let Some(name) = name else { continue };
         let name = name.split(['{', '"']).next().unwrap().trim_end_matches(':');
-        if name.is_empty() || ["plugins", "release", "component"].iter().any(|own| name.starts_with(own)) {
+        if name.is_empty()
+            || ["plugins", "release", "component", "write-rate"].iter().any(|own| name.starts_with(own))
+        {
             continue;
         }
         assert!(KEYS.iter().any(|(key, _)| key.contains(name)), "no key `{name}` is spoiled");

@@ -12,7 +12,7 @@
 local source, stats, ready = KEYS[1], KEYS[2], KEYS[3]
 local wrong = wrong_type(source, 'zset', stats, 'hash', ready, 'list')
 if wrong then return {1, wrong} end
-local refused = refusal('ZREM', source, 'RPUSH', ready) or ARGV[1] == 'dead' and refusal('SET', ARGV[5])
+local refused = refusal('ZREM', source, 'ZCARD', source, 'RPUSH', ready) or ARGV[1] == 'dead' and refusal('SET', ARGV[6])
 if refused then return refused end
 local wanted = {}
 for i = 7, #ARGV do wanted[ARGV[i]] = true end
