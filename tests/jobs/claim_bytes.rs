@@ -155,3 +155,24 @@ async fn a_payload_too_large_stays_where_it_is_while_it_cannot_be_buried() {
     assert!(error.to_string().contains("{q}:sandhog:dead"), "{error}");
     assert_eq!(scene.plain.llen::<_, u64>("q").await.unwrap(), 1);
 }
+
+/// Whatever is left of the first node of a list: its size once made claims pop small jobs one by one.
+#[tokio::test]
+async fn small_jobs_are_popped_many_at_a_time() {
+    let mut scene = Scene::new().await;
+    let mut push = redis::cmd("RPUSH");
+    push.arg("q").arg(vec!["x".repeat(40); 20_000]);
+    let _: u64 = push.query_async(&mut scene.plain).await.unwrap();
+    let _: () = redis::cmd("CONFIG").arg("RESETSTAT").query_async(&mut scene.plain).await.unwrap();
+    for _ in 0..40 {
+        assert_eq!(claim(&mut scene, 400, 1 << 20, Order::Fifo).await.jobs.len(), 400);
+    }
+    let stats: String = redis::cmd("INFO").arg("commandstats").query_async(&mut scene.plain).await.unwrap();
+    let calls = |command: &str| -> u64 {
+        let line = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{command}:calls=")));
+        line.and_then(|line| line.split(['=', ',']).nth(1)?.parse().ok()).unwrap_or(0)
+    };
+    let (pops, looks) = (calls("lpop") / 40, calls("memory|usage"));
+    assert!(looks > 0, "sizes are measured");
+    assert!(pops < 30, "{pops} pops in a claim of 400 jobs");
+}

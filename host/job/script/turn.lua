@@ -177,13 +177,15 @@ local function portion(room, asked, most)
 end
 
 -- How many may be popped at the left whatever their sizes are: SMALL_PORTION if the first as many nodes of the list, so at
--- least as many entries, are small; else one. An empty entry at its head is in a node of 8 KiB at the most: if all these
--- nodes have RATIO_MAX times its size on average, they have 2 MiB together. `MEMORY USAGE` multiplies that average by the
--- number of all nodes, which the ratio of two replies leaves out.
+-- least as many entries, are small; else one. An entry of 8 KiB at its head has a node of its own. If all these nodes have
+-- RATIO_MAX times its size on average, they have 2 MiB together. `MEMORY USAGE` multiplies that average by the number of
+-- all nodes, which the ratio of two replies leaves out.
 local has_small_nodes = ARGV[20] == '1'
-local SMALL_PORTION, RATIO_MAX = 64, 4
+local SMALL_PORTION, RATIO_MAX, NODE_BYTES = 64, 4, 8192
+local probe
 local function safe_portion(home)
-  if failed(try('LPUSH', home, '')) then return 1 end
+  probe = probe or string.rep('x', NODE_BYTES)
+  if failed(try('LPUSH', home, probe)) then return 1 end
   local first = try('MEMORY', 'USAGE', home, 'SAMPLES', 1)
   local all = try('MEMORY', 'USAGE', home, 'SAMPLES', SMALL_PORTION)
   call('LPOP', home)
