@@ -176,21 +176,23 @@ local function portion(room, asked, most)
   return math.min(most, math.floor((math.min(bytes_max, work_max) - work) / work * seen))
 end
 
--- How many may be popped at the left whatever their sizes are: SMALL_PORTION if the first as many nodes of the list, so at
--- least as many entries, are small; else one. An entry of 8 KiB at its head has a node of its own. If all these nodes have
--- RATIO_MAX times its size on average, they have 2 MiB together. `MEMORY USAGE` multiplies that average by the number of
--- all nodes, which the ratio of two replies leaves out.
+-- How many may be popped at the left whatever their sizes are: so many that the first as many nodes of the list, so at least
+-- as many entries, have 2.5 MiB together; one if not even few nodes are that small. An entry of 8 KiB at the head of a list
+-- has a node of its own, of 10 KiB at the most, with which they are compared. `MEMORY USAGE` multiplies the average size of
+-- nodes by the number of all nodes, which the ratio of two replies leaves out.
 local has_small_nodes = ARGV[20] == '1'
-local SMALL_PORTION, RATIO_MAX, NODE_BYTES = 64, 4, 8192
+local NODE_BYTES, NODES = 8192, {{256, 1}, {64, 4}} -- How many nodes, and their average size in such entries at the most.
 local probe
 local function safe_portion(home)
   probe = probe or string.rep('x', NODE_BYTES)
   if failed(try('LPUSH', home, probe)) then return 1 end
-  local first = try('MEMORY', 'USAGE', home, 'SAMPLES', 1)
-  local all = try('MEMORY', 'USAGE', home, 'SAMPLES', SMALL_PORTION)
+  local one, safe = try('MEMORY', 'USAGE', home, 'SAMPLES', 1), 1
+  for _, nodes in ipairs(NODES) do
+    local all = safe == 1 and try('MEMORY', 'USAGE', home, 'SAMPLES', nodes[1])
+    if type(one) == 'number' and type(all) == 'number' and all <= one * nodes[2] then safe = nodes[1] end
+  end
   call('LPOP', home)
-  local is_small = type(first) == 'number' and type(all) == 'number' and all <= first * RATIO_MAX
-  return is_small and SMALL_PORTION or 1
+  return safe
 end
 
 -- Each of these claims up to `room` jobs from one place, and returns whether there are more.
