@@ -30,6 +30,8 @@ pub(super) struct Readers {
     primary: Primary,
     executor: ExecutorHandle,
     open: HashMap<PluginName, Open>,
+    /// Readers that were awaited when workers were last begun.
+    awaited: Vec<PluginName>,
 }
 
 /// How a new version of a config reader is tried.
@@ -47,7 +49,13 @@ struct Open {
 
 impl Readers {
     pub(super) fn new(primary: Primary, executor: ExecutorHandle) -> Self {
-        Self { snapshots: Arc::new(Snapshots::default()), primary, executor, open: HashMap::new() }
+        Self {
+            snapshots: Arc::new(Snapshots::default()),
+            primary,
+            executor,
+            open: HashMap::new(),
+            awaited: Vec::new(),
+        }
     }
 
     /// What readers answered.
@@ -105,7 +113,8 @@ impl Readers {
         self.open.keys().any(|name| self.is_awaited(name))
     }
 
-    /// Notes which readers workers wait for no more although they have not answered.
+    /// Workers are about to begin: notes which readers they wait for, and which not any more although they have not
+    /// answered.
     pub(super) fn give_up_late(&mut self) {
         for (name, open) in &mut self.open {
             let is_over = !open.is_late && open.since.elapsed() >= FIRST_ANSWER_MAX;
@@ -117,10 +126,15 @@ impl Readers {
                 );
             }
         }
+        self.awaited = self.open.keys().filter(|name| self.is_awaited(name)).cloned().collect();
     }
 
-    /// Returns when one of the readers is awaited no more; never if none is.
+    /// Returns when a reader that workers wait for is awaited no more, also if it has answered since they were last begun;
+    /// never if they wait for none.
     pub(super) async fn answered(&self) {
+        if self.awaited.iter().any(|name| !self.is_awaited(name)) {
+            return;
+        }
         let awaited = self.open.iter().filter(|(name, _)| self.is_awaited(name));
         let waits = awaited.map(|(name, open)| {
             let (mut status, until) = (self.snapshots.watch(name), open.since + FIRST_ANSWER_MAX);
@@ -178,5 +192,33 @@ impl Trial {
         answer
             .unwrap_or_else(|panicked| Err(format!("reading settings failed inside the host: {panicked}")))
             .map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::address::{Address, TlsFiles};
+    use crate::worker::executor::Executor;
+
+    #[test]
+    fn an_answer_between_the_begin_of_workers_and_the_wait_for_it_is_not_missed() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _entered = runtime.enter();
+        let executor = Executor::start(1).unwrap();
+        let primary =
+            Primary::at(&Address::parse("redis://h", TlsFiles::default()).unwrap(), Duration::from_secs(1));
+        let mut readers = Readers::new(primary, executor.handle());
+        let name = PluginName::new("reader").unwrap();
+        let task = executor.handle().share("reader", 1).spawn(std::future::pending());
+        let (since, stop) = (Instant::now(), watch::Sender::new(false));
+        readers.open.insert(name.clone(), Open { since, is_late: false, stop, task });
+        readers.snapshots.enter(&name);
+        readers.give_up_late();
+        assert!(readers.is_awaited(&name) && readers.answered().now_or_never().is_none());
+        readers.snapshots.accept(&name, [("a".to_owned(), "b".to_owned())].into());
+        assert!(readers.answered().now_or_never().is_some(), "workers begin now");
+        readers.give_up_late();
+        assert!(readers.answered().now_or_never().is_none(), "nobody is awaited any more");
     }
 }
