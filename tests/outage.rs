@@ -81,7 +81,7 @@ async fn an_outage_is_logged_once_with_its_cause_and_again_when_the_cause_change
     assert_eq!((times(&host, UNREACHABLE), times(&host, BACK)), (2, 1), "{log}");
     assert_eq!(times(&host, "Redis was restarted or replaced"), 1, "{log}");
     assert!(times(&host, "lost the connection to Redis") <= 1, "{log}");
-    assert_eq!(times(&host, "the fleet was not told"), 0, "{log}");
+    assert_eq!(times(&host, "could not publish"), 0, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

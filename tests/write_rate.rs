@@ -198,6 +198,6 @@ fn the_rate_is_shown_with_the_plugins() {
     assert_eq!(document["plugins"][0]["write_rate"], json!({ "bytes": 10 << 20, "per_ms": 120_000 }));
     assert_eq!(document["plugins"][1]["write_rate"], json!(null));
     let text = program.transcript(&show);
-    assert!(text.contains("\nbounded: may write 10MiB in 2m, on all hosts together\n"), "{text}");
+    assert!(text.contains("\nbounded: writes at most 10MiB per 2m, on all hosts together\n"), "{text}");
     assert!(!text.contains("free: may write"), "{text}");
 }

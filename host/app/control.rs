@@ -139,7 +139,7 @@ impl Parts {
             Ok(true) => return Ok(None),
             Ok(false) => {}
             // From here on, the host does not depend on one answer. Hosts that share a seat take no jobs of each other.
-            Err(error) => tracing::warn!(%error, "not checked whether another host has the same seat"),
+            Err(error) => tracing::warn!(%error, "could not check whether another host has the same seat"),
         }
         tracing::info!(host = tenure.host.as_str(), "joined");
         // From here on a host that is to stop has to end its registration.
@@ -325,7 +325,8 @@ impl Parts {
         };
         if !handed_back {
             tracing::warn!(
-                "stopped before Redis confirmed that this host holds no jobs; any left come back when its lease ends"
+                "stopped before Redis confirmed that this host holds no jobs; if it holds any, \
+                 others reclaim them when its lease ends"
             );
         }
         // Before their users are deleted: a reader that lost its connection would make its user anew.

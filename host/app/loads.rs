@@ -212,7 +212,7 @@ impl Order {
                     claim.is_long = true;
                     tracing::info!(
                         plugin = self.name.as_str(),
-                        "compiling takes long; other plugins go first"
+                        "the component takes long to compile; other plugins are compiled first"
                     );
                 }
             }

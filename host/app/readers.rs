@@ -113,7 +113,7 @@ impl Readers {
                 open.is_late = true;
                 tracing::warn!(
                     plugin = name.as_str(),
-                    "the config reader has not answered yet; workers begin without its settings"
+                    "the config reader has not answered yet; workers start without its settings"
                 );
             }
         }

@@ -56,9 +56,10 @@ fn leave(seat: &mut Seat, other: &HostId, settings: &Settings) {
         host,
         %state_dir,
         "another host holds a live lease for the seat of this `state_dir`: the folder is a copy, or this machine \
-         has just rebooted; this host takes another seat, and the jobs of that host are taken back when its lease ends"
+         has just rebooted; this host uses another seat, and other hosts reclaim the jobs of that \
+         host when its lease ends"
     );
     if let Err(error) = seat.redraw() {
-        tracing::warn!(%error, "the new seat number was not saved; the next start draws another one again");
+        tracing::warn!(%error, "could not save the new seat number; the next start draws another one");
     }
 }

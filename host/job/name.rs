@@ -49,7 +49,7 @@ impl QueueName {
         }
         if is_other_in_braces(&name) {
             return Err(NameError(
-                "a queue cannot be named like another one in braces: both would use the same keys",
+                "a queue cannot have the name of another queue in braces: both would use the same keys",
             ));
         }
         Ok(Self(name))

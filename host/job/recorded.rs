@@ -46,8 +46,8 @@ impl JobStore {
                     Element::Whole(record) => claimed.push(read_record(host, *slot, record)),
                     Element::Absent => {}
                     Element::TooLong(bytes) => tracing::warn!(
-                        "a record of `{key}` has {bytes} bytes, more than any that a host claims: it is left there until \
-                         this host ends"
+                        "a record of `{key}` has {bytes} bytes, more than any job that a host claims: it stays there \
+                         until this host ends"
                     ),
                 }
             }

@@ -182,7 +182,7 @@ impl Depot {
                 }
                 Element::Whole(chunk) => chunk.len() as u64,
                 Element::TooLong(has) => has,
-                Element::Absent => return Err(damaged(&key, format!("chunk {number} is not there"))),
+                Element::Absent => return Err(damaged(&key, format!("chunk {number} is missing"))),
             };
             return Err(damaged(&key, format!("chunk {number} has {has} bytes instead of {size}")));
         }

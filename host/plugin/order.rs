@@ -28,7 +28,7 @@ const NOTE_BYTES_MAX: u64 = 32;
 pub enum OrderError {
     /// Nobody has signed it.
     #[error(
-        "is not signed, and `plugins.trusted_keys` asks for it; deploy it with `sandhog deploy FILE --key KEY`"
+        "is not signed, but `plugins.trusted_keys` requires a signature; deploy it with `sandhog deploy FILE --key KEY`"
     )]
     Missing,
     /// What is there is not a signature.
@@ -39,8 +39,8 @@ pub enum OrderError {
     Untrusted(PublicKey),
     /// It is not what was signed.
     #[error(
-        "has a signature of `{0}` that is not for this order: its release, its number or the name of the plugin was \
-         changed after it was signed"
+        "has a signature of `{0}` that is not for this order: the release, the number or the plugin's name was \
+         changed after signing"
     )]
     Wrong(PublicKey),
     /// A later one was accepted.
@@ -119,7 +119,7 @@ impl Orders {
             tracing::warn!(
                 plugin = plugin.as_str(),
                 %error,
-                "cannot note which order was accepted; after a restart an earlier one would be accepted as well"
+                "cannot save which order was accepted; after a restart the host would accept an earlier one, too"
             );
         }
         Ok(())

@@ -149,7 +149,7 @@ impl Sandbox {
             ProfileChoice::Fixed(profile) => self.engines.core(profile),
             ProfileChoice::Auto => self.engines.core(Profile::Compute),
         };
-        core.map_err(|error| problem(format!("has no engine: {error}")))
+        core.map_err(|error| problem(format!("cannot create an engine: {error}")))
     }
 
     /// Fits compiled code with its terms, and starts it once.

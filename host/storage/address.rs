@@ -43,7 +43,7 @@ pub enum AddressError {
     )]
     Form,
     /// The URL names no host.
-    #[error("names no host; write for example `redis://127.0.0.1:6379`")]
+    #[error("does not name a host; write for example `redis://127.0.0.1:6379`")]
     Host,
     /// An IPv6 address without brackets.
     #[error("names an IPv6 address without brackets; write for example `redis://[::1]:6379`")]

@@ -108,7 +108,7 @@ impl Fault {
             kind => {
                 let obstacle = Obstacle::of_broken(error);
                 let cause = match kind {
-                    ErrorKind::AuthenticationFailed => "user or password were refused".to_owned(),
+                    ErrorKind::AuthenticationFailed => "the user or the password was refused".to_owned(),
                     // The library's text is that of its parser, in several lines.
                     ErrorKind::Parse if is_garbled(error) => {
                         "its reply is not in the protocol of Redis".to_owned()

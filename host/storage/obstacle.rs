@@ -194,7 +194,7 @@ impl Obstacle {
              dead jobs)"
             }
             Self::SocketPath => {
-                "the path of a unix socket ends with the socket: write its database as `unix:///path?db=2`"
+                "the path of a unix socket ends with the name of the socket: write the database as `unix:///path?db=2`"
             }
             Self::NoAccess => {
                 "the system does not let this process connect: check the rights of the socket (`unixsocketperm`) and of its \

@@ -190,9 +190,9 @@ impl Membership {
                 let mut untold = lock(&self.untold);
                 let reminder = untold.get_or_insert_with(Reminder::growing);
                 if !is_lost && reminder.is_due(&error.to_string()).is_some() {
-                    tracing::warn!(%error, "the fleet was not told what this host serves; trying again");
+                    tracing::warn!(%error, "could not publish what this host serves; trying again");
                 } else {
-                    tracing::debug!(%error, "the fleet was not told what this host serves; trying again");
+                    tracing::debug!(%error, "could not publish what this host serves; trying again");
                 }
                 false
             }

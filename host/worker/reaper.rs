@@ -251,7 +251,7 @@ impl Round {
             tracing::warn!(
                 host = host.as_str(),
                 %error,
-                "the jobs of a dead host cannot be taken back; the host stays registered, and this is tried again"
+                "cannot reclaim the jobs of a dead host; the host stays registered; trying again"
             );
         }
         self.failed.insert(host.clone(), reason);

@@ -66,7 +66,7 @@ impl Feeder {
             StoreError::HeaderTooLong(_) => self.pause(REFUSED_WAIT).await,
             StoreError::WrongType(key) => {
                 if let Some(lasts_s) = self.trouble.is_due(&key) {
-                    let hint = "nothing was taken; move the key away and the queue goes on";
+                    let hint = "no job was claimed; delete or rename the key, and the queue continues";
                     tracing::error!(queue, key, lasts_s, hint, "a key of this queue holds another type");
                 }
                 self.pause(REFUSED_WAIT).await;

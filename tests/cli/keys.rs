@@ -93,5 +93,5 @@ fn a_listing_is_bounded_and_continues_where_it_ended() {
     assert_eq!(found.len(), KEYS);
     assert!((5..=40).contains(&listings), "{listings} listings of about 1,000 keys");
     let part = program.transcript(&["keys", "app:", "--look", "1"]);
-    assert!(part.contains("looked at about 1,000 keys of Redis; continue with `--cursor "), "{part}");
+    assert!(part.contains("examined about 1,000 keys of Redis; continue with `--cursor "), "{part}");
 }

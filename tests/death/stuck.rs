@@ -14,7 +14,7 @@ use crate::support::redis::TestRedis;
 /// Members of each kind: more than one page of the registry has.
 const MANY: u32 = 120;
 /// What the host logs about one that is stuck.
-const WARNING: &str = "the jobs of a dead host cannot be taken back";
+const WARNING: &str = "cannot reclaim the jobs of a dead host";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_hosts_that_cannot_be_forgotten_keep_no_other_jobs_waiting() {

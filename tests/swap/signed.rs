@@ -79,8 +79,8 @@ async fn grants_that_were_exchanged_in_redis_are_refused_and_the_version_before_
     stage.forge("edition", &forged).await;
     let wrong = |number: u64, plugin: &str| {
         format!(
-            "deploy {number} of `{plugin}`: has a signature of `{}` that is not for this order: its release, its number \
-             or the name of the plugin was changed after it was signed",
+            "deploy {number} of `{plugin}`: has a signature of `{}` that is not for this order: the release, the number or \
+             the plugin's name was changed after signing",
             stage.key.public()
         )
     };
@@ -91,8 +91,8 @@ async fn grants_that_were_exchanged_in_redis_are_refused_and_the_version_before_
     stage.forge("edition", &Wanted { number: 3, ..good.clone() }).await;
     refuses(&host, "edition", &renumbered).await;
     stage.forge("edition", &Wanted { number: 4, signed: None, ..forged }).await;
-    let unsigned = "deploy 4 of `edition`: is not signed, and `plugins.trusted_keys` asks for it; deploy it with `sandhog \
-                    deploy FILE --key KEY`";
+    let unsigned = "deploy 4 of `edition`: is not signed, but `plugins.trusted_keys` requires a signature; deploy it with \
+                    `sandhog deploy FILE --key KEY`";
     refuses(&host, "edition", unsigned).await;
     stage.forge("other", &good).await;
     refuses(&host, "other", &renamed).await;

@@ -66,7 +66,7 @@ impl Parts {
         }
         match leases.remember(&tenure.host, history.pending()).await {
             Ok(()) => history.clear(),
-            Err(error) => tracing::warn!(%error, "the fleet was not told of a swap; trying again"),
+            Err(error) => tracing::warn!(%error, "could not publish a swap to the fleet; trying again"),
         }
     }
 }

@@ -98,7 +98,10 @@ impl Served {
         unloaded.iter().for_each(|name| self.loads.forget(name));
         let gone = self.plugins.extract_if(.., |name, _| is_gone(name));
         for (name, plugin) in gone {
-            tracing::info!(plugin = name.as_str(), "plugin was removed; its queues are no longer claimed");
+            tracing::info!(
+                plugin = name.as_str(),
+                "plugin was removed; the host no longer claims jobs of its queues"
+            );
             let version = plugin.loaded().version.digest();
             self.history.add(name.as_str(), SwapKind::Removed, version, "");
             plugin.close();

@@ -128,7 +128,7 @@ fn read_want(answer: Value) -> Result<(u64, Option<Value>, Option<u64>), Fault> 
 }
 
 fn unexpected() -> Fault {
-    Fault::Unexpected("an answer of another shape than the script's".to_owned())
+    Fault::Unexpected("a reply in another form than the script's".to_owned())
 }
 
 fn now_ms() -> u64 {

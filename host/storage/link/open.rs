@@ -46,7 +46,7 @@ impl Link {
         let inner = &*self.inner;
         if let Some(door) = &inner.door {
             door.make_user().await.map_err(|fault| {
-                self.lost(format!("a plugin's user could not be made: {fault}"), Obstacle::of(&fault))
+                self.lost(format!("could not create a plugin's user: {fault}"), Obstacle::of(&fault))
             })?;
         }
         let closed = Arc::new(AtomicBool::new(false));

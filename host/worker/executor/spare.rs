@@ -81,7 +81,7 @@ fn watch(shared: &Arc<Shared>, io: &Handle) {
             match start_spare(shared, io) {
                 Ok(spare) => spares.push(spare),
                 Err(error) => {
-                    tracing::debug!(%error, "no thread in the place of one that a guest holds");
+                    tracing::debug!(%error, "could not start a spare thread for one that a guest holds");
                     shared.lock().spares -= 1;
                 }
             }

@@ -37,7 +37,7 @@ if string.find(queue, ':sandhog:', 1, true) or string.sub(queue, 1, 8) == 'sandh
   refuse("names with `:sandhog:` in them, or `sandhog:` before them, are the host's own")
 end
 if is_other_in_braces(queue) then
-  refuse('a queue cannot be named like another one in braces: both would use the same keys')
+  refuse('a queue cannot have the name of another queue in braces: both would use the same keys')
 end
 
 local id, delay, does, unique, kept, notes = nil, '', 'RPUSH', nil, '0', ''
