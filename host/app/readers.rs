@@ -21,7 +21,7 @@ use crate::storage::link::Tracking;
 use crate::storage::primary::Primary;
 use crate::worker::executor::ExecutorHandle;
 
-/// How long workers wait for the first answer of a reader that they use, so that they begin with its settings.
+/// How long workers wait for the first answer of a reader that they use, so that they start with its settings.
 const FIRST_ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// The config readers of a host.
@@ -39,7 +39,7 @@ pub(super) struct Trial {
 
 struct Open {
     since: Instant,
-    /// Workers have begun without its first answer.
+    /// Workers have started without the reader's first answer.
     is_late: bool,
     stop: watch::Sender<bool>,
     task: Task<()>,
@@ -100,12 +100,12 @@ impl Readers {
         self.open.get(name).is_some_and(is_early) && self.snapshots.watch(name).borrow().runs == 0
     }
 
-    /// The same of any reader.
+    /// Whether workers wait for the first answer of any reader.
     pub(super) fn is_any_awaited(&self) -> bool {
         self.open.keys().any(|name| self.is_awaited(name))
     }
 
-    /// Notes which readers workers wait for no more although they have not answered.
+    /// Records the readers that have not answered in time; workers stop waiting for them.
     pub(super) fn give_up_late(&mut self) {
         for (name, open) in &mut self.open {
             let is_over = !open.is_late && open.since.elapsed() >= FIRST_ANSWER_MAX;
@@ -119,7 +119,7 @@ impl Readers {
         }
     }
 
-    /// Returns when one of the readers is awaited no more; never if none is.
+    /// Returns when workers stop waiting for one of the readers; never if they wait for none.
     pub(super) async fn answered(&self) {
         let awaited = self.open.iter().filter(|(name, _)| self.is_awaited(name));
         let waits = awaited.map(|(name, open)| {

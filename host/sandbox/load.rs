@@ -260,7 +260,7 @@ impl Version {
         &self.scope.grants
     }
 
-    /// From now on the plugin's `limits.write_rate` is kept, over this connection of the host.
+    /// From now on, the host enforces the plugin's `limits.write_rate`, over this connection of the host.
     pub fn keep_write_rate(&self, link: &Link) {
         self.scope.voice.keep_write_rate(link);
     }
