@@ -104,7 +104,8 @@ pub struct Wanted {
     pub release: Digest,
     /// Its component, for people and for tidying up.
     pub component: Digest,
-    /// Grows with every deploy of the plugin: of two, the one with the higher number is wanted. At most `NUMBER_MAX`.
+    /// Grows with every deploy of the plugin: of two deploys, the one with the higher number is wanted. At most
+    /// `NUMBER_MAX`.
     #[serde(deserialize_with = "counted")]
     pub number: u64,
     /// Redis time. At most `NUMBER_MAX`.
@@ -117,7 +118,7 @@ pub struct Wanted {
     pub signed: Option<Signed>,
 }
 
-/// Who has signed an order, and when.
+/// The signature of an order, and its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signed {
     /// The time by the signer's clock. At most `NUMBER_MAX`.
@@ -127,7 +128,7 @@ pub struct Signed {
     pub signature: String,
 }
 
-/// A number that scripts in Redis can count on from.
+/// A number that scripts in Redis can increment exactly.
 fn counted<'d, D: Deserializer<'d>>(deserializer: D) -> Result<u64, D::Error> {
     let number = u64::deserialize(deserializer)?;
     if number > NUMBER_MAX {

@@ -1,6 +1,6 @@
 //! Who vouches for a component: Ed25519 signatures over its digest. They lie beside it (`thumbs.wasm.sig`) and go
 //! with it through the depot; a host with `plugins.trusted_keys` takes only components that one of these has
-//! signed. The manifest beside it in a plugin folder is not signed: it is the operator's own. What comes through Redis is
+//! signed. The manifest beside it in a plugin folder is not signed: it is the operator's own. A deploy through Redis is
 //! signed as a whole (`order`).
 //!
 //! A signature is a line `ed25519:KEY SIGNATURE`, both in hexadecimal digits; a file may have several.

@@ -69,14 +69,14 @@ local has_list, has_ready = try('LPOP', list, 0), try('LPOP', ready, 0)
 if failed(has_list) then return {2, settled, list} end
 if failed(has_ready) then return {2, settled, ready} end
 local held = try('EXISTS', paused)
--- A popped job is only in this script until its record is written, so the script asks for all further rights now.
+-- A popped job exists only in this script until its record is written, so the script checks all further rights now.
 local refused = failed(held) and held or limits_refused()
 if not refused and (due > 0 or has_list or has_ready) then
   refused = ARGV[6] ~= '1' and refusal('HSET', inflight)
     or due > 0 and refusal('ZRANGEBYSCORE', delayed, 'ZREM', delayed)
     or has_list and ARGV[5] == 'RPOP' and refusal('RPOP', list)
 end
--- An error would hide that acknowledgements were accepted. After these, the next turn answers the error.
+-- An error now would hide that acknowledgements were accepted. If there were any, the next turn returns the error.
 if refused then return settled == 0 and refused or {0, settled, now, false, 1, 0, 0, {}, {}, 0, 0, 0} end
 local allowed, wrong = 0, nil
 if held == 0 then allowed, wrong = allow(wanted) end
@@ -121,8 +121,8 @@ local function lay_all(taken, is_envelope)
   return true
 end
 
--- Whether the payload in a record that is longer than a payload may be is not. What hosts do not take for an envelope is a
--- payload as a whole.
+-- For a record that is longer than a payload may be: whether its payload is short enough. A record that hosts do not
+-- accept as an envelope is a payload as a whole.
 local HEADER_MAX = 16896
 local function has_room(record)
   if #record > size_max + HEADER_MAX then return false end
@@ -176,10 +176,10 @@ local function portion(room, asked, most)
   return math.min(most, math.floor((math.min(bytes_max, work_max) - work) / work * seen))
 end
 
--- How many may be popped at the left whatever their sizes are: SMALL_PORTION if the first as many nodes of the list, so at
--- least as many entries, are small; else one. An empty entry at its head is in a node of 8 KiB at the most: if all these
--- nodes have RATIO_MAX times its size on average, they have 2 MiB together. `MEMORY USAGE` multiplies that average by the
--- number of all nodes, which the ratio of two replies leaves out.
+-- How many jobs may be popped at the left without knowing their sizes: SMALL_PORTION if that many first nodes of the list,
+-- so at least that many entries, are small; else one. The script puts an empty entry at the head, which is in a node of at
+-- most 8 KiB. If these nodes have on average RATIO_MAX times its size, they have 2 MiB together. `MEMORY USAGE` multiplies
+-- that average by the number of all nodes; the ratio of two replies cancels that number.
 local has_small_nodes = ARGV[20] == '1'
 local SMALL_PORTION, RATIO_MAX = 64, 4
 local function safe_portion(home)
@@ -193,7 +193,7 @@ end
 
 -- Each of these claims up to `room` jobs from one place, and returns whether there are more.
 local function take(home, pop, push, room, is_envelope)
-  -- Few jobs are popped one by one: the sizes cost as much to find out.
+  -- A few jobs are popped one by one, because measuring them costs as much.
   local can_measure = has_small_nodes and pop == 'LPOP'
   local asked, safe, measured = 0, can_measure and 1 or PORTION_MAX, 0
   while room > 0 and looks > 0 and not full do
@@ -281,7 +281,7 @@ if allowed > 0 then
 end
 
 if oversized > 0 and failed(try('ZADD', dead, 'XX', 'INCR', 0, '')) then
-  -- If dead jobs cannot be kept, a job goes back to where it was; if this user may not put it back, the host claims it.
+  -- If dead jobs cannot be kept, a job goes back to its list. If this user may not put it back, the host claims it.
   for i = oversized, 1, -1 do
     local record, home, push = large[i][1], large[i][2], large[i][3]
     if failed(try(push, home, record)) then lay(record, home == ready) end
@@ -335,7 +335,7 @@ if cut then return {0, settled, now, opens or false, 0, held, first, envelopes, 
 if held == 0 and (claimed == allowed or full or oversized > 0 or looks <= 0 or is_owed()) then
   return {0, settled, now, false, 1, held, first, envelopes, payloads, oversized, spare(first), 0}
 end
--- An error would hide what was claimed.
+-- An error now would hide the claimed jobs.
 local read = (claimed > 0 or settled > 0) and try or call
 local next_due = tonumber(read('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])
 if next_due and next_due > 9e15 then next_due = nil end -- A time no integer holds: somebody's hand.
