@@ -86,7 +86,7 @@ impl Script {
     }
 }
 
-/// Whether the user may not send the command, or the server does not have it: some providers rename commands.
+/// Whether the user may not send the command, or the server does not have it, because some providers rename commands.
 fn is_withheld(fault: &Fault) -> bool {
     matches!(fault, Fault::Refused { code, detail }
         if code == "NOPERM" || code == "ERR" && detail.contains("unknown command"))

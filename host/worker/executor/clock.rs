@@ -1,14 +1,14 @@
-//! How long a thread has had a processor, as the kernel tells it to other threads of the process.
+//! Reads the processor time of another thread of this process from the kernel.
 
 use std::fs;
 use std::time::Duration;
 
-/// The kernel's number of this thread; none if it does not tell.
+/// The kernel's id of this thread; none if the kernel does not report it.
 pub(super) fn own_thread() -> Option<u32> {
     fs::read_link("/proc/thread-self").ok()?.file_name()?.to_str()?.parse().ok()
 }
 
-/// Time on a processor of a thread of this process, exact to a few milliseconds; none if the kernel does not tell.
+/// Processor time of a thread of this process, exact to a few milliseconds; none if the kernel does not report it.
 pub(super) fn used(thread: u32) -> Option<Duration> {
     let told = fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?;
     told.split(' ').next()?.parse().ok().map(Duration::from_nanos)
