@@ -101,7 +101,7 @@ fn without_checks(code: &str) -> String {
     rest
 }
 
-/// The commands that stand in quotes, also those that are not the first argument of a call.
+/// The commands in quotes, including those that are not the first argument of a call.
 fn commands(code: &str) -> Commands {
     let mut found = Commands::new();
     for command in COMMANDS {

@@ -1,4 +1,4 @@
-//! `limits.write_rate`: what a plugin may write in a time, on all hosts together, in both modes of effects.
+//! `limits.write_rate`: the bytes that a plugin may write per time, on all hosts together, in both effects modes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn name(text: &str) -> String {
     text.to_owned()
 }
 
-/// Writes so many bytes as one call: the name has one, and each key counts 64 more.
+/// Writes this many bytes in one call: the name has one byte, and each key counts 64 more.
 async fn write(view: &mut View, bytes: usize) -> Result<(), String> {
     let answer = view.set(name("k"), vec![b'x'; bytes - 65]).await;
     if answer.is_ok() { Ok(()) } else { Err(refusal(answer)) }
@@ -78,7 +78,7 @@ async fn every_call_that_writes_is_refused_when_the_rate_is_spent() {
             refusal(view.push_many(name("p"), vec![Vec::new()]).await),
         ];
         assert!(refused.iter().all(|text| text == "quota write-rate"), "{plan:?}: {refused:?}");
-        // What reads, and what makes room, goes on.
+        // Calls that read or free memory still work.
         assert!(view.get(name("there")).await.is_ok());
         assert_eq!(view.pop(name("q"), End::Front).await.unwrap(), Some(b"entry".to_vec()));
         assert!(view.delete(name("there")).await.unwrap());

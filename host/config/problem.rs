@@ -5,7 +5,7 @@ use std::fmt;
 
 /// Names further apart than this are no misspelling of each other (1.0 is equal).
 const NEAR: f64 = 0.75;
-/// Problems of one file that are shown: the rest mostly follows from the first ones.
+/// Most problems of one file that are shown. Further problems mostly follow from the first ones.
 pub const SHOWN_MAX: usize = 20;
 
 /// One thing that is wrong.

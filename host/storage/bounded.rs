@@ -1,5 +1,5 @@
 //! Reads collections whose size others control. Redis measures each element first: one that is too long is left out,
-//! and a collection with too many elements is refused, so a key that somebody filled costs the host no memory.
+//! and a collection with too many elements is refused, so a key that others have filled does not use the host's memory.
 //! The callers know what the elements mean, and set the bounds.
 
 use std::sync::LazyLock;

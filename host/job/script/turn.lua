@@ -7,7 +7,7 @@
 --        11 most bytes of the claim; one job is claimed in any case  12 most bytes of a payload
 --        13 dead  14 most dead jobs  15 their longest age in ms  16 their most bytes
 --        17, 18 of the part `limits`  19 the number of this claim among the feeder's
---        20 "1": nodes of lists are not compressed and have 8 KiB at the most, unless one entry is larger
+--        20 "1": nodes of lists are not compressed and have at most 8 KiB, unless one entry is larger
 --        21 how many of the fields below are enveloped; they come first  22… fields to acknowledge
 -- Reply  {0, settled, now, next due or false, more, paused, first seq, {envelopes}, {payloads}, too large, least next
 --        seq, limited}; the next due is not looked for when there may be more to claim. `limited` is 1 if a limit

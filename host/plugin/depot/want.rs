@@ -42,7 +42,7 @@ impl Depot {
     }
 
     /// As `want`, with an order that `key` signs. It is later than every order of the plugin in Redis that one of
-    /// `trusted` has signed, whatever the clock of this machine says.
+    /// `trusted` has signed, even if the clock of this machine is behind.
     pub async fn want_signed(
         &self,
         plugin: &PluginName,
