@@ -29,7 +29,7 @@ fn atomic() -> Plan {
     Plan::Atomic(Arc::new(Atomic { isolation, pops: Pops::Look, contention: None }))
 }
 
-/// A run on a host of its own, whose plugin may write a thousand bytes in this time.
+/// A run on a separate host, whose plugin may write a thousand bytes in this time.
 fn run(redis: &TestRedis, per: Duration, plan: &Plan) -> View {
     let write_rate = Some(WriteRate { bytes: 1000, per });
     let scope = scope(all_grants(), Limits { write_rate, ..Limits::default() });

@@ -46,7 +46,7 @@ impl WriteRate {
 /// The bytes that this host has reserved for one plugin and the plugin has not spent yet.
 #[derive(Debug, Default)]
 pub(super) struct Credit {
-    /// The host's own connection; none outside a host, where no rate is kept.
+    /// The host's own connection; none outside a host, which does not enforce a rate.
     link: OnceLock<Link>,
     held: Mutex<Held>,
 }

@@ -1,6 +1,6 @@
 //! Finds the line of a position in a text. The text is read once; each position then costs a binary search.
 
-/// Where the lines of a text begin.
+/// The positions at which the lines of a text begin.
 #[derive(Debug)]
 pub(super) struct LineStarts(Vec<usize>);
 

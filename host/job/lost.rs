@@ -58,7 +58,7 @@ pub async fn search(link: &Link, lease: Duration) -> Result<Vec<HostId>, Fault> 
                 tracing::warn!(
                     host = host.as_str(),
                     queue = queue.as_str(),
-                    "found jobs in flight under an id that is not registered; they are taken back when its lease ends"
+                    "found jobs in flight under an id that is not registered; a host reclaims them when its lease ends"
                 );
                 found.push(host);
             }

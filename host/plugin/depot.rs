@@ -91,7 +91,7 @@ pub enum DepotError {
     Number {
         /// The plugin.
         plugin: String,
-        /// Where the entry is.
+        /// The key of the entry.
         key: String,
         /// The Redis command that removes it.
         remedy: String,

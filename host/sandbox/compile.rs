@@ -41,8 +41,8 @@ const REASON_BYTES_MAX: u64 = 4 * 1024;
 const OUT_OF_MEMORY: [&str; 2] = ["memory allocation of ", "out of memory"];
 
 /// Raise the bound, if it is too low for what is meant to run.
-const MORE_MEMORY: &str = "if it is worth that much, raise `compile.memory` in the host's settings";
-const MORE_TIME: &str = "if it is worth that much, raise `compile.time` in the host's settings";
+const MORE_MEMORY: &str = "to allow more, raise `compile.memory` in the host's settings";
+const MORE_TIME: &str = "to allow more, raise `compile.time` in the host's settings";
 /// The hint if the limit that the host inherited is lower than its own setting.
 const MORE_INHERITED: &str = "the host was started with this limit: raise it (`ulimit -d`, `-v`, `-t`, `-f`)";
 

@@ -156,7 +156,7 @@ impl Reaper {
     async fn end_own(&self, host: &HostId) -> Result<bool, StoreError> {
         let ended = self.take_back(host, Death::Alive).await?;
         if let Some((moved @ 1.., _)) = ended {
-            tracing::info!(moved, "jobs that nobody held any more were taken back");
+            tracing::info!(moved, "reclaimed jobs that no run held any more");
         }
         Ok(ended.is_some())
     }
@@ -165,7 +165,7 @@ impl Reaper {
     async fn reap(&self, host: &HostId, death: Death) -> Result<bool, StoreError> {
         let ended = self.take_back(host, death).await?;
         if let Some((moved, buried)) = ended {
-            tracing::warn!(host = host.as_str(), moved, buried, "a host is gone; its jobs were taken back");
+            tracing::warn!(host = host.as_str(), moved, buried, "a host is gone; reclaimed its jobs");
         }
         Ok(ended.is_some())
     }

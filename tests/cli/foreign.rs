@@ -10,7 +10,7 @@ use crate::support::host::{Plugins, stop};
 use crate::support::program::Program;
 use crate::support::redis::TestRedis;
 
-/// Turns the direction of text, sets the clipboard, clears the screen, hides text, and begins a line of its own.
+/// Turns the direction of text, sets the clipboard, clears the screen, hides text, and begins a new line.
 const HOSTILE: &str = "\u{202e}\u{1b}]52;c;QUJD\u{7}\u{1b}[2J\u{9b}31m\u{7f}\u{2066}\u{200f}\u{61c}\u{2028}\u{200b}\u{feff}\
     \u{e0041}\u{1b}[1A\r\nforged";
 /// How it begins on a terminal.

@@ -39,17 +39,17 @@ pub(super) struct Siege {
 }
 
 impl Siege {
-    /// On one host, without attackers yet.
+    /// An attack on one host, without attackers yet.
     pub(super) fn new() -> Self {
         Self { hosts: 1, plugins: Vec::new(), jobs: Vec::new(), lasts: false, check: None }
     }
 
-    /// On so many hosts of one fleet.
+    /// Runs on this number of hosts of one fleet.
     pub(super) fn on(self, hosts: usize) -> Self {
         Self { hosts, ..self }
     }
 
-    /// With a plugin that consumes the queue of its name. `more` are lines of its manifest after the table of the queue.
+    /// Adds a plugin that consumes the queue of its name. `more` are lines of its manifest after the table of the queue.
     pub(super) fn by(mut self, name: &'static str, component: Vec<u8>, more: &str) -> Self {
         let manifest = format!(
             "kind = \"worker\"\n[[consume]]\nqueue = \"{name}\"\nmax_attempts = 1\ntimeout = \"2s\"\n{more}\n[grants]\n\
@@ -59,13 +59,13 @@ impl Siege {
         self
     }
 
-    /// With this job.
+    /// Adds this job.
     pub(super) fn job(mut self, queue: &'static str, payload: impl Into<Vec<u8>>) -> Self {
         self.jobs.push((queue, payload.into()));
         self
     }
 
-    /// With so many jobs.
+    /// Adds this number of jobs with numbered payloads.
     pub(super) fn jobs(self, queue: &'static str, count: usize, payload: impl Fn(usize) -> String) -> Self {
         (0..count).fold(self, |siege, nth| siege.job(queue, payload(nth)))
     }

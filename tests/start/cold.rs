@@ -54,7 +54,7 @@ fn serves(host: &Host, queue: &str) -> bool {
 async fn a_host_serves_the_plugins_that_are_ready_while_another_one_is_compiled() {
     let (redis, plugins, gate) = (TestRedis::start(), Plugins::new(), Gate::new());
     let mut plain = redis.plain().await;
-    // The slow plugin is first by name and by size; the broken one is refused.
+    // The slow plugin is first by name; the broken one is refused.
     plugins.put("a-slow", &heavy("a"), &manifest("slow"));
     plugins.put("b-broken", b"no component", &manifest("broken"));
     plugins.put("quick", &quick(), &manifest("quick"));

@@ -63,7 +63,7 @@ impl Gate {
     }
 }
 
-/// Data that makes a component wait; the text tells components apart.
+/// Data that makes a component wait; the text distinguishes components.
 pub fn weight(text: &str) -> String {
     format!("(data (i32.const 131072) \"{}{text}\")", "x".repeat(FREE_BYTES_MAX))
 }

@@ -174,7 +174,7 @@ fn carry(mut from: &TcpStream, mut to: &TcpStream) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// A server on a port of its own that treats each connection like this.
+/// A server on a free port that handles each connection with this function.
 fn imitation(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

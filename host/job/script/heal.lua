@@ -8,7 +8,7 @@
 -- began, and three blanks with the key the ids of the first of these jobs. A job that moves against that order could
 -- be missed, so every script that moves one removes its key from the round (`place`). A round of several calls may
 -- count a job twice, but the job's id only once: such a round raises the count of slots in use to the number of
--- different ids at the most. While jobs of a key are parked, each job that gets a slot removes the key from the round.
+-- different ids at most. While jobs of a key are parked, each job that gets a slot removes the key from the round.
 --
 -- KEYS   1 stats  2 ready  3 delayed  4 hosts
 -- ARGV   1 the asking host  2 most runs of one key; 0: keys have no limit, and all parked jobs become ready

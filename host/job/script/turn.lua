@@ -100,7 +100,7 @@ local function lay(record, is_envelope)
   end
 end
 
--- Where nothing is held back and all of it has room. A call for each job would be a fifth of what a claim costs.
+-- For jobs that are not held back and all have room. A call for each job would be a fifth of the cost of a claim.
 local function lay_all(taken, is_envelope)
   local sum, largest = 0, 0
   for i = 1, #taken do

@@ -1,7 +1,7 @@
--- Want: a release becomes the one the fleet is to run of a plugin.
+-- Want: makes a release the wanted one of a plugin in the fleet.
 --
 -- KEYS   1 what is wanted of all plugins  2 history of this one  3 the release  4 its component
--- ARGV   1 plugin  2 id of the release  3 digest of the component  4 who says so
+-- ARGV   1 plugin  2 id of the release  3 digest of the component  4 who ordered it
 --        5 most entries of a history  6 most plugins  7 how long a forgotten release is kept in ms
 --        8 prefix of releases  9 prefix of components  10 prefix and 11 ending of histories
 --        12 longest entry in bytes  13 highest number  14 number, 15 time of signing and 16 signature of a signed order
@@ -18,7 +18,7 @@ local longest, highest = tonumber(ARGV[12]), tonumber(ARGV[13])
 local is_new = redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0
 if is_new and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[6]) then return {4} end
 
--- What somebody spoiled by hand counts for nothing.
+-- An entry that was changed by hand and cannot be decoded is ignored.
 local function entry(text)
   if not text or #text > longest then return {} end
   local good, read = pcall(cjson.decode, text)
