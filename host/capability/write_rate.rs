@@ -17,7 +17,8 @@ pub(super) const BYTES_EACH: usize = 64;
 /// Part of a full bucket that a host reserves at once, and most bytes of it.
 const PORTIONS: u64 = 16;
 const PORTION_BYTES_MAX: u64 = 1 << 20;
-/// Longest time for which a host believes that the bucket is empty without asking again: its own clock is not Redis'.
+/// Longest time for which a host assumes that the bucket is empty without asking Redis again, because the clocks
+/// differ.
 const BELIEVED_MAX: Duration = Duration::from_secs(1);
 
 static WRITE_RATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("script/write_rate.lua")));

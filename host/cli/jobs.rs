@@ -88,7 +88,7 @@ struct Show {
     /// Prints only the bytes of the payload; on a terminal, control characters appear as escapes.
     #[arg(long, conflicts_with = "json")]
     payload: bool,
-    /// With `--payload`: prints the bytes unchanged on a terminal too.
+    /// With `--payload`: prints the bytes unchanged on a terminal, too.
     #[arg(long, requires = "payload")]
     raw: bool,
 }

@@ -71,7 +71,7 @@ impl Row {
         self.hosts.iter().filter(|(_, report)| report.loading).map(|(host, _)| host.as_str())
     }
 
-    /// Hosts that have it, or have refused it.
+    /// Hosts that have the version, or have refused it.
     fn host_count(&self) -> usize {
         let has_only_begun =
             |report: &PluginReport| report.loading && report.versions.is_empty() && report.refusal.is_none();

@@ -75,7 +75,7 @@ pub(crate) struct Args {
     /// On a terminal, control characters and bytes that are not text appear as escapes.
     #[arg(long, conflicts_with = "file")]
     wait: bool,
-    /// With `--wait`: prints the result's bytes unchanged on a terminal too.
+    /// With `--wait`: prints the result's bytes unchanged on a terminal, too.
     #[arg(long, requires = "wait", conflicts_with = "json")]
     raw: bool,
     /// With `--wait`: no longer than this; then the exit code is 3, and the job goes on.

@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     Ok(())
 }
 
-/// The private key in a file.
+/// Reads the private key in a file.
 pub(crate) fn read_key(path: &Path, context: &Context) -> Outcome<PrivateKey> {
     let name = path.display();
     let file = File::open(path).with_context(|| format!("cannot read the key `{name}`")).refuse();

@@ -75,7 +75,7 @@ mod tests {
                 "debug,sandhog::worker=trace,wasmtime_wasi=off",
                 "debug,sandhog::worker=trace,wasmtime_wasi=off",
             ),
-            // Errors of the host are not lost by a filter for guests.
+            // A filter for guests does not hide errors of the host.
             ("guest=debug", "warn,guest=debug"),
         ] {
             assert_eq!(read(text).as_deref(), Ok(filter), "{text}");

@@ -12,7 +12,8 @@ use crate::config::hex::{hex, unhex};
 /// What an id is made over begins with this, so that it is not the digest of anything else.
 const DOMAIN: &[u8] = b"sandhog release v1\n";
 
-/// The highest number in an entry of the depot. Scripts in Redis count in doubles, which skip whole numbers above it.
+/// The highest number in an entry of the depot. Scripts in Redis count in doubles, which cannot hold every whole number
+/// above it.
 pub const NUMBER_MAX: u64 = 1 << 53;
 
 /// A SHA-256, shown as 64 lower-case hexadecimal digits.

@@ -27,7 +27,9 @@ const PRIVATE: &str = "ed25519-private:";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     /// Nobody vouches for it.
-    #[error("is not signed, but `plugins.trusted_keys` requires a signature; sign it: `sandhog sign FILE --key KEY`")]
+    #[error(
+        "is not signed, but `plugins.trusted_keys` requires a signature; sign it: `sandhog sign FILE --key KEY`"
+    )]
     Missing,
     /// What lies beside it is no signature.
     #[error("has a signature that cannot be read: line {0} is not of the form `ed25519:KEY SIGNATURE`")]

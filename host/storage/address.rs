@@ -51,7 +51,7 @@ pub enum AddressError {
     /// The port is not a valid number.
     #[error("names a port that is not a number from 1 to 65535; write for example `redis://host:6379`")]
     Port,
-    /// A user without a password, whom the client library would leave out.
+    /// A user without a password. The client library would ignore the user.
     #[error(
         "names a user without a password; write `redis://user:password@host` (for a user without a password any text)"
     )]

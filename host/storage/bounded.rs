@@ -1,6 +1,6 @@
-//! Reads collections whose size others control. Redis measures each element first: one that is too long is left out,
-//! and a collection with too many elements is refused, so a key that others have filled does not use the host's memory.
-//! The callers know what the elements mean, and set the bounds.
+//! Reads collections whose size others control. Redis measures each element first: an element that is too long is left
+//! out, and a collection with too many elements is refused, so a key that others have filled does not use the host's
+//! memory. The callers know what the elements mean, and set the bounds.
 
 use std::sync::LazyLock;
 

@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::obstacle::Obstacle;
 use super::reminder::Reminder;
 
-/// Losses that are further apart than this are logged as if they were the first.
+/// A loss that follows the previous one after more than this time is logged like the first one.
 const LOSS_GAP: Duration = Duration::from_secs(60);
 
 /// The present outage, as the links of a host see it.

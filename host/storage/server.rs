@@ -167,7 +167,7 @@ impl Greeting {
                 "`{address}` is a Redis Sentinel, which holds no data; use the address of the primary that it watches"
             )),
             _ if self.version.is_empty() => Ok(()),
-            // An older server does not understand the commands that follow. Valkey may give Redis' version here.
+            // An older server does not know the commands that follow. Valkey may report Redis' version here.
             _ => is_new_enough(&self.kind, &self.version, REDIS_MIN),
         }
     }

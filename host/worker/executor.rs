@@ -266,7 +266,7 @@ impl State {
         Some((turn, runnable))
     }
 
-    /// A task has given its thread back.
+    /// A task has released its thread.
     fn end(&mut self, turn: u64) {
         let Some(at) = self.running.iter().position(|running| running.turn == turn) else { return };
         let Running { place, began, is_late, .. } = self.running.swap_remove(at);

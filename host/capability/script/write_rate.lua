@@ -6,9 +6,9 @@
 -- ARGV[3]  least bytes to spend
 -- ARGV[4]  bytes to spend if the bucket has as many
 -- Reply    integer: the bytes spent; negative: none were spent, and in how many milliseconds ARGV[3] bytes are there
--- Before → after: full at some moment → as much later as the bytes taken need. A moment further away than a bucket takes
--- to fill was written before Redis' clock was set back, or for a slower rate: the bucket is empty then. A key of another
--- type, or that holds no number, counts as a full bucket and is replaced.
+-- Before → after: full at some moment → later by the time that the spent bytes need to refill. A moment further away than
+-- a bucket needs to fill was written before Redis' clock was set back, or for a slower rate: the bucket is empty then. A
+-- key of another type, or without a number, counts as a full bucket and is replaced.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local gap, most, wanted, portion = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])

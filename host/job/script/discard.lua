@@ -1,5 +1,5 @@
 -- Discard: an operator discards jobs that do not run, a page at a time. A page ends early when it has read many bytes, so
--- that Redis can soon serve others.
+-- that Redis can serve other clients soon.
 --
 -- KEYS   1 ready, delayed or dead  2 stats
 -- ARGV   1 ready, delayed or dead  2 jobs to skip  3 jobs to look at  4 most jobs to discard

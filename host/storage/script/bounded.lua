@@ -1,5 +1,5 @@
 #!lua flags=no-writes,allow-oom
--- Bounded: reads a collection whose size others control. An element that is too long is measured, not sent.
+-- Bounded: reads a collection whose size others control. Redis measures an element that is too long and does not send it.
 --
 -- KEYS   1 the collection
 -- ARGV   1 'hash', 'names' (of a hash), 'fields' (some of a hash), 'list', 'set' or 'zset'  2 most elements
