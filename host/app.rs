@@ -172,7 +172,7 @@ impl Host {
     pub async fn settled(&self) {
         let mut settled = self.settled.clone();
         tokio::select! {
-            // Fails only when the control thread is gone.
+            // Fails only if the control thread has ended.
             _ = settled.wait_for(|settled| *settled) => {}
             () = self.ended() => {}
         }

@@ -151,7 +151,7 @@ fn whatever_is_recorded_is_read_or_refused() {
             link.query::<()>(&cmd("FLUSHALL")).await.unwrap();
             write::write(&link, &records).await;
             let done = tokio::time::timeout(READ_MAX, read::read(&link)).await;
-            prop_assert!(done.is_ok(), "it hangs");
+            prop_assert!(done.is_ok(), "a read hangs");
             Ok(())
         })?;
     });

@@ -344,7 +344,10 @@ async fn ahead_by_an_hour(limits: &QueueLimits, parked: u32) {
     }
     assert_eq!(found, (0..=parked).map(|nth| of("a", nth)).collect::<Vec<_>>());
     let reply = step(&mut scene, &ended, 8, limits).await;
-    assert!(reply.next_due_ms.unwrap() <= reply.now_ms + 60_000, "late jobs are looked for each minute");
+    assert!(
+        reply.next_due_ms.unwrap() <= reply.now_ms + 60_000,
+        "a claim searches for late jobs each minute"
+    );
     assert!(scene.dump().await[":delayed"].contains("meant"));
 }
 

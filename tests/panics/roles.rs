@@ -107,7 +107,7 @@ fn prepare(task: &str) -> Arc<AtomicBool> {
     tracing_subscriber::registry().with(filter).with(lines).with(panics_in).try_init().unwrap();
     panics::end_process(|_| ());
     let settings = LogSettings { format: LogFormat::Text, level: "info".to_owned() };
-    assert!(telemetry::init(&settings, Reader::Operator).is_err(), "it is set up already");
+    assert!(telemetry::init(&settings, Reader::Operator).is_err(), "the log is set up already");
     is_logged
 }
 

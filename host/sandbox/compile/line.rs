@@ -294,9 +294,9 @@ mod tests {
         let monster = line.wait(claim("a", "0", 1));
         let mut quick = line.join(claim("b", "1", 1));
         assert!(given(&mut quick).is_none());
-        assert!(monster.may_go_on(), "the long place is free");
+        assert!(monster.may_go_on(), "the long slot is free");
         let second = given(&mut quick).unwrap();
-        assert!(!second.may_go_on(), "the long place is taken");
+        assert!(!second.may_go_on(), "the long slot is in use");
         drop(second);
         let mut again = line.join(Claim { is_long: true, ..claim("b", "1", 1) });
         assert!(given(&mut again).is_none());
@@ -316,7 +316,7 @@ mod tests {
         assert!(same.iter_mut().all(|other| given(other).is_none()));
         let quick = line.wait(claim("c", "2", 1));
         drop(long);
-        assert!(same.iter_mut().all(|other| given(other).is_none()), "the quick place is taken");
+        assert!(same.iter_mut().all(|other| given(other).is_none()), "the quick slot is in use");
         drop(quick);
         let firsts = same.iter_mut().filter_map(given).count();
         assert_eq!(firsts, 1);
@@ -347,7 +347,7 @@ mod tests {
         for _ in 0..100 {
             assert!(line.turn(claim("b", "1", 1)).now_or_never().is_none());
         }
-        assert!(line.lock().waiting.len() <= 1, "they are not collected");
+        assert!(line.lock().waiting.len() <= 1, "claims of callers that stopped waiting are removed");
         drop(first);
         drop(line.turn(claim("c", "2", 1)).now_or_never().unwrap());
         assert!(line.lock().busy.is_empty());

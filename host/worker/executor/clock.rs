@@ -26,7 +26,7 @@ mod tests {
         let before = used(thread).unwrap();
         let begun = Instant::now();
         while used(thread).unwrap() < before + Duration::from_millis(10) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "it has no processor");
+            assert!(begun.elapsed() < Duration::from_secs(60), "the thread gets no processor time");
         }
         assert_eq!(used(u32::MAX), None);
     }

@@ -262,6 +262,6 @@ mod tests {
         }
         let spares = handle.shared.lock().spares;
         // One is enough; on a busy machine the other runs can be late.
-        assert!(spares <= ROUNDS / 2, "a spare thread that waits is taken first: {spares}");
+        assert!(spares <= ROUNDS / 2, "a waiting spare thread is used first: {spares}");
     }
 }
