@@ -132,7 +132,7 @@ impl Host {
         options: Options,
         stop: impl Future<Output = ()>,
     ) -> Result<Option<Self>, StartError> {
-        // Before Redis is waited for: a wrong folder has nothing to do with it.
+        // Checked before the wait for Redis, because a wrong folder has nothing to do with Redis.
         folder::check(&options.settings)?;
         let phase = watch::Sender::new(Phase::Serving);
         let (commands, requests) = mpsc::channel(COMMANDS_MAX);
@@ -168,11 +168,11 @@ impl Host {
         }
     }
 
-    /// Returns when every plugin that was there at the start is served or refused, or the host has come to its end.
+    /// Returns when every plugin of the start is served or refused, or the host has ended.
     pub async fn settled(&self) {
         let mut settled = self.settled.clone();
         tokio::select! {
-            // Fails only when the control thread is gone.
+            // Fails only if the control thread has ended.
             _ = settled.wait_for(|settled| *settled) => {}
             () = self.ended() => {}
         }

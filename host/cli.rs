@@ -115,7 +115,7 @@ pub(crate) fn main() -> ExitCode {
     code
 }
 
-/// `is_confined`: whether this process has bounds of its own.
+/// `is_confined`: whether this process has bounds of memory and time.
 fn dispatch(cli: Cli, is_confined: bool) -> Outcome {
     let context = Context::new(cli.global, is_confined);
     match cli.command {

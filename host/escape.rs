@@ -10,11 +10,11 @@ const STYLES: [&str; 10] = [
     "\x1b[36m",
 ];
 
-/// Whether a terminal does something else with a character than print it visibly: control characters, line and paragraph
-/// separators, bidirectional controls, and what Unicode calls default ignorable (zero-width, fillers, selectors, tags).
+/// Whether a terminal does not simply print a character visibly: control characters, line and paragraph separators,
+/// bidirectional controls, and characters that Unicode calls default ignorable (zero-width, fillers, selectors, tags).
 pub fn is_unsafe(character: char) -> bool {
     match character {
-        // The last two choose between text and emoji: they are common, and change nothing else.
+        // The last two choose between text and emoji. They are common and change nothing else, so they are safe.
         ' '..='~' | '\u{fe0e}' | '\u{fe0f}' => false,
         '\u{ad}'
         | '\u{34f}'
@@ -37,7 +37,7 @@ pub fn is_unsafe(character: char) -> bool {
     }
 }
 
-/// The text as one line: line feeds and tabs are escaped too.
+/// The text as one line: line feeds and tabs are escaped, too.
 pub fn line(text: &str) -> Cow<'_, str> {
     replaced(text, is_unsafe, |safe, c| {
         let _ = write!(safe, "{}", c.escape_default());
@@ -81,7 +81,7 @@ pub fn styled(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// A JSON document with the same value. Outside its strings it has no such characters but line feeds, which stay.
+/// A JSON document with the same value. Outside its strings, the only such characters are line feeds, which stay.
 pub fn json(document: &str) -> Cow<'_, str> {
     replaced(
         document,
@@ -94,7 +94,7 @@ pub fn json(document: &str) -> Cow<'_, str> {
     )
 }
 
-/// The text with another form of each character that is unsafe.
+/// The text with each unsafe character replaced.
 fn replaced(text: &str, is_unsafe: impl Fn(char) -> bool, put: impl Fn(&mut String, char)) -> Cow<'_, str> {
     if !text.contains(&is_unsafe) {
         return Cow::Borrowed(text);

@@ -23,12 +23,12 @@ use std::time::Duration;
 const FAILED: i32 = 1;
 /// The task of the thread that writes the log. If it panics, the line about it cannot go through the log.
 pub const LOG: &str = "log";
-/// Longest wait until that line is written: nobody may be reading it.
+/// Longest wait until that line is written, because perhaps nothing reads it.
 const WRITE_MAX: Duration = Duration::from_secs(1);
 
 thread_local! {
     static IS_CONTAINED: Cell<bool> = const { Cell::new(false) };
-    /// What this thread works on.
+    /// The name of the task that this thread runs.
     static TASK: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
 
@@ -104,7 +104,7 @@ fn contain<T>(task: &'static str, work: impl FnOnce() -> T) -> Result<T, Panicke
     done.map_err(|payload| Panicked(message(&*payload).to_owned()))
 }
 
-/// Tasks run inside others: a task of the control thread, for example.
+/// Tasks can run inside others, for example inside a task of the control thread.
 fn under<T>(task: &'static str, work: impl FnOnce() -> T) -> T {
     struct Outer(Option<&'static str>);
     impl Drop for Outer {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes: fuzz.sh SANDHOG SECONDS [TARGET...]. SANDHOG is the program, which compiles components. Each target begins with
 # seeds made of files of this repository. Ends with 1 if anything was found. FUZZ_RUST=auto|nightly|stable chooses the
-# compiler: nightly Rust if it is there or can be installed, or the `cargo` of this machine.
+# compiler: nightly Rust if it is installed or can be installed, or the `cargo` of this machine.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -24,7 +24,7 @@ set_up() {
   nightly) has_nightly || need "nightly Rust" "rustup toolchain install nightly, or FUZZ_RUST=stable" ;;
   auto | stable)
     if [ "${FUZZ_RUST:-auto}" = stable ] || ! has_nightly; then
-      # Without a sanitizer, cargo-fuzz passes stable flags only. The variable lets a version of it pass others.
+      # Without a sanitizer, cargo-fuzz passes only stable flags. The variable allows unstable flags of other versions.
       fuzz=(cargo fuzz)
       export RUSTC_BOOTSTRAP=1
     fi

@@ -1,6 +1,6 @@
-//! How long one command may hold Redis, whatever guests do within the default limits: about 25 ms on a machine that does
-//! nothing else. Other load slows everything down, so what is compared is a script that hashes eight mebibytes on the
-//! same server at the same time, and a case counts only if it takes too long each time it is tried.
+//! How long one command may block Redis, whatever guests do within the default limits: about 25 ms on an idle machine.
+//! Other load slows everything down. The unit of time is therefore a script that hashes eight mebibytes on the same
+//! server at the same time, and a case fails only if it takes too long in each attempt.
 //!
 //! `PROPTEST_CASES=1000 make test` hunts for longer.
 
@@ -21,13 +21,13 @@ use calls::{Case, case};
 const CASES: u32 = 8;
 /// How often a case that took too long is tried again.
 const TRIES: usize = 4;
-/// Most units that a command may take: the longest take less than one on a quiet machine.
+/// Most units that a command may take. On an idle machine, the longest commands take less than one.
 const UNITS_MAX: f64 = 1.5;
 const UNIT: &str = "
 redis.call('SET', KEYS[1], string.rep('x', 1048576))
 for _ = 1, 8 do redis.sha1hex(redis.call('GET', KEYS[1])) end
 redis.call('DEL', KEYS[1])";
-/// What every case finds; what earlier cases have made is gone. `short:…` are there already.
+/// Writes the data that every case starts with and removes that of earlier cases. The keys `short:…` exist already.
 const SEED: &str = "
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local kept = string.find(key, '^sandhog:') or string.find(key, '^{jobs}') or string.find(key, '^short:')
@@ -50,7 +50,7 @@ redis.call('PERSIST', 'giant')
 for nth = 1, 20000 do redis.call('RPUSH', 'many', nth) end
 for nth = 1, 1000 do redis.call('HSET', 'hash', nth, nth) end";
 
-/// A host, and the Redis that must not be held.
+/// A host, and the Redis that it must not block.
 struct Stage {
     host: Host,
     plain: MultiplexedConnection,
@@ -78,7 +78,7 @@ impl Stage {
         count(&self.host, "jobs", |c| &c.completed) + count(&self.host, "jobs", |c| &c.buried)
     }
 
-    /// The longest command since the log was emptied, in microseconds, and what it was. The log is empty afterwards.
+    /// The longest command in the slow log, in microseconds, and its text. Empties the log.
     async fn longest(&mut self) -> (u64, String) {
         type Row = (u64, u64, u64, Vec<Vec<u8>>, String, String);
         let rows: Vec<Row> =
@@ -97,7 +97,7 @@ impl Stage {
             redis::cmd("EVAL").arg(script).arg(1).arg("unit").query_async(&mut self.plain).await.unwrap();
     }
 
-    /// Plays a case: the units of its longest command, and what that was.
+    /// Runs a case. Returns the units of its longest command, and the command.
     async fn play(&mut self, case: &Case) -> (f64, String) {
         self.eval(SEED).await;
         let _ = self.longest().await;
@@ -111,7 +111,7 @@ impl Stage {
         (took_us as f64 / unit_us.max(1) as f64, what)
     }
 
-    /// The units that a case takes at the least.
+    /// The least units of a case in all attempts.
     async fn least(&mut self, case: &Case) -> (f64, String) {
         let mut least = self.play(case).await;
         for _ in 1..TRIES {

@@ -18,13 +18,13 @@ mod fleet;
 mod hosts;
 // One run, and what it would change.
 mod invoke;
-// What is stored under a prefix.
+// `sandhog keys`: the keys under a prefix.
 mod keys;
-// What parses components of others has bounds.
+// Commands that parse foreign components run within bounds.
 mod confined;
 // What must not be seen anywhere.
 mod secret;
-// What guests and producers wrote, on a terminal and in JSON.
+// Text of guests and producers, on a terminal and in JSON.
 mod foreign;
 // What is measured, and that nothing of it stays.
 mod bench;

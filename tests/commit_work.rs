@@ -42,8 +42,8 @@ async fn forget(plain: &mut MultiplexedConnection) {
 /// Entries of a mebibyte in the list `heavy`: to put all of them back in one script takes five units.
 const HEAVY_ENTRIES: usize = 64;
 
-/// Runs a job with these lines beside two keys of a mebibyte, one of 100 MiB, a list of large entries and 20,000 short keys. Redis must not have been
-/// blocked. Answers why the job is dead, if it is.
+/// Runs a job with these lines beside two keys of a mebibyte, one of 100 MiB, a list of large entries and 20,000 short
+/// keys. Redis must not have been blocked. Returns why the job is dead, if it is.
 async fn run(isolation: &str, lines: &[String]) -> Option<String> {
     let redis = TestRedis::start_with(&["--slowlog-max-len", "100000"]);
     let mut plain = redis.plain().await;
@@ -117,7 +117,8 @@ async fn large_entries_that_go_back_after_a_failed_run_do_not_block_redis() {
     assert!(dead.contains("queue.pop:%20ok%20some%20bytes:1048576"), "{}", &dead[..dead.len().min(400)]);
 }
 
-/// The list is freed beside Redis' thread: how long that takes grows with the list, so it is counted, not timed.
+/// Redis frees the list in its background thread. The test counts such lists, because the time to free one grows with
+/// its length.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_list_that_is_set_to_a_text_does_not_block_redis() {
     let redis = TestRedis::start();

@@ -162,7 +162,7 @@ fn check_says_what_a_bomb_would_be_refused_for() {
     program.file("bomb.wasm", bomb());
     let said = program.transcript(&["check", "bomb.wasm"]);
     let expected = "bomb.wasm: cannot be compiled: needs more than 64 MiB of memory; \
-                    if it is worth that much, raise `compile.memory` in the host's settings\n";
+                    to allow more, raise `compile.memory` in the host's settings\n";
     assert!(said.contains(expected), "{said}");
 }
 

@@ -1,6 +1,7 @@
 //! Hostile guests and producers, one test per attack, each through a whole host that can run one job at a time: what
 //! became of the job, that the host is the same one with its lease unbroken, and that a good job runs right after in
-//! the same place. Those of `fleet` go on for a while beside a neighbour. When all have run, they print one table: `cargo test hostile`.
+//! the same place. Those of `fleet` run for a while beside a neighbour. When all have run, they print one table: `cargo
+//! test hostile`.
 
 mod argument;
 mod attack;

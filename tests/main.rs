@@ -28,7 +28,7 @@ mod cancel;
 mod cli;
 // Guests whose commits are costly for Redis.
 mod commit_work;
-// How long guests can hold Redis.
+// How long guests can block Redis.
 mod budget;
 // Components that are costly to compile; what is kept of compiling.
 mod compile;
@@ -58,7 +58,7 @@ mod new;
 mod outage;
 // Panics of threads and tasks: they end the host, and its jobs come back.
 mod panics;
-// What plugins may write in a time.
+// The write rate of plugins.
 mod write_rate;
 // Lists that runs popped from, after the death of their host.
 mod popped;
@@ -72,9 +72,9 @@ mod priority;
 mod producer;
 // `queue` against a real Redis.
 mod queue;
-// The table of what is read from Redis, and its bounds.
+// The table of reads from Redis, and their bounds.
 mod reads;
-// Records that nobody knows who wrote.
+// Records of unknown origin.
 mod records;
 // What jobs leave for who pushed them.
 mod results;

@@ -191,7 +191,7 @@ async fn companion_keys_are_those_of_hosts() {
     }
     for queue in ["{orders}", "{{a}", "{a}{b}"] {
         let refused = call(&mut plain, queue, &[b"x", b"header", b"a", b"b"]).await.unwrap_err().to_string();
-        assert!(refused.contains("named like another one in braces"), "{queue}: {refused}");
+        assert!(refused.contains("the name of another queue in braces"), "{queue}: {refused}");
     }
     assert!(dump(&mut plain).await.is_empty());
 }

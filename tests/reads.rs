@@ -101,7 +101,7 @@ fn without_checks(code: &str) -> String {
     rest
 }
 
-/// The commands that stand in quotes, also those that are not the first argument of a call.
+/// The commands in quotes, including those that are not the first argument of a call.
 fn commands(code: &str) -> Commands {
     let mut found = Commands::new();
     for command in COMMANDS {
@@ -196,7 +196,7 @@ fn every_read_of_redis_is_in_the_table_with_its_bound() {
 fn the_reads_that_the_table_is_about_are_seen() {
     let code = "link.query(cmd(\"HGETALL\"))\nredis.call('GET', 'GETX') -- 'HKEYS'\n";
     let expected = [("GET".to_owned(), 1), ("HGETALL".to_owned(), 1), ("HKEYS".to_owned(), 1)].into();
-    assert_eq!(commands(code), expected, "a comment behind code counts as well: it does no harm");
+    assert_eq!(commands(code), expected, "a comment behind code counts, too, which does no harm");
     let places = places();
     for file in ["job/script/turn.lua", "storage/script/bounded.lua", "plugin/depot.rs"] {
         assert!(places.contains_key(file), "{file}");

@@ -1,5 +1,5 @@
-//! Records in Redis that no host wrote: whoever reads them fails at most, and a host goes on serving its other queues. What
-//! is written and what is read is in `write` and `read`, which a fuzz target uses as well.
+//! Records in Redis that were not written by a host: a read of them may fail, but must not panic or hang, and a host
+//! continues to serve its other queues. `write` writes the records and `read` reads them; a fuzz target uses both, too.
 
 mod read;
 mod write;
@@ -70,7 +70,7 @@ const NAMES: [&str; 18] = [
     "h.0000000g.x",
     "schedule-nightly-1",
 ];
-/// What records look like; numbers replace `#`.
+/// Patterns of records; numbers replace `#`.
 const TEXTS: [&str; 23] = [
     "#",
     "1 id-1 # # #\nreport none",
@@ -151,7 +151,7 @@ fn whatever_is_recorded_is_read_or_refused() {
             link.query::<()>(&cmd("FLUSHALL")).await.unwrap();
             write::write(&link, &records).await;
             let done = tokio::time::timeout(READ_MAX, read::read(&link)).await;
-            prop_assert!(done.is_ok(), "it hangs");
+            prop_assert!(done.is_ok(), "a read hangs");
             Ok(())
         })?;
     });
@@ -225,7 +225,7 @@ async fn a_host_goes_on_whatever_is_recorded() {
         until("the other queue is served", async || plain.exists(format!("done:{round}")).await.unwrap())
             .await;
         assert!(!host.log().contains("panicked"), "{}", host.log());
-        // The host registers itself anew.
+        // The host registers itself again.
         let _: () = cmd("FLUSHALL").query_async(&mut plain).await.unwrap();
     }
     host.signal(Signal::TERM);

@@ -117,7 +117,7 @@ async fn a_host_waits_for_a_redis_that_runs_a_long_script() {
 async fn a_host_waits_while_its_address_leads_to_a_replica() {
     for stale in ["yes", "no"] {
         let redis = TestRedis::start_with(&["--replica-serve-stale-data", stale]);
-        // Nobody listens there: the link to the primary is down.
+        // No server listens at this address, so the link to the primary is down.
         let mut plain = redis.plain().await;
         let _: () = cmd("REPLICAOF").arg("127.0.0.1").arg(1).query_async(&mut plain).await.unwrap();
         let remedy = async || {

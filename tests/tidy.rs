@@ -257,7 +257,8 @@ fn only_config_reads_the_environment() {
 
 #[test]
 fn every_task_has_a_name_and_panics_in_a_test() {
-    // The names themselves; and what runs tasks that others have named. Commands of the program end with a panic anyway.
+    // The file that names tasks, and the executor, which runs tasks that others have named. Commands end with a panic
+    // anyway.
     let exempt = ["host/panics.rs", "host/worker/executor.rs"];
     let roles = fs::read_to_string(root().join("tests/panics/roles.rs")).unwrap();
     let helpers = ["named(\"", "thread(\"", "contained(\"", "contained_while(\""];
@@ -268,7 +269,7 @@ fn every_task_has_a_name_and_panics_in_a_test() {
         for start in ["spawn(", "spawn_blocking(", "spawn_scoped(", "spawn_local("] {
             for task in code.split(start).skip(1) {
                 let head: String = task.chars().take(60).collect();
-                // Without arguments, it starts a process.
+                // `spawn` without arguments starts a process.
                 if !head.starts_with(')') && !helpers.iter().any(|helper| head.contains(helper)) {
                     problems.push(format!("{}: {start}{head}", file.name));
                 }

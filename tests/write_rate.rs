@@ -1,4 +1,4 @@
-//! `limits.write_rate`: what a plugin may write in a time, on all hosts together, in both modes of effects.
+//! `limits.write_rate`: the bytes that a plugin may write per time, on all hosts together, in both effects modes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn atomic() -> Plan {
     Plan::Atomic(Arc::new(Atomic { isolation, pops: Pops::Look, contention: None }))
 }
 
-/// A run on a host of its own, whose plugin may write a thousand bytes in this time.
+/// A run on a separate host, whose plugin may write a thousand bytes in this time.
 fn run(redis: &TestRedis, per: Duration, plan: &Plan) -> View {
     let write_rate = Some(WriteRate { bytes: 1000, per });
     let scope = scope(all_grants(), Limits { write_rate, ..Limits::default() });
@@ -41,7 +41,7 @@ fn name(text: &str) -> String {
     text.to_owned()
 }
 
-/// Writes so many bytes as one call: the name has one, and each key counts 64 more.
+/// Writes this many bytes in one call: the name has one byte, and each key counts 64 more.
 async fn write(view: &mut View, bytes: usize) -> Result<(), String> {
     let answer = view.set(name("k"), vec![b'x'; bytes - 65]).await;
     if answer.is_ok() { Ok(()) } else { Err(refusal(answer)) }
@@ -78,7 +78,7 @@ async fn every_call_that_writes_is_refused_when_the_rate_is_spent() {
             refusal(view.push_many(name("p"), vec![Vec::new()]).await),
         ];
         assert!(refused.iter().all(|text| text == "quota write-rate"), "{plan:?}: {refused:?}");
-        // What reads, and what makes room, goes on.
+        // Calls that read or free memory still work.
         assert!(view.get(name("there")).await.is_ok());
         assert_eq!(view.pop(name("q"), End::Front).await.unwrap(), Some(b"entry".to_vec()));
         assert!(view.delete(name("there")).await.unwrap());
@@ -198,6 +198,6 @@ fn the_rate_is_shown_with_the_plugins() {
     assert_eq!(document["plugins"][0]["write_rate"], json!({ "bytes": 10 << 20, "per_ms": 120_000 }));
     assert_eq!(document["plugins"][1]["write_rate"], json!(null));
     let text = program.transcript(&show);
-    assert!(text.contains("\nbounded: may write 10MiB in 2m, on all hosts together\n"), "{text}");
+    assert!(text.contains("\nbounded: writes at most 10MiB per 2m, on all hosts together\n"), "{text}");
     assert!(!text.contains("free: may write"), "{text}");
 }

@@ -1,7 +1,7 @@
-//! Records of every kind in a real Redis, read by everything in the host that reads them: it answers or fails, and neither
-//! panics nor hangs. What is written, and what reads it, is in `tests/records/`.
-//!
-//! Input: records one after the other: its kind, which one of several, then three pieces, each with its length before it.
+//! Writes records of every kind into a real Redis and runs all reading code of the host on them. This code must answer
+//! or fail; it must not panic or hang. `tests/records/` has the writing and the reading code.
+//! Input: a sequence of records. Each has its kind, the number of the record, then three pieces with their lengths
+//! before them.
 
 #![no_main]
 
@@ -19,7 +19,7 @@ use sandhog::storage::link::Link;
 use tokio::runtime::{Builder, Runtime};
 use write::Record;
 
-/// Records of one input.
+/// Most records of one input.
 const RECORDS_MAX: usize = 32;
 
 static STAGE: LazyLock<(Runtime, Link)> = LazyLock::new(|| {

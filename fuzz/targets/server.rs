@@ -1,4 +1,4 @@
-//! A Redis for targets that need one, and the host's way to it.
+//! A Redis server for targets that need one, and the host's connection to it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,8 +9,7 @@ use sandhog::storage::address::{Address, TlsFiles};
 use sandhog::storage::link::{Link, Tracking};
 use tempfile::TempDir;
 
-/// Starts a server that ends with this process, for nothing else ends what lives as long as that, and connects to it.
-/// `program` ties the two together.
+/// Starts a server that ends with this process, and connects to it. `program` makes the server end with the process.
 pub async fn start(program: &Path) -> Link {
     let socket = launch(program);
     let address =
@@ -23,7 +22,7 @@ pub async fn start(program: &Path) -> Link {
 }
 
 fn launch(program: &Path) -> PathBuf {
-    // It stays: whoever could remove it is gone.
+    // The folder stays, because the process that could remove it has ended.
     let folder = TempDir::new().expect("a folder can be made").keep();
     let socket = folder.join("redis.sock");
     let mut command = Command::new(program);

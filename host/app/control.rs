@@ -1,8 +1,8 @@
 //! The control thread: connects, loads, serves, and stops in order. Order of a stop, and why:
 //!
 //! 1. stop claiming: nothing new comes in;
-//! 2. let jobs finish until the drain deadline, or a second word to leave: what ends in time is settled; a host that
-//!    holds nothing does not wait for a Redis that is away;
+//! 2. let jobs finish until the drain deadline, or a second stop signal: jobs that end in time are settled; a host that
+//!    holds no jobs does not wait for a Redis that is away;
 //! 3. hand back the rest, attempt not counted: feeders end when nothing is left in their hands;
 //! 4. stop reaper, scheduler, safety poll and config readers: nobody needs them any more;
 //! 5. forget the host in the registry: nothing is left to be reaped, but for what a failover has brought back;
@@ -53,7 +53,7 @@ pub(super) struct Orders {
 
 /// Time between two looks at how a version on trial does.
 const JUDGE_EVERY: Duration = Duration::from_millis(50);
-/// How long a plugin that was loaded waits for others, while there are some.
+/// How long a loaded plugin waits for others that are being loaded.
 const GATHER: Duration = Duration::from_millis(20);
 /// Time after which the fleet is told of more runs.
 const COUNT_EVERY: Duration = Duration::from_secs(2);
@@ -88,7 +88,7 @@ pub(super) fn run(options: Options, orders: Orders, ready: oneshot::Sender<Resul
     });
 }
 
-/// Awaits `step`, unless the host is told to stop first.
+/// Awaits `step`, unless the host receives a stop signal first.
 async fn unless_stopped<T>(
     phase: &watch::Receiver<Phase>,
     step: impl Future<Output = Result<T, StartError>>,
@@ -107,7 +107,7 @@ struct Parts {
     folder: FolderWatch,
     /// What the fleet was told of the plugins.
     told: Vec<PluginReport>,
-    /// When it is told again, if the last attempt failed.
+    /// When the host publishes again, if the last attempt failed.
     untold: Option<Untold>,
     membership: Arc<Membership>,
     claims: Link,
@@ -138,8 +138,9 @@ impl Parts {
         match seat::is_left(&mut parts.seat, &tenure.host, &parts.settings, leases).await {
             Ok(true) => return Ok(None),
             Ok(false) => {}
-            // From here on, the host does not depend on one answer. Hosts that share a seat take no jobs of each other.
-            Err(error) => tracing::warn!(%error, "not checked whether another host has the same seat"),
+            // From here on, the host does not depend on a single reply. Hosts that share a seat do not reclaim each
+            // other's jobs.
+            Err(error) => tracing::warn!(%error, "could not check whether another host has the same seat"),
         }
         tracing::info!(host = tenure.host.as_str(), "joined");
         // From here on a host that is to stop has to end its registration.
@@ -284,7 +285,7 @@ impl Parts {
                     }
                 }
             }
-            // A queue is claimed from only after the fleet knows that this host serves it.
+            // The host claims from a queue only after the fleet knows that this host serves it.
             if !self.tell(&mut phase).await {
                 continue;
             }
@@ -297,7 +298,7 @@ impl Parts {
         }
     }
 
-    /// Takes in what is loaded in the next moment: the fleet is told of all of it at once.
+    /// Accepts all plugins that are loaded in the next moment, and publishes them to the fleet in one step.
     async fn gather(&mut self) {
         let until = tokio::time::Instant::now() + GATHER;
         while self.served.is_loading() {
@@ -325,7 +326,8 @@ impl Parts {
         };
         if !handed_back {
             tracing::warn!(
-                "stopped before Redis confirmed that this host holds no jobs; any left come back when its lease ends"
+                "stopped before Redis confirmed that this host holds no jobs; if it holds any, \
+                 others reclaim them when its lease ends"
             );
         }
         // Before their users are deleted: a reader that lost its connection would make its user anew.

@@ -1,11 +1,11 @@
-//! Whether the plugin folder can be served from at all: checked before a start waits for Redis.
+//! Checks, before a start waits for Redis, whether the plugin folder can be served.
 
 use super::StartError;
 use crate::config::settings::{PluginsFrom, Settings};
 use crate::plugin::scan::scan;
 
-/// Refuses a start from a plugin folder that cannot be read or is empty. What is wrong with single plugins is reported
-/// when they are loaded.
+/// Refuses a start from a plugin folder that cannot be read or is empty. Problems of single plugins are reported when
+/// the plugins are loaded.
 pub(super) fn check(settings: &Settings) -> Result<(), StartError> {
     if settings.plugins.source != PluginsFrom::Folder {
         return Ok(());

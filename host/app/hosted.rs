@@ -209,7 +209,7 @@ impl Hosted {
         Some(Verdict::Promoted)
     }
 
-    /// Whether a queue that it consumes has no lane.
+    /// Whether a queue that the plugin consumes has no lane.
     pub(super) fn lacks_lanes(&self) -> bool {
         let mut consumed = self.current.loaded.manifest.consume.iter();
         consumed.any(|consume| !self.serving.iter().any(|serving| serving.is_for(consume)))

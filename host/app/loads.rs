@@ -1,5 +1,5 @@
 //! Loading in the background: the control thread goes on feeding queues while a component is fetched, compiled and
-//! tried. Who goes next is decided by the sandbox's line, so that one that takes long holds up no other.
+//! tried. The sandbox's line decides which load is next, so that a slow one does not delay the others.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::sandbox::engine::Sandbox;
 use crate::sandbox::line::{Claim, Turn};
 use crate::worker::executor::ExecutorHandle;
 
-/// Gets what is to be loaded, each time it is called.
+/// Fetches the plugin to load; may be called several times.
 pub(super) type GetOffer = Box<dyn Fn() -> BoxFuture<'static, Result<Arc<Offer>, Unavailable>> + Send + Sync>;
 
 /// Why there is nothing to load.
@@ -42,9 +42,9 @@ pub(super) struct Order {
     pub(super) origin: String,
     /// It takes the place of what was refused, which stays refused.
     pub(super) stands_in: bool,
-    /// Its component, as it is said to be, and the length if it is known.
+    /// The digest of the component, not yet verified, and its length if it is known.
     pub(super) component: (Digest, Option<u64>),
-    /// Gets it; perhaps more than once.
+    /// Fetches the plugin; may be called more than once.
     pub(super) offer: GetOffer,
     /// What a config reader must pass before it takes the place of one that works.
     pub(super) trial: Option<Trial>,
@@ -57,7 +57,7 @@ pub(super) struct Loads {
     executor: ExecutorHandle,
     users: Option<Users>,
     tasks: JoinSet<Ended>,
-    /// The load of each plugin that matters; an earlier one was stopped.
+    /// The latest load of each plugin; earlier ones were stopped.
     newest: HashMap<PluginName, Newest>,
     started: u64,
 }
@@ -130,7 +130,7 @@ impl Loads {
         }
     }
 
-    /// Loads nothing any more.
+    /// Stops all loads.
     pub(super) fn stop(&mut self) {
         self.newest.clear();
         self.tasks.abort_all();
@@ -146,7 +146,7 @@ impl Loads {
         self.newest.contains_key(name)
     }
 
-    /// Whether what the fleet is to run is being loaded: which queues it consumes is not known yet.
+    /// Whether a deploy of the fleet is being loaded. Its queues are not known yet.
     pub(super) fn has_deploys(&self) -> bool {
         self.newest.values().any(|newest| newest.number > 0)
     }
@@ -183,7 +183,7 @@ pub(super) async fn run_blocking<T: Send + 'static>(
 }
 
 impl Order {
-    /// Gets and loads it, in its turn.
+    /// Fetches and loads the plugin when it is its turn.
     async fn load(
         &self,
         sandbox: Arc<Sandbox>,
@@ -199,9 +199,9 @@ impl Order {
         let mut claim = self.claim(&sandbox);
         let mut loaded = loop {
             let turn = sandbox.line().turn(claim.clone()).await;
-            // Not before its turn: what waits takes no memory.
+            // Fetched only in its turn, because a waiting load must not use memory.
             let offer = (self.offer)().await.map_err(|error| unavailable(error, is_final))?;
-            // A load that is superseded is dropped here, and with it the compiler stops.
+            // A superseded load is dropped here, which stops its compiler.
             let _wanted = turn.wanted();
             let (of_load, shelf) = (sandbox.clone(), shelf.clone());
             let loading = run_blocking(&executor, move || load_and_keep(&offer, &of_load, &shelf, &turn));
@@ -212,7 +212,7 @@ impl Order {
                     claim.is_long = true;
                     tracing::info!(
                         plugin = self.name.as_str(),
-                        "compiling takes long; other plugins go first"
+                        "the component takes long to compile; other plugins are compiled first"
                     );
                 }
             }
@@ -246,7 +246,7 @@ fn fault_of_host(origin: &str, fault: &str) -> Problems {
     Problems::one(Problem::new(origin, format!("loading failed inside the host: {fault}")))
 }
 
-/// Loads what could be got, and keeps it on the shelf; none if it needs another turn.
+/// Loads the fetched plugin and keeps it on the shelf. None if the load needs another turn.
 fn load_and_keep(
     offer: &Offer,
     sandbox: &Sandbox,

@@ -21,7 +21,7 @@ use crate::storage::link::Tracking;
 use crate::storage::primary::Primary;
 use crate::worker::executor::ExecutorHandle;
 
-/// How long workers wait for the first answer of a reader that they use, so that they begin with its settings.
+/// How long workers wait for the first answer of a reader that they use, so that they start with its settings.
 const FIRST_ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// The config readers of a host.
@@ -41,7 +41,7 @@ pub(super) struct Trial {
 
 struct Open {
     since: Instant,
-    /// Workers have begun without its first answer.
+    /// Workers have started without the reader's first answer.
     is_late: bool,
     stop: watch::Sender<bool>,
     task: Task<()>,
@@ -108,13 +108,13 @@ impl Readers {
         self.open.get(name).is_some_and(is_early) && self.snapshots.watch(name).borrow().runs == 0
     }
 
-    /// The same of any reader.
+    /// Whether workers wait for the first answer of any reader.
     pub(super) fn is_any_awaited(&self) -> bool {
         self.open.keys().any(|name| self.is_awaited(name))
     }
 
-    /// Workers are about to begin: notes which readers they wait for, and which not any more although they have not
-    /// answered.
+    /// Records the readers for which workers wait now, and those that have not answered in time; workers stop waiting for
+    /// the latter. The host calls this before it begins workers.
     pub(super) fn give_up_late(&mut self) {
         for (name, open) in &mut self.open {
             let is_over = !open.is_late && open.since.elapsed() >= FIRST_ANSWER_MAX;
@@ -122,15 +122,15 @@ impl Readers {
                 open.is_late = true;
                 tracing::warn!(
                     plugin = name.as_str(),
-                    "the config reader has not answered yet; workers begin without its settings"
+                    "the config reader has not answered yet; workers start without its settings"
                 );
             }
         }
         self.awaited = self.open.keys().filter(|name| self.is_awaited(name)).cloned().collect();
     }
 
-    /// Returns when a reader that workers wait for is awaited no more, also if it has answered since they were last begun;
-    /// never if they wait for none.
+    /// Returns when workers stop waiting for one of the readers, also if that happened since `give_up_late`; never if they
+    /// wait for none.
     pub(super) async fn answered(&self) {
         if self.awaited.iter().any(|name| !self.is_awaited(name)) {
             return;

@@ -24,8 +24,8 @@ pub(super) async fn take(settings: &Settings, leases: &Leases) -> Result<Seat, F
 }
 
 /// Leaves the seat if another host has registered itself with it, too: hosts that start at the same time from copies of
-/// one folder do not find each other in `take`. Ends the registration of `own`, the life that has just begun. True: the
-/// host must start again, with the number that was drawn.
+/// one folder do not find each other in `take`. Ends the registration of `own`, the host id of this start. Returns true
+/// if the host must start again, with the new number.
 ///
 /// # Errors
 ///
@@ -42,7 +42,7 @@ pub(super) async fn is_left(
     Ok(true)
 }
 
-/// A life of another host that has the seat of `own`.
+/// The id of another host that has the seat of `own`.
 async fn other(seat: &Seat, own: &HostId, leases: &Leases) -> Result<Option<HostId>, Fault> {
     let is_other = |life: &Life| {
         life.is_leased && life.id != *own && (life.origin.is_empty() || life.origin != seat.origin)
@@ -56,9 +56,10 @@ fn leave(seat: &mut Seat, other: &HostId, settings: &Settings) {
         host,
         %state_dir,
         "another host holds a live lease for the seat of this `state_dir`: the folder is a copy, or this machine \
-         has just rebooted; this host takes another seat, and the jobs of that host are taken back when its lease ends"
+         has just rebooted; this host uses another seat, and other hosts reclaim the jobs of that \
+         host when its lease ends"
     );
     if let Err(error) = seat.redraw() {
-        tracing::warn!(%error, "the new seat number was not saved; the next start draws another one again");
+        tracing::warn!(%error, "could not save the new seat number; the next start draws another one");
     }
 }

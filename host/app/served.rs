@@ -61,18 +61,18 @@ pub(super) struct Served {
     fleet: Option<Fleet>,
     /// What the fleet is to run, by its last answer.
     wanted: AllWanted,
-    /// Which orders of the fleet this host accepts.
+    /// Decides which orders of the fleet this host accepts.
     orders: Orders,
-    /// The latest orders that it does not accept.
+    /// The latest orders that this host has refused.
     bad_orders: BTreeMap<PluginName, BadOrder>,
     views: watch::Sender<Vec<PluginReport>>,
     /// Swaps that the fleet was not told of.
     history: History,
     /// Whether problems go to the log: those of a start that fails are its answer.
     tells: bool,
-    /// Earlier versions that are loaded, and wait: a deploy that is being loaded may consume their queues.
+    /// Loaded earlier versions that wait for a deploy that is being loaded, because it may consume their queues.
     held_back: Vec<Ended>,
-    /// Whether everything that was offered at the start has been loaded, or refused.
+    /// Whether every plugin offered at the start has been loaded or refused.
     settled: watch::Sender<bool>,
     /// The most memory that guests can make the host use, as it was told last.
     figure: Figure,
@@ -88,8 +88,7 @@ struct Refusal {
 }
 
 impl Served {
-    /// Looks at the folder and begins to load what is there. Returns when the first plugin can be served; fails when none
-    /// can.
+    /// Reads the folder and starts to load its plugins. Returns when the first plugin can be served; fails if none can.
     pub(super) async fn load(
         options: Options,
         feeders: FeederParts,
@@ -130,7 +129,7 @@ impl Served {
         };
         served.first_wanted().await;
         served.look(true).await;
-        // The rest is loaded while the host serves.
+        // The other plugins are loaded while the host serves.
         while served.is_loading() && served.plugins.is_empty() {
             let ended = served.loads.next().await;
             served.arrive(ended);
@@ -325,7 +324,7 @@ impl Served {
         self.lanes.lanes()
     }
 
-    /// True from the moment on in which everything that was offered at the start is served or refused.
+    /// True once every plugin offered at the start is served or refused.
     pub(super) fn settled(&self) -> watch::Receiver<bool> {
         self.settled.subscribe()
     }
@@ -340,7 +339,7 @@ impl Served {
         self.views.subscribe()
     }
 
-    /// Gives up what is being loaded: nothing new is served any more.
+    /// Stops all loads: from now on, no new plugin is served.
     pub(super) fn stop_loading(&mut self) {
         self.loads.stop();
     }

@@ -70,7 +70,7 @@ impl Users {
         if let Some(user) = made.get(&name).and_then(Weak::upgrade) {
             return Ok(Loaded { user: Some(user), ..loaded });
         }
-        // Before it is made: a load that is given up in between leaves a user that is deleted all the same.
+        // Recorded before the user is created, so that the user is deleted even if the load is dropped in between.
         made.insert(name.clone(), Weak::new());
         let user = PluginUser::make(&self.admin, name.clone(), rules).await;
         let user = Arc::new(user.map_err(|fault| unavailable(&loaded, &name, &fault))?);

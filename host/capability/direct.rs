@@ -61,7 +61,7 @@ impl Direct {
         self.voice.flow.learn(reply_bytes);
     }
 
-    /// Pays for bytes that the plugin is about to write.
+    /// Spends bytes of the write rate for a write of the plugin.
     pub(super) async fn pay(&self, plugin: &str, rate: WriteRate, bytes: u64) -> Result<(), Refusal> {
         self.stalls.wait(self.voice.credit.pay(plugin, rate, bytes)).await
     }

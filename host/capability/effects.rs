@@ -54,7 +54,7 @@ impl Effects {
         }
     }
 
-    /// Pays for bytes that the run is about to write.
+    /// Spends bytes of the write rate for a write of the run.
     pub(super) async fn pay(&self, plugin: &str, rate: WriteRate, bytes: u64) -> Result<(), Refusal> {
         match self {
             Self::Immediate(direct) => direct.pay(plugin, rate, bytes).await,

@@ -27,7 +27,8 @@ pub fn of_pattern(pattern: &str) -> String {
     glob
 }
 
-/// The patterns of a rule of a Redis user: `*` alone if it is one of them, because Redis refuses further patterns then.
+/// The patterns of a rule of a Redis user. If `*` is one of them, only `*`, because Redis then refuses further
+/// patterns.
 pub(super) fn all_or_each(patterns: Vec<String>) -> Vec<String> {
     match patterns.iter().any(|pattern| pattern == "*") {
         true => vec!["*".to_owned()],

@@ -135,7 +135,7 @@ impl Host for View {
     }
 }
 
-/// A cursor as this file writes them: other spellings of the same number are not ours.
+/// A cursor in the form that this file writes; other spellings of the same number are refused.
 fn own_cursor(text: &str) -> Option<u64> {
     text.parse().ok().filter(|cursor: &u64| cursor.to_string() == text)
 }

@@ -1,4 +1,5 @@
-//! How much one run may use, and how much all of them may write. The operator writes these bounds in the manifest, `plugin` reads them from there.
+//! How much one run may use, and how much all runs may write. The operator sets these bounds in the manifest; `plugin`
+//! reads them there.
 
 use super::write_rate::WriteRate;
 
@@ -18,7 +19,7 @@ pub struct Limits {
     pub effects: u64,
     /// Text in the host's log.
     pub log_bytes: u64,
-    /// Bytes that all runs of the plugin may write in a time, on all hosts together; none: no bound.
+    /// Bytes that all runs of the plugin may write per time, on all hosts together; none: no bound.
     pub write_rate: Option<WriteRate>,
 }
 

@@ -115,7 +115,7 @@ impl Overlay {
         self.direct.moved_bytes()
     }
 
-    /// Pays for bytes that the run is about to hold back, whatever becomes of them.
+    /// Spends bytes of the write rate for an effect that the run holds back, even if it is never committed.
     pub(super) async fn pay(&self, plugin: &str, rate: WriteRate, bytes: u64) -> Result<(), Refusal> {
         self.direct.pay(plugin, rate, bytes).await
     }

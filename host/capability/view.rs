@@ -162,8 +162,8 @@ impl View {
         Ok(())
     }
 
-    /// Counts keys or entries that are about to be written, and pays for their names and values where the plugin has a
-    /// rate: what such a call puts into Redis, or through it.
+    /// Counts keys or entries that a call writes or pushes, and spends bytes for their names and values if the plugin
+    /// has a write rate.
     pub(super) async fn spend_writes(&mut self, count: usize, bytes: usize) -> Result<(), Refusal> {
         self.spend_effects(count)?;
         let Some(rate) = self.scope.limits.write_rate else { return Ok(()) };

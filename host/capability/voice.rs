@@ -1,5 +1,6 @@
 //! What all versions of one plugin on a host share: how much they may say in the host's log, all their runs together,
-//! how much they may have under way to Redis and back, what they have paid for of what they may write, and how often they were denied something. A canary has no voice of its own beside the version it is to replace.
+//! how many bytes they may have in flight to Redis and back, how many bytes of their write rate they have reserved, and
+//! how often the host denied a call. A canary shares the voice of the version that it is to replace.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -71,7 +72,7 @@ impl Voice {
         may
     }
 
-    /// From now on the plugin's `limits.write_rate` is kept, over this connection of the host.
+    /// From now on, the host enforces the plugin's `limits.write_rate`, over this connection of the host.
     pub fn keep_write_rate(&self, link: &Link) {
         self.credit.keep_over(link);
     }

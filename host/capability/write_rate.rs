@@ -1,5 +1,5 @@
-//! How many bytes a plugin may write in a time, on all hosts together. The bucket is in Redis and fills with Redis time;
-//! a host takes portions of it in advance, so that not every call has to ask.
+//! Bounds the bytes that a plugin writes per time, on all hosts together. The token bucket is in Redis and fills with
+//! Redis time. A host reserves portions of it in advance, so that not every call needs a round trip.
 
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
@@ -12,27 +12,28 @@ use crate::storage::fault::Fault;
 use crate::storage::link::Link;
 use crate::storage::script::Script;
 
-/// What a key or an entry takes in Redis besides its name and value: so that empty ones do not count as nothing.
+/// Bytes that a key or an entry costs besides its name and value, so that empty ones cost something, too.
 pub(super) const BYTES_EACH: usize = 64;
-/// Part of a full bucket that a host takes at once, and most bytes of it.
+/// Part of a full bucket that a host reserves at once, and most bytes of it.
 const PORTIONS: u64 = 16;
 const PORTION_BYTES_MAX: u64 = 1 << 20;
-/// Longest time for which a host believes that the bucket is empty without asking again: its own clock is not Redis'.
+/// Longest time for which a host assumes that the bucket is empty without asking Redis again, because the clocks
+/// differ.
 const BELIEVED_MAX: Duration = Duration::from_secs(1);
 
 static WRITE_RATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("script/write_rate.lua")));
 
-/// A bucket of bytes: so many in a time, and as many at once after a rest.
+/// A token bucket of bytes: its size per time, and the whole size at once after a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteRate {
-    /// Bytes; at least one.
+    /// The size of the bucket in bytes; at least one.
     pub bytes: u64,
-    /// In this time.
+    /// The time in which an empty bucket fills.
     pub per: Duration,
 }
 
 impl WriteRate {
-    /// What a host takes at once if there is as much.
+    /// Bytes that a host reserves at once if the bucket has as many.
     fn portion(&self) -> u64 {
         (self.bytes / PORTIONS).min(PORTION_BYTES_MAX)
     }
@@ -43,10 +44,10 @@ impl WriteRate {
     }
 }
 
-/// What one plugin has paid for on this host and not written yet.
+/// The bytes that this host has reserved for one plugin and the plugin has not spent yet.
 #[derive(Debug, Default)]
 pub(super) struct Credit {
-    /// The host's own connection; none outside a host, where no rate is kept.
+    /// The host's own connection; none outside a host, which does not enforce a rate.
     link: OnceLock<Link>,
     held: Mutex<Held>,
 }
@@ -54,21 +55,22 @@ pub(super) struct Credit {
 #[derive(Debug, Default)]
 struct Held {
     bytes: u64,
-    /// Until when Redis is not asked for as many bytes as it refused last.
+    /// Until when the host does not ask Redis again for as many bytes as Redis refused last.
     refused: Option<(u64, Instant)>,
 }
 
 impl Credit {
-    /// From now on the plugin's rate is kept, over this connection of the host.
+    /// From now on, the host enforces the plugin's rate, over this connection of the host.
     pub(super) fn keep_over(&self, link: &Link) {
         self.link.get_or_init(|| link.clone());
     }
 
-    /// Pays for so many bytes, or refuses them. A call with more bytes than a full bucket has pays for a full one.
+    /// Spends this number of bytes, or refuses the call. A call with more bytes than a full bucket spends a full
+    /// bucket.
     pub(super) async fn pay(&self, plugin: &str, rate: WriteRate, bytes: u64) -> Result<(), Refusal> {
         let Some(link) = self.link.get() else { return Ok(()) };
         let wanted = bytes.min(rate.bytes);
-        // Held while Redis is asked: runs at the same time take one portion, not one each.
+        // Held during the request to Redis, so that simultaneous runs reserve one portion, not one each.
         let mut held = self.held.lock().await;
         if held.bytes < wanted {
             let now = Instant::now();
@@ -92,7 +94,7 @@ impl Credit {
     }
 }
 
-/// Takes at least these bytes from the bucket of the fleet: how many, or how long until they are there.
+/// Reserves at least these bytes in the bucket of the fleet. Returns how many, or how long until the bucket has them.
 async fn take(
     link: &Link,
     plugin: &str,

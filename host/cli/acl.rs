@@ -85,8 +85,8 @@ fn of_host(settings: &Settings, context: &Context) -> Outcome {
     print(user, &rules, &host_notes(&served, redis.per_plugin_users), context)
 }
 
-/// The manifests of the folder. A manifest with an error is a refusal: the line would lack the keys of its plugin. So is
-/// a folder without any: all keys are not to be allowed because of a wrong path.
+/// The manifests of the folder. A manifest with an error is a failure, because the line would lack the keys of its
+/// plugin. A folder without a manifest is a failure, too, because a wrong path must not allow all keys.
 fn manifests(settings: &Settings) -> Outcome<Vec<Manifest>> {
     if !settings.plugins_dir.is_dir() {
         return Err(no_plugins(settings));
@@ -117,7 +117,7 @@ fn print(user: &str, rules: &[String], notes: &[String], context: &Context) -> O
         let document = json!({ "user": user, "rules": rules, "line": line, "notes": notes });
         return Ok(context.out.document(&document)?);
     }
-    // For a program it is exact: patterns may have any character.
+    // The output for a program is exact: patterns may have any character.
     output::foreign(format!("{line}\n").as_bytes(), false)?;
     for note in notes {
         context.note(&format!("note: {}", text::visible(note.as_bytes(), NOTE_CHARS_MAX)));

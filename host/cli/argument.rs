@@ -43,7 +43,7 @@ pub(crate) fn canary(text: &str) -> Result<String, String> {
 /// A span of time.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if text.starts_with('-') {
-        return Err("a time is not negative; write for example `500ms`, `10s`, `2h`".to_owned());
+        return Err("a time cannot be negative; write for example `500ms`, `10s`, `2h`".to_owned());
     }
     humantime::parse_duration(text)
         .map_err(|_| "not a time; write for example `500ms`, `10s`, `2h`".to_owned())

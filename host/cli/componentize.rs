@@ -17,13 +17,13 @@ use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::{output, text};
 
-/// Largest core module: with names and debug information it may be larger than the component.
+/// Size of the largest core module. Names and debug information can make a module larger than its component.
 const CORE_BYTES_MAX: usize = 256 << 20;
-/// What making a component of it may cost: far more than it takes for any module that a host accepts.
+/// Bounds of the conversion: far more than any module needs that a host accepts.
 const BOUNDS: Bounds = Bounds {
     memory_bytes: 4 << 30,
     time: Duration::from_secs(120),
-    remedy: "a module of a guest language takes a fraction of that: build it without debug information",
+    remedy: "modules of guest languages need a fraction of that: build it without debug information",
 };
 
 const EXAMPLES: &str = "\
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     hand_over(&component, &args.output, context)
 }
 
-/// The bytes of a component or module: a file that is larger is not read to its end.
+/// The bytes of a component or module. A file that is too large is not read to its end.
 pub(crate) fn read(path: &Path, bytes_max: usize) -> Outcome<Vec<u8>> {
     let most = bytes_max as u64;
     let whole = || -> anyhow::Result<Vec<u8>> {

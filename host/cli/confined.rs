@@ -1,5 +1,5 @@
-//! Subcommands that parse what others have written (`snapshot`, `componentize`), in a process of their own with bounds of
-//! memory and processor time. The hidden subcommand bounds its process, and then is the subcommand that it was given.
+//! Runs subcommands that parse foreign components (`snapshot`, `componentize`) in a separate process with bounds of
+//! memory and processor time. The hidden subcommand bounds its process, then runs the subcommand in its arguments.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
@@ -18,21 +18,21 @@ use crate::cli::text;
 /// The hidden subcommand.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Process id of whoever started us.
+    /// Process id of the parent process.
     parent: i32,
-    /// Memory it may use.
+    /// Memory that the process may use, in bytes.
     memory_bytes: u64,
-    /// Processor time it may use.
+    /// Processor time that the process may use, in seconds.
     processor_s: u64,
-    /// What this program was called with.
+    /// The arguments that this program was called with.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) arguments: Vec<OsString>,
 }
 
-/// What the process may use.
+/// The bounds of the process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Memory it writes to.
+    /// Memory that the process writes to.
     pub(crate) memory_bytes: u64,
     /// Processor time of all its threads.
     pub(crate) time: Duration,
@@ -40,14 +40,15 @@ pub(crate) struct Bounds {
     pub(crate) remedy: &'static str,
 }
 
-/// Bounds this process for the rest of its life.
+/// Bounds this process until it ends.
 pub(crate) fn enter(args: &Args) -> Outcome {
     die_with(args.parent)?;
     confine_with_guests(args.memory_bytes, args.processor_s).context("cannot bound the process")?;
     Ok(())
 }
 
-/// Runs the subcommand of this process again within bounds, and ends as that does. `file` is what it parses.
+/// Runs the subcommand of this process again in a bounded child process, and exits with the child's exit code. The
+/// child parses `file`.
 pub(crate) fn again(bounds: Bounds, file: &Path) -> Outcome {
     let processor_s = bounds.time.as_secs().max(1);
     let ended = Command::new(OURSELVES)
@@ -61,13 +62,13 @@ pub(crate) fn again(bounds: Bounds, file: &Path) -> Outcome {
         .context("cannot start the process that reads the component")?;
     match ended.code() {
         Some(0) => Ok(()),
-        // It has reported why.
+        // The child has reported the reason.
         Some(code) => exit(code),
         None => Err(killed(ended, bounds, processor_s, file)),
     }
 }
 
-/// What a signal says about the file.
+/// The failure to report if a signal ended the child.
 fn killed(ended: ExitStatus, bounds: Bounds, processor_s: u64, file: &Path) -> Failure {
     let (name, signal) = (file.display(), ended.signal().unwrap_or_default());
     let of = |one: Signal| signal == one.as_raw();
@@ -75,7 +76,7 @@ fn killed(ended: ExitStatus, bounds: Bounds, processor_s: u64, file: &Path) -> F
         let text = format!("reading `{name}` needs more than {processor_s} s of processor time");
         return Failure::refused(text).with_hint(bounds.remedy);
     }
-    let failure = Failure::refused(format!("reading `{name}` was ended by signal {signal}"));
+    let failure = Failure::refused(format!("signal {signal} ended the process that reads `{name}`"));
     if of(Signal::ABORT) || of(Signal::SEGV) {
         let memory = text::size(bounds.memory_bytes);
         return failure.with_hint(format!("it may need more than {memory} of memory: {}", bounds.remedy));

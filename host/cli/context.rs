@@ -110,7 +110,7 @@ pub(crate) fn refusal(what: &str, problems: &Problems) -> Failure {
     match problems.list.as_slice() {
         [only] => Failure::refused(only.to_string()),
         list => {
-            // The last one counts others.
+            // The last problem only counts the others.
             let number = match list.len() {
                 ..=SHOWN_MAX => list.len().to_string(),
                 _ => format!("more than {SHOWN_MAX}"),

@@ -31,8 +31,8 @@ pub(crate) struct Args {
     /// The manifest, if it does not lie beside the component.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// The private key that signs the order for hosts with `plugins.trusted_keys`; `sandhog.key` when not given and the
-    /// settings here have such keys.
+    /// The private key that signs the order for hosts with `plugins.trusted_keys`; default: `sandhog.key` if the
+    /// settings here have trusted keys.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Tries the version on a share of the runs first: `0.1`, or `share=0.1,for=2m,max_failure_rate=0.05`.

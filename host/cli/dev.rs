@@ -17,7 +17,7 @@ use crate::cli::serve::{self, Signals};
 /// How often the folder is looked at: a folder that is shared with a virtual machine may have no events.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How long the address is held back until all plugins are loaded.
+/// How long the host waits for all plugins to be loaded before it shows the address.
 const SETTLE_MAX: Duration = Duration::from_secs(2);
 
 /// Runs a host with a private Redis, and loads plugins anew when their files change.
@@ -58,7 +58,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         None => settings.redis.address.to_string(),
     };
     let Some(host) = serve::start(settings, &mut signals).await? else { return Ok(()) };
-    // Longer than this nobody waits for the address; queues of plugins that are still being compiled are left out then.
+    // After this time the address is shown without the queues of plugins that are still being compiled.
     let _ = tokio::time::timeout(SETTLE_MAX, host.settled()).await;
     announce(context, &host, &url, &folder)?;
     serve::until_stopped(&host, &mut signals).await

@@ -16,7 +16,7 @@ pub(crate) async fn no_redis(address: &Address, fault: Fault) -> Failure {
     }
 }
 
-/// The hint for an error in the middle of the work, if it is about rights or a server that does not serve now.
+/// The hint for an error during the work, if the error is about rights or a server that is not ready.
 pub(crate) fn within(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     match Obstacle::of(cause.downcast_ref::<Fault>()?) {
         obstacle @ (Obstacle::Permission | Obstacle::NotReady | Obstacle::Replica | Obstacle::Full) => {

@@ -85,10 +85,10 @@ struct Show {
     /// The job.
     #[arg(value_parser = argument::job_id)]
     id: JobId,
-    /// Prints the payload and nothing else: its bytes, but on a terminal with escapes for control characters.
+    /// Prints only the bytes of the payload; on a terminal, control characters appear as escapes.
     #[arg(long, conflicts_with = "json")]
     payload: bool,
-    /// With `--payload`: prints the bytes unchanged on a terminal too.
+    /// With `--payload`: prints the bytes unchanged on a terminal, too.
     #[arg(long, requires = "payload")]
     raw: bool,
 }

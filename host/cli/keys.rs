@@ -1,4 +1,5 @@
-//! `sandhog keys`: what is stored under a prefix, for example by a plugin. The walk is `job::stored`.
+//! `sandhog keys`: lists the keys that begin with a prefix, for example those of a plugin. `job::stored` walks the
+//! keys.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use crate::cli::error::Outcome;
 use crate::cli::table::{Column, Table};
 use crate::cli::{output, text};
 
-/// Longest name of a key in a table.
+/// Longest name of a key in a table, in characters.
 const NAME_CHARS_MAX: usize = 80;
 /// Most keys that are shown.
 const LIMIT_MAX: i64 = 10_000;
@@ -29,15 +30,15 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// What the keys begin with.
+    /// The prefix of the keys.
     prefix: String,
-    /// Shows this many of the largest keys; the sums count all.
+    /// Shows this many of the largest keys; the totals include all keys.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=LIMIT_MAX))]
     limit: u32,
-    /// Looks at about this many keys of Redis, whatever they begin with.
+    /// Examines about this many keys of Redis, with and without the prefix.
     #[arg(long, value_name = "COUNT", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     look: u64,
-    /// Continues where a listing ended that had not looked at all keys.
+    /// Continues from the cursor that an incomplete listing printed.
     #[arg(long, default_value_t = 0)]
     cursor: u64,
 }
@@ -56,14 +57,14 @@ impl Sum {
     }
 }
 
-/// What was found.
+/// The keys found, with their totals.
 #[derive(Debug, Default)]
 struct Found {
-    /// The largest.
+    /// The largest keys.
     largest: Vec<StoredKey>,
     total: Sum,
     kinds: BTreeMap<String, Sum>,
-    /// Where to go on; none: all keys were looked at.
+    /// The cursor to continue from; none if all keys were examined.
     cursor: Option<u64>,
 }
 
@@ -96,7 +97,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     }
     if let Some(cursor) = found.cursor {
         let looked = text::count(looked);
-        context.note(&format!("looked at about {looked} keys of Redis; continue with `--cursor {cursor}`"));
+        context.note(&format!("examined about {looked} keys of Redis; continue with `--cursor {cursor}`"));
     }
     Ok(())
 }
@@ -108,13 +109,13 @@ impl Found {
             self.kinds.entry(key.kind.clone()).or_default().add(key.bytes);
             self.largest.push(key);
         }
-        // Not for each part: a part may have one key.
+        // Sorting after each part would be slow: a part may have a single key.
         if self.largest.len() > 2 * limit {
             self.keep(limit);
         }
     }
 
-    /// Keeps the largest.
+    /// Keeps the `limit` largest keys.
     fn keep(&mut self, limit: usize) {
         self.largest.sort_unstable_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
         self.largest.truncate(limit);
@@ -159,7 +160,7 @@ fn document(prefix: &str, found: &Found) -> Value {
         "keys": found.largest.iter().map(key).collect::<Vec<_>>(),
         "total": sum(&found.total),
         "types": kinds,
-        // As text: JSON readers keep whole numbers up to 2^53 only.
+        // As text: many JSON readers keep whole numbers exactly only up to 2^53.
         "cursor": found.cursor.map(|cursor| cursor.to_string()),
     })
 }

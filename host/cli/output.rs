@@ -1,6 +1,6 @@
-//! Standard output: text for people, or one JSON document for programs. Data goes here and nothing else does;
-//! what is said about the work goes to standard error. Whatever a guest or a producer wrote is escaped here once more, so
-//! that no command can forget it.
+//! Standard output: text for people, or one JSON document for programs. Only data goes to standard output; notes,
+//! warnings and errors go to standard error. This module escapes all text of guests and producers once more, in case a
+//! command forgets it.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -26,7 +26,8 @@ impl Output {
         self.json
     }
 
-    /// Writes text, without our own colour codes if nobody wants them, and with what else could control a terminal escaped.
+    /// Writes text: removes our own colour codes if colours are off, and escapes other characters that could control a
+    /// terminal.
     pub(crate) fn text(self, text: &str) -> io::Result<()> {
         let mut stream = anstream::stdout();
         stream.write_all(escape::styled(text).as_bytes())?;
@@ -89,8 +90,8 @@ pub(crate) fn confirm(question: &str) -> io::Result<Option<bool>> {
     Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
 }
 
-/// Writes bytes of a guest or a producer: unchanged for a program, and unless `is_raw` with escapes on a terminal. There, a
-/// last line ends with a line feed.
+/// Writes bytes of a guest or a producer: unchanged if standard output is not a terminal, with escapes if it is one and
+/// `is_raw` is false. On a terminal, the last line ends with a line feed.
 pub(crate) fn foreign(foreign: &[u8], is_raw: bool) -> io::Result<()> {
     if is_raw || !io::stdout().is_terminal() {
         return bytes(foreign);
@@ -102,7 +103,7 @@ pub(crate) fn foreign(foreign: &[u8], is_raw: bool) -> io::Result<()> {
     bytes(text.as_bytes())
 }
 
-/// Writes bytes of our own unchanged.
+/// Writes bytes that this program made, unchanged.
 pub(crate) fn bytes(bytes: &[u8]) -> io::Result<()> {
     let mut stream = io::stdout().lock();
     stream.write_all(bytes)?;

@@ -61,17 +61,17 @@ struct Row {
 }
 
 impl Row {
-    /// What all its runs may write in a time, if that is bounded.
+    /// The write rate of the plugin, if it has one.
     fn write_rate(&self) -> Option<WriteRate> {
         self.manifest.as_ref().and_then(|manifest| manifest.limits.write_rate)
     }
 
-    /// The hosts that are loading what was offered last.
+    /// The hosts that are loading the latest version.
     fn loading(&self) -> impl Iterator<Item = &str> {
         self.hosts.iter().filter(|(_, report)| report.loading).map(|(host, _)| host.as_str())
     }
 
-    /// Hosts that have it, or have refused it.
+    /// Hosts that have the version, or have refused it.
     fn host_count(&self) -> usize {
         let has_only_begun =
             |report: &PluginReport| report.loading && report.versions.is_empty() && report.refusal.is_none();
@@ -143,7 +143,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         if let Some(rate) = row.write_rate() {
             let name = text::visible(row.name.as_bytes(), 64);
             let (size, time) = (unit::show_size(rate.bytes), unit::show_duration(rate.per));
-            context.out.line(&format!("{name}: may write {size} in {time}, on all hosts together"))?;
+            context.out.line(&format!("{name}: writes at most {size} per {time}, on all hosts together"))?;
         }
     }
     for (name, row) in &rows {
@@ -267,7 +267,7 @@ fn versions(rows: &BTreeMap<String, Row>) -> BTreeMap<(&str, VersionState, &str)
             let sum = sums.entry((name.as_str(), version.state, version.version.as_str())).or_default();
             sum.hosts += 1;
             sum.shares.push(version.share);
-            // What a host has told; in Redis, anybody may have changed it.
+            // A host published this text, but others may have changed it in Redis.
             sum.runs = sum.runs.saturating_add(version.runs);
             sum.failures = sum.failures.saturating_add(version.failures);
         }

@@ -72,11 +72,10 @@ pub(crate) struct Args {
     #[arg(long)]
     front: bool,
     /// Waits until the job has ended and prints its result; exit code 4 if it did not complete.
-    ///
-    /// On a terminal, control characters and what is not text appear as escapes.
+    /// On a terminal, control characters and bytes that are not text appear as escapes.
     #[arg(long, conflicts_with = "file")]
     wait: bool,
-    /// With `--wait`: prints the result's bytes unchanged on a terminal too.
+    /// With `--wait`: prints the result's bytes unchanged on a terminal, too.
     #[arg(long, requires = "wait", conflicts_with = "json")]
     raw: bool,
     /// With `--wait`: no longer than this; then the exit code is 3, and the job goes on.
@@ -290,7 +289,7 @@ fn from_stdin() -> Outcome<Vec<u8>> {
 
 /// `key` or `key:ttl`; a key may have colons itself, so only a last part that is a time is taken as one.
 fn unique(argument: &str) -> Result<(String, Duration), String> {
-    // A bare number is a part of the key: a time has a unit.
+    // A bare number is a part of the key, because a time has a unit.
     let is_time =
         |ttl: &str| ttl.starts_with(|c: char| c.is_ascii_digit()) && !ttl.bytes().all(|b| b.is_ascii_digit());
     let time = argument.rsplit_once(':').filter(|(_, ttl)| is_time(ttl));
@@ -300,12 +299,12 @@ fn unique(argument: &str) -> Result<(String, Duration), String> {
         return Err("a unique key has 1 to 1,024 bytes".to_owned());
     }
     if ttl < Duration::from_millis(1) {
-        return Err("the time after which the key is free is 0; write at least `1ms`".to_owned());
+        return Err("the time of the unique key is 0; write at least `1ms`".to_owned());
     }
     Ok((key.to_owned(), ttl))
 }
 
-/// What to say of a unique key whose last part could have been meant as a time.
+/// The note about a unique key whose last part could have been meant as a time.
 fn unique_note((key, ttl): &(String, Duration)) -> Option<String> {
     let (_, last) = key.rsplit_once(':').filter(|_| *ttl == UNIQUE_TTL)?;
     let shown = |text: &str| text::visible(text.as_bytes(), 80);

@@ -64,7 +64,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     };
     let key = sign::order_key(args.key.as_deref(), &settings, context)?;
     let trusted = key.as_ref().map(|key| sign::counted_keys(&settings, key));
-    // A former version that nobody has signed was perhaps written there by somebody else: it gets no signature now.
+    // An unsigned former version is not signed now, because anybody with access to Redis may have written it.
     let is_ours = |wanted: &Wanted| {
         trusted.as_ref().is_none_or(|trusted| order::verify(plugin, wanted, trusted).is_ok())
     };

@@ -30,8 +30,8 @@ pub(crate) struct Args {
     key: PathBuf,
 }
 
-/// The key that signs the order of a deploy: the one that is named; `sandhog.key` if the settings have trusted keys. None:
-/// hosts ask for no signature, as far as is known here.
+/// The key that signs the order of a deploy: the key of `--key`, or `sandhog.key` if the settings have trusted keys.
+/// None if the settings here require no signature.
 pub(crate) fn order_key(
     named: Option<&Path>,
     settings: &Settings,
@@ -48,12 +48,14 @@ pub(crate) fn order_key(
         return Err(Failure::refused(format!(
             "the key `{path}` ({public}) is not one of `plugins.trusted_keys`"
         ))
-        .with_hint("hosts accept only orders that one of these keys has signed; name it with `--key FILE`"));
+        .with_hint(
+            "hosts accept only orders that one of these keys has signed; name that key with `--key FILE`",
+        ));
     }
     Ok(Some(key))
 }
 
-/// The keys whose orders count: those of the settings, and the one that signs.
+/// The keys whose orders hosts accept: the trusted keys of the settings, and the key that signs.
 pub(crate) fn counted_keys(settings: &Settings, key: &PrivateKey) -> Vec<PublicKey> {
     settings.plugins.trusted_keys.iter().copied().chain([key.public()]).collect()
 }
@@ -81,7 +83,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     Ok(())
 }
 
-/// The private key in a file.
+/// Reads the private key in a file.
 pub(crate) fn read_key(path: &Path, context: &Context) -> Outcome<PrivateKey> {
     let name = path.display();
     let file = File::open(path).with_context(|| format!("cannot read the key `{name}`")).refuse();

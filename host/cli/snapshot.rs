@@ -21,7 +21,7 @@ use crate::cli::error::{Failure, Outcome};
 use crate::cli::private_redis::{PrivateRedis, Reach};
 use crate::cli::{argument, check, invoke};
 
-/// Memory of the guest as often as a snapshot may have it: two instances, what is read of it, and what is written.
+/// How many copies of the guest's memory the process holds: two instances, the memory read, and the snapshot written.
 const MEMORY_COPIES: u64 = 6;
 /// Processor time to start an instance.
 const START_MAX: Duration = Duration::from_secs(5);
@@ -86,7 +86,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     hand_over(&snapshot, &args.output, context)
 }
 
-/// What parsing the component twice, as it comes and as a snapshot, and running the jobs with each may cost.
+/// Bounds of parsing the component twice, before and after the snapshot, and of running the jobs with each.
 fn bounds(args: &Args, settings: &Settings, manifest: &Manifest) -> Bounds {
     let timeout = manifest.consume.first().map_or(manifest.read_timeout, |consume| consume.timeout);
     let jobs = u32::try_from(args.payload.len()).unwrap_or(u32::MAX);
@@ -95,7 +95,7 @@ fn bounds(args: &Args, settings: &Settings, manifest: &Manifest) -> Bounds {
     Bounds {
         memory_bytes: settings.compile.memory_bytes.saturating_add(copies),
         time: once.saturating_mul(2),
-        remedy: "if it is worth that much, raise `compile.time` and `compile.memory` in the settings",
+        remedy: "to allow more, raise `compile.time` and `compile.memory` in the settings",
     }
 }
 

@@ -6,8 +6,8 @@ use sandhog::escape;
 /// What stands for text that was cut.
 const CUT: char = '…';
 
-/// Bytes of unknown origin as one line of harmless text of at most `chars_max` characters: what `escape` calls unsafe, and
-/// what is not UTF-8, appears as escapes.
+/// Bytes of unknown origin as one line of harmless text of at most `chars_max` characters. Characters that `escape`
+/// calls unsafe, and bytes that are not UTF-8, appear as escapes.
 pub(crate) fn visible(bytes: &[u8], chars_max: usize) -> String {
     let mut text = String::with_capacity(bytes.len().min(chars_max));
     let mut chars = 0;

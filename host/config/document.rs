@@ -60,7 +60,7 @@ impl<'t> Document<'t> {
         Table::new(self, Some(&self.root), String::new(), 1)
     }
 
-    /// Adds a problem of one line; its text is made if it is shown.
+    /// Adds a problem of one line. Its text is made only if it is shown.
     pub fn problem(&self, line: usize, text: impl FnOnce() -> String) {
         self.problems.borrow_mut().add(&self.origin, line, text);
     }
@@ -70,9 +70,9 @@ impl<'t> Document<'t> {
         self.problems.into_inner().into_result(())
     }
 
-    /// What `make` makes of the lines of the fields if no problem was found; fails otherwise.
+    /// Returns the result of `make` for the lines of the fields. Fails if a problem was found.
     pub fn finish_with<T>(self, make: impl FnOnce(Lines) -> T) -> Result<T, Problems> {
-        // Not before: with names of any length, paths may be far longer than the text.
+        // Not earlier, because with names of any length the paths may be far longer than the text.
         let problems = self.problems.take();
         problems.into_result(()).map(|()| make(self.lines()))
     }
@@ -118,12 +118,12 @@ pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", shortened(text, 60, |cut| cut.escape_debug().to_string()))
 }
 
-/// The name of a field, cut.
+/// The name of a field, shortened.
 pub(super) fn named(name: &str) -> String {
     shortened(name, 200, str::to_owned)
 }
 
-/// The first `chars_max` characters of a text in another form, and whether there are more.
+/// The first `chars_max` characters of a converted text, and whether there are more.
 fn shortened(text: &str, chars_max: usize, form: impl Fn(&str) -> String) -> String {
     let end = text.char_indices().nth(chars_max).map_or(text.len(), |(end, _)| end);
     let more = if end < text.len() { "…" } else { "" };

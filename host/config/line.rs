@@ -1,17 +1,17 @@
-//! Lines of a text by position: found once for the whole text, so that the line of a position costs a search and not a walk.
+//! Finds the line of a position in a text. The text is read once; each position then costs a binary search.
 
-/// Where the lines of a text begin.
+/// The positions at which the lines of a text begin.
 #[derive(Debug)]
 pub(super) struct LineStarts(Vec<usize>);
 
 impl LineStarts {
-    /// Walks the text once.
+    /// Reads the text once.
     pub(super) fn of(text: &str) -> Self {
         let after_feeds = memchr::memchr_iter(b'\n', text.as_bytes()).map(|feed| feed + 1);
         Self(std::iter::once(0).chain(after_feeds).collect())
     }
 
-    /// The line that has the byte at `at`, 1 for the first; behind the end it is the last.
+    /// The number of the line with the byte at `at`, from 1; the last line if `at` is behind the end.
     pub(super) fn line(&self, at: usize) -> usize {
         self.0.partition_point(|start| *start <= at)
     }

@@ -1,16 +1,16 @@
-//! Reads which log lines are written: a level, or one per target. The library takes a word that is not a level for a
-//! target, so that one wrong letter would silence a host; here every word is checked.
+//! Reads the log filter: a level, or one level per target. The library treats a word that is not a level as a target,
+//! so that one wrong letter would silence a host. This file therefore checks every word.
 
 use super::problem::nearest;
 
 /// The levels, from the fewest lines to the most.
 pub const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-/// Whoever writes lines: this program, guests, and the libraries that log.
+/// The targets that write lines: this program, guests, and the libraries that log.
 const TARGETS: [&str; 4] = ["sandhog", "guest", "wasmtime_wasi", "wasmtime_wasi_io"];
-/// The level of targets that a filter does not name: errors are not lost by a filter for something else.
+/// The level of targets that a filter does not name, so that a filter for one target does not hide errors of others.
 const UNNAMED: &str = "warn";
 
-/// A filter whose every word is known, as the library reads it. The error goes on after the name of the setting.
+/// A filter with only known words, in the library's form. The text of the error follows the name of the setting.
 pub fn read(text: &str) -> Result<String, String> {
     let mut filter = Vec::new();
     let mut has_default = false;
@@ -75,7 +75,7 @@ mod tests {
                 "debug,sandhog::worker=trace,wasmtime_wasi=off",
                 "debug,sandhog::worker=trace,wasmtime_wasi=off",
             ),
-            // Errors of the host are not lost by a filter for guests.
+            // A filter for guests does not hide errors of the host.
             ("guest=debug", "warn,guest=debug"),
         ] {
             assert_eq!(read(text).as_deref(), Ok(filter), "{text}");

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// Names further apart than this are no misspelling of each other (1.0 is equal).
 const NEAR: f64 = 0.75;
-/// Problems of one file that are shown: the rest mostly follows from the first ones.
+/// Most problems of one file that are shown. Further problems mostly follow from the first ones.
 pub const SHOWN_MAX: usize = 20;
 
 /// One thing that is wrong.
@@ -84,12 +84,12 @@ impl Problems {
 pub struct FirstProblems {
     list: Vec<Problem>,
     more: usize,
-    /// Line of the first one that is not in the list.
+    /// Line of the first problem that is not in the list.
     more_from: Option<usize>,
 }
 
 impl FirstProblems {
-    /// Adds a problem of one line. Its text is made only if it is in the list: a file may be full of problems.
+    /// Adds a problem of one line. Its text is made only if the problem is in the list, because a file may have many.
     pub fn add(&mut self, origin: &str, line: usize, text: impl FnOnce() -> String) {
         if self.list.len() < SHOWN_MAX {
             self.list.push(Problem::at(origin, line, text()));
@@ -106,7 +106,8 @@ impl FirstProblems {
         self.more_from = Some(self.more_from.map_or(left_out, |from| from.min(left_out)));
     }
 
-    /// `value` if nothing is wrong, else the problems in the order of the lines; the last one counts those left out.
+    /// `value` if there is no problem; else the problems in the order of the lines. The last problem counts those left
+    /// out.
     pub fn into_result<T>(self, value: T) -> Result<T, Problems> {
         let mut problems = Problems { list: self.list };
         if let Some(line) = self.more_from {

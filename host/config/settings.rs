@@ -89,7 +89,7 @@ pub struct PluginSettings {
     pub poll: Duration,
     /// Where plugins come from.
     pub source: PluginsFrom,
-    /// Who may sign components, and deploys that come through Redis; if nobody, neither needs a signature.
+    /// The keys that may sign components, and deploys that come through Redis. Without keys, neither needs a signature.
     pub trusted_keys: Vec<PublicKey>,
 }
 

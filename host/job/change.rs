@@ -104,7 +104,7 @@ pub struct Page {
     pub enough: u32,
     /// Longer keys were left out.
     pub key_bytes_max: usize,
-    /// Keys that were looked at.
+    /// Keys that were examined.
     pub looked: u64,
     /// Where the next one begins; 0: it was the last.
     pub next: u64,

@@ -13,7 +13,7 @@ use crate::storage::bounded::{self, Bound, Element};
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
 
-/// Most plugins and hosts that are held, and longest name and time of one.
+/// Most held plugins and hosts, and the longest name and time of one.
 const HELD_BOUND: Bound = Bound { elements: 10_000, bytes: 256 };
 
 /// What is held.

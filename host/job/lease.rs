@@ -21,14 +21,14 @@ pub const EXPIRED_MAX: u32 = 100;
 pub const HOSTS_MAX: u32 = 10_000;
 /// Longest field of the hash about a host that is read: thousands of queues with long names.
 const ABOUT_BYTES_MAX: usize = 4 << 20;
-/// Bytes about all hosts together after which no more is read of them.
+/// Bytes of all hosts together after which reading stops.
 const HOSTS_BYTES_MAX: usize = 64 << 20;
-/// What is read about a host. The others are notes about lists that its runs popped from.
+/// The fields that are read of a host. Its other fields name lists that its runs popped from.
 const ABOUT_FIELDS: [&str; 9] =
     ["queues", "plugins", "fleet", "version", "pid", "origin", "lease_ms", "spared", "successor"];
 /// Longest entry about a swap, in JSON.
 const SWAP_BYTES_MAX: usize = 4096;
-/// Most queues that hosts ever served, and the longest name.
+/// Most queues in the list of queues that hosts have served, and the longest name of one.
 const QUEUES_BOUND: Bound = Bound { elements: 100_000, bytes: QUEUE_NAME_BYTES_MAX };
 
 /// The longest lease that a host can have, in milliseconds; the same as in `script/part/contact.lua`.
@@ -84,7 +84,7 @@ pub struct Life {
 pub struct Expired {
     /// Hosts whose lease has ended.
     pub hosts: Vec<HostId>,
-    /// Members of the page: these hosts, and what is not an id of a host.
+    /// Number of members in the page: these hosts, and members that are not ids of hosts.
     pub members: u64,
 }
 

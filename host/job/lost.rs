@@ -16,7 +16,7 @@ pub const SEARCH_EVERY: Duration = Duration::from_secs(3600);
 const SEARCHED_RECENTLY: Duration = Duration::from_secs(60);
 /// Keys that one step of the scan reads: some hundreds of microseconds of Redis' time.
 const STEP_KEYS: u32 = 1000;
-/// Longest name of a hash of records: a queue, a host, and what is between them.
+/// Longest name of a hash of records: a queue, a host, and the text between them.
 const KEY_BYTES_MAX: usize = QUEUE_NAME_BYTES_MAX + 256;
 /// The pattern of all hashes of records; the stars are the queue's name and the host.
 const PATTERN: &str = "*:sandhog:inflight:*";
@@ -58,7 +58,7 @@ pub async fn search(link: &Link, lease: Duration) -> Result<Vec<HostId>, Fault> 
                 tracing::warn!(
                     host = host.as_str(),
                     queue = queue.as_str(),
-                    "found jobs in flight under an id that is not registered; they are taken back when its lease ends"
+                    "found jobs in flight under an id that is not registered; a host reclaims them when its lease ends"
                 );
                 found.push(host);
             }

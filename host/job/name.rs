@@ -9,7 +9,7 @@ use super::key::is_other_in_braces;
 pub const QUEUE_NAME_BYTES_MAX: usize = 1024;
 /// Longest host name in bytes: it is part of every job id this host gives.
 pub const HOST_NAME_BYTES_MAX: usize = 64;
-/// Latest beginning of a host's life, in 12 hexadecimal digits: the year 10889.
+/// Latest start of a host, in 12 hexadecimal digits: the year 10889.
 const EPOCH_MS_MAX: u64 = (1 << 48) - 1;
 /// What marks a key as ours; no queue and no granted key may hold it.
 pub const RESERVED: &str = ":sandhog:";
@@ -49,7 +49,7 @@ impl QueueName {
         }
         if is_other_in_braces(&name) {
             return Err(NameError(
-                "a queue cannot be named like another one in braces: both would use the same keys",
+                "a queue cannot have the name of another queue in braces: both would use the same keys",
             ));
         }
         Ok(Self(name))

@@ -1,5 +1,5 @@
-//! Reads what Redis has under a host in flight: the slots, the records, and the cancellation notice. Whoever may write to
-//! Redis can write there, so each read has a bound.
+//! Reads the jobs of a host in flight from Redis: the slots, the records, and the cancellation notice. Anybody with
+//! write access to Redis can write there, so each read has a bound.
 
 use super::name::HostId;
 use super::store::{Claimed, JobStore, Slot, StoreError, read_record, wrong_type};
@@ -7,13 +7,13 @@ use crate::storage::bounded::{self, Bound, Element, Of};
 
 /// Most records of a host in one queue, and the longest name of one.
 pub(super) const INFLIGHT_BOUND: Bound = Bound { elements: 1_000_000, bytes: 32 };
-/// Records whose claim was not answered that are fetched at a time, and the longest one.
+/// Most records of unanswered claims that are fetched at a time, and the longest one.
 const FETCH_BOUND: Bound = Bound { elements: 32, bytes: 64 << 20 };
-/// Longest cancellation notice; what is longer is compared by its beginning.
+/// Longest cancellation notice; of a longer one, only this beginning is compared.
 const WORD_BYTES_MAX: usize = 63;
 
 impl JobStore {
-    /// Where the jobs are that `host` owns.
+    /// The slots of the jobs that `host` owns.
     pub async fn inflight(&self, host: &HostId) -> Result<Vec<Slot>, StoreError> {
         let key = self.keys.inflight(host);
         let fields = bounded::texts(&self.link, &key, Of::Names, INFLIGHT_BOUND).await;
@@ -23,8 +23,8 @@ impl JobStore {
         Ok(slots)
     }
 
-    /// The last word that jobs of `host` were taken away, if it is recent. Redis reports the next one to a connection
-    /// that tracks keys.
+    /// The last cancellation notice of `host`, if it is recent. Redis reports the next one to a connection that tracks
+    /// keys.
     pub async fn word(&self, host: &HostId) -> Result<Option<String>, StoreError> {
         let key = self.keys.word(host);
         let mut get = redis::cmd("GETRANGE");
@@ -33,7 +33,7 @@ impl JobStore {
         Ok(Some(String::from_utf8_lossy(&word).into_owned()).filter(|word| !word.is_empty()))
     }
 
-    /// The jobs in these slots, whose claim was not answered; slots that hold nothing are left out.
+    /// The jobs in these slots, whose claims were not answered. Empty slots are left out.
     pub async fn fetch(&self, host: &HostId, slots: &[Slot]) -> Result<Vec<Claimed>, StoreError> {
         let key = self.keys.inflight(host);
         let mut claimed = Vec::with_capacity(slots.len());
@@ -46,8 +46,8 @@ impl JobStore {
                     Element::Whole(record) => claimed.push(read_record(host, *slot, record)),
                     Element::Absent => {}
                     Element::TooLong(bytes) => tracing::warn!(
-                        "a record of `{key}` has {bytes} bytes, more than any that a host claims: it is left there until \
-                         this host ends"
+                        "a record of `{key}` has {bytes} bytes, more than any job that a host claims: it stays there \
+                         until this host ends"
                     ),
                 }
             }

@@ -5,8 +5,8 @@ use redis::Value;
 
 use crate::storage::fault::Fault;
 
-/// Largest number that a script answers: they count in doubles, which are exact up to here. A larger one, from a server
-/// that is none of ours, counts as this, so that no sum of some of them overflows.
+/// Largest number that a script returns: scripts count in doubles, which are exact up to this number. A larger number,
+/// from a foreign server, counts as this one, so that sums of a few of them do not overflow.
 const NUMBER_MAX: u64 = 1 << 53;
 
 /// An answer of an unknown shape.
@@ -30,7 +30,7 @@ pub(crate) fn list(value: Value) -> Result<Vec<Value>, Fault> {
     }
 }
 
-/// A whole number that cannot be negative, `NUMBER_MAX` at the most.
+/// A whole number from 0 to `NUMBER_MAX`.
 pub(crate) fn number(value: &Value) -> Result<u64, Fault> {
     match value {
         Value::Int(number) => Ok((*number).try_into().unwrap_or(0).min(NUMBER_MAX)),

@@ -30,7 +30,7 @@ pub struct PluginReport {
     /// The deploy it was refused with; 0 for the plugin folder.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub refused_deploy: u64,
-    /// What was offered last is being loaded: compiled, or waiting for it. The version above, if any, goes on.
+    /// The latest version is being compiled, or waits for a compiler. The version above, if any, continues.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub loading: bool,
 }

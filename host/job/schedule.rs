@@ -174,7 +174,7 @@ impl Schedule {
     }
 }
 
-/// A period in days and smaller units. Years and months have no fixed length for whoever reads them.
+/// A period in days and smaller units. Years and months are left out, because they have no fixed length.
 fn period(time: Duration) -> String {
     const DAY_S: u64 = 24 * 3600;
     let (days, rest) = (time.as_secs() / DAY_S, time - Duration::from_secs(time.as_secs() / DAY_S * DAY_S));

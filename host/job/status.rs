@@ -22,7 +22,7 @@ pub const RESULT_KEPT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const RESULT_BYTES_MAX: usize = 64 * 1024;
 /// Longest words about how far a run is.
 pub const NOTE_BYTES_MAX: usize = 200;
-/// Longest progress as Redis holds it: two numbers and a note.
+/// Longest progress in Redis, in bytes: two numbers and a note.
 const PROGRESS_BYTES_MAX: usize = NOTE_BYTES_MAX + 48;
 
 /// How far a run is.
@@ -77,7 +77,7 @@ pub async fn progress(
     let read = |found: Result<Value, Fault>| match found {
         Ok(Value::BulkString(text)) if text.len() <= PROGRESS_BYTES_MAX => Ok(read_progress(&text)),
         Err(fault) if fault.is_lost() => Err(fault.into()),
-        // Of another type, or written by somebody else.
+        // The key has another type, or another program wrote it.
         _ => Ok(None),
     };
     link.pipeline(&get).await?.into_iter().map(read).collect()

@@ -1,5 +1,5 @@
-//! What is stored under names of a pattern: type, memory and time to live of each key. For operators who want to know what a
-//! plugin has written. No other command walks the keys of Redis; this one does it a bounded part at a time.
+//! Walks the keys of Redis that match a pattern, with type, memory and time to live of each. Operators use it to see
+//! what a plugin has written. The walk reads a bounded part at a time.
 
 use redis::{Pipeline, Value, cmd};
 
@@ -8,19 +8,19 @@ use super::reply::{text, unexpected};
 use crate::storage::fault::Fault;
 use crate::storage::link::Link;
 
-/// Keys that Redis looks at for one part, whether they match or not.
+/// Keys that Redis examines for one part, whether they match or not.
 pub const PART_KEYS: u64 = 1000;
 
-/// One key.
+/// A key that matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredKey {
     /// Its name.
     pub name: Vec<u8>,
-    /// What Redis calls its type.
+    /// The type, as Redis names it.
     pub kind: String,
     /// Memory of name and value, as `MEMORY USAGE` estimates it.
     pub bytes: u64,
-    /// How long it still lives; none: until somebody deletes it.
+    /// The time to live; none if the key does not expire.
     pub ttl_ms: Option<u64>,
 }
 
@@ -33,7 +33,7 @@ pub struct StoredKeys<'l> {
 }
 
 impl<'l> StoredKeys<'l> {
-    /// Begins where another walk has ended, or with 0.
+    /// Starts from the cursor of another walk, or from 0.
     pub fn new(link: &'l Link, pattern: &'l str, cursor: u64) -> Self {
         Self { link, pattern, cursor: Some(cursor), pace: Pace::default() }
     }
@@ -46,7 +46,7 @@ impl<'l> StoredKeys<'l> {
         Ok(Some(keys))
     }
 
-    /// Where the next part begins; none after the last part.
+    /// The cursor of the next part; none after the last part.
     pub fn cursor(&self) -> Option<u64> {
         self.cursor
     }
@@ -70,7 +70,7 @@ async fn part(link: &Link, pattern: &str, cursor: u64) -> Result<(u64, Vec<Store
             return Err(unexpected(&Value::Nil));
         };
         let (kind, bytes, ttl) = (text(kind?)?, bytes?, ttl?);
-        // The key may have gone between two questions.
+        // The key may be deleted between two commands.
         if let (Value::Int(bytes), Value::Int(ttl)) = (bytes, ttl)
             && kind != "none"
             && ttl != -2

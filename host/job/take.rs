@@ -18,7 +18,7 @@ use crate::storage::link::Link;
 
 /// Most entries one call puts back.
 const CALL_ENTRIES_MAX: usize = 500;
-/// About most bytes that one call puts back: a MiB costs Redis 4 ms.
+/// Bytes that one call puts back, at most about this many: a MiB costs Redis 4 ms.
 const CALL_BYTES_MAX: usize = 1 << 20;
 
 /// Records of this process by their numbers, as long as somebody in it holds their names: whoever runs, commits or
@@ -102,8 +102,8 @@ pub async fn take(
 }
 
 /// Puts entries back where they were taken, the last one taken first, so that lists look as before. Those whose
-/// record is gone are left out. On an error some may be back; the others keep their records. One call after the other:
-/// Redis carries out all that has arrived before it turns to another connection.
+/// record is gone are left out. After an error some entries may be back; the others keep their records. The calls are
+/// sent one after the other, because Redis executes all commands that have arrived before it serves another connection.
 pub async fn put_back(link: &Link, host: &HostId, taken: &[Taken]) -> Result<(), StoreError> {
     let mut entries: Vec<&Taken> = taken.iter().collect();
     entries.sort_by(|a, b| a.queue.cmp(&b.queue).then(b.number().cmp(&a.number())));
@@ -113,7 +113,7 @@ pub async fn put_back(link: &Link, host: &HostId, taken: &[Taken]) -> Result<(),
             match put_back_some(link, host, &rest[..rest.len().min(CALL_ENTRIES_MAX)]).await {
                 Ok(done) => rest = &rest[done..],
                 Err(StoreError::Fault(fault)) if fault.is_lost() => return Err(fault.into()),
-                // Of another queue they may go back all the same.
+                // Entries of another queue may still go back.
                 Err(error) => {
                     failure = Some(error);
                     break;
@@ -124,7 +124,7 @@ pub async fn put_back(link: &Link, host: &HostId, taken: &[Taken]) -> Result<(),
     failure.map_or(Ok(()), Err)
 }
 
-/// Puts back the first of these entries of one queue, as many as one call may: how many those are.
+/// Puts back the first of these entries of one queue, as many as one call may. Returns how many.
 async fn put_back_some(link: &Link, host: &HostId, entries: &[&Taken]) -> Result<usize, StoreError> {
     match script::PUT_BACK.run(link, &call(host, entries)).await? {
         Value::Int(done) => match usize::try_from(done) {

@@ -103,7 +103,7 @@ impl<'a> Walk<'a> {
         (self.looked.min(self.total), self.total)
     }
 
-    /// So many jobs of the last step are gone: those behind them have moved up.
+    /// This many jobs of the last step are gone, so the jobs behind them have moved up.
     fn forget(&mut self, jobs: u64) {
         let (from, at, to) = self.page;
         let at = at.saturating_sub(jobs).max(from);

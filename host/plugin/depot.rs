@@ -1,6 +1,6 @@
 //! The fleet's plugins in Redis: components by digest, releases by id, and which release of each plugin is wanted.
-//! Nothing here trusts what it reads: lengths are bounded before anything is fetched (`orders`, `storage::bounded`), and
-//! ids are computed again. What a host does with a release, and who may sign one, is not known here.
+//! This file does not trust what it reads: it bounds lengths before it fetches anything (`orders`, `storage::bounded`),
+//! and computes ids again. This file does not know what a host does with a release, or who may sign one.
 //!
 //! A component is gathered under a name of its own and renamed when every chunk has been looked at again; it goes
 //! away by itself unless a wanted release has it. So what was interrupted leaves nothing that counts.
@@ -83,7 +83,7 @@ pub enum DepotError {
         /// What is wrong with it.
         reason: String,
     },
-    /// No higher number can follow the number of an entry that Sandhog did not write.
+    /// The latest entry, which Sandhog did not write, has a number that cannot be incremented.
     #[error(
         "the latest entry of plugin `{plugin}` in `{key}` has a number that no deploy has (above {NUMBER_MAX}, negative \
          or not whole): Sandhog did not write it; remove it with `{remedy}`, then deploy again"
@@ -91,7 +91,7 @@ pub enum DepotError {
     Number {
         /// The plugin.
         plugin: String,
-        /// Where the entry is.
+        /// The key of the entry.
         key: String,
         /// The Redis command that removes it.
         remedy: String,
@@ -106,7 +106,7 @@ pub enum DepotError {
         /// What the host takes.
         bytes_max: u64,
     },
-    /// Others deployed the plugin at the same time, again and again.
+    /// Other deploys of the plugin came first in every attempt.
     #[error("others deploy plugin `{0}` at the same time; try again")]
     Contended(String),
     /// One more does not fit.
@@ -182,7 +182,7 @@ impl Depot {
                 }
                 Element::Whole(chunk) => chunk.len() as u64,
                 Element::TooLong(has) => has,
-                Element::Absent => return Err(damaged(&key, format!("chunk {number} is not there"))),
+                Element::Absent => return Err(damaged(&key, format!("chunk {number} is missing"))),
             };
             return Err(damaged(&key, format!("chunk {number} has {has} bytes instead of {size}")));
         }

@@ -23,8 +23,8 @@ pub enum FetchError {
     Refused(Problems),
 }
 
-/// Fetches what is wanted of a plugin, by an order that was accepted (`order`). The signature of the component is verified
-/// before the component is fetched.
+/// Fetches the wanted release of a plugin, by an order that was accepted (`order`). The signature of the component is
+/// verified before the component is fetched.
 pub async fn fetch(
     depot: &Depot,
     plugin: &PluginName,

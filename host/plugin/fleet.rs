@@ -21,7 +21,7 @@ const SAFETY_POLL: Duration = Duration::from_secs(30);
 /// And where it does not, or cannot be reached.
 const QUICK_POLL: Duration = Duration::from_secs(1);
 
-/// Most entries that are left out, and named in the log when that is seen.
+/// Most left-out entries that the log names.
 const LEFT_OUT_LINES_MAX: usize = 20;
 
 /// What is wanted of all plugins, by name.
@@ -37,7 +37,7 @@ pub struct Fleet {
     look_at: Instant,
     told: Option<AllWanted>,
     problem: Option<String>,
-    /// What was logged about entries that are left out.
+    /// The lines already logged about entries that are left out.
     left_out: Vec<String>,
 }
 
@@ -108,7 +108,7 @@ impl Fleet {
         Ok((tracked, wanted.entries))
     }
 
-    /// Logs why entries are left out, each once for as long as it stays so.
+    /// Logs once for each entry why it is left out, until that changes.
     fn complain_of(&mut self, left_out: Vec<String>) {
         let news: Vec<&String> = left_out.iter().filter(|text| !self.left_out.contains(text)).collect();
         for text in news.iter().take(LEFT_OUT_LINES_MAX) {

@@ -31,7 +31,7 @@ pub fn load(source: Source, sandbox: &Sandbox) -> Result<Loaded, Problems> {
     Ok(loaded(source.name, source.manifest, version))
 }
 
-/// The same for whoever has a turn in the line of those who load; none if others go first.
+/// The same for a caller that has a turn in the line; none if others go first.
 pub fn load_in(source: &Source, sandbox: &Sandbox, turn: &Turn) -> Result<Option<Loaded>, Problems> {
     let Source { name, manifest, component, component_origin, .. } = source;
     match sandbox.load_in(terms(name, manifest), component, turn) {

@@ -1,10 +1,9 @@
-//! Who may say what the fleet is to run. A release in Redis is one that anybody who writes there can exchange, so hosts
-//! with `plugins.trusted_keys` ask for a signed order: one over the plugin's name, the release (component, manifest and
-//! signature of the component), its number, and the time of signing. A host notes the time of the latest order that it
-//! has accepted of each plugin, and refuses earlier ones: an old order with its signature is no way back. To go back,
-//! the holder of a key signs a new order for the former release.
-//!
-//! A host without such a note, because its state folder is new, accepts any order that was ever signed.
+//! Verifies who has ordered what the fleet runs. Anybody with write access to Redis can exchange a release there, so
+//! hosts with `plugins.trusted_keys` require a signed order. The signature covers the plugin's name, the release
+//! (component, manifest and signature of the component), its number, and the time of signing. A host records the time
+//! of the latest order that it has accepted for each plugin, and refuses earlier orders: an old signed order cannot
+//! bring back an old version. For a rollback, the holder of a key signs a new order for the former release.
+//! A host without such a record, because its state folder is new, accepts any order that was ever signed.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -18,32 +17,32 @@ use super::signature::{self, PrivateKey, SignatureError};
 use crate::config::public_key::PublicKey;
 use crate::config::unit::show_duration;
 
-/// What is signed begins with this, so that it is valid for nothing else.
+/// Domain-separation prefix of the signed text.
 const DOMAIN: &str = "sandhog order v1\n";
-/// Longest note of an accepted order.
+/// Longest record of an accepted order, in bytes.
 const NOTE_BYTES_MAX: u64 = 32;
 
-/// Why an order is refused; goes on after its number and the plugin.
+/// Why an order is refused; the text follows the order's number and the plugin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
-    /// Nobody has signed it.
+    /// The order has no signature.
     #[error(
-        "is not signed, and `plugins.trusted_keys` asks for it; deploy it with `sandhog deploy FILE --key KEY`"
+        "is not signed, but `plugins.trusted_keys` requires a signature; deploy it with `sandhog deploy FILE --key KEY`"
     )]
     Missing,
-    /// What is there is not a signature.
+    /// The signature cannot be read.
     #[error("has a signature that cannot be read; deploy it again")]
     Form,
-    /// Somebody else has signed it.
+    /// A key that is not trusted has signed the order.
     #[error("is signed by `{0}`, which is not one of `plugins.trusted_keys`")]
     Untrusted(PublicKey),
-    /// It is not what was signed.
+    /// The order differs from the signed one.
     #[error(
-        "has a signature of `{0}` that is not for this order: its release, its number or the name of the plugin was \
-         changed after it was signed"
+        "has a signature of `{0}` that is not for this order: the release, the number or the plugin's name was \
+         changed after signing"
     )]
     Wrong(PublicKey),
-    /// A later one was accepted.
+    /// The host has accepted a later order.
     #[error(
         "was signed {} before the latest one that this host has accepted; to return to a former version, use \
          `sandhog rollback PLUGIN --key KEY`",
@@ -69,11 +68,10 @@ pub fn sign(key: &PrivateKey, plugin: &PluginName, release: &Digest, number: u64
     Signed { at_ms, signature }
 }
 
-/// Whether one of these keys has signed the order: when.
+/// Returns when one of these keys has signed the order.
 ///
 /// # Errors
-///
-/// None of them has.
+/// None of these keys has signed it.
 pub fn verify(plugin: &PluginName, wanted: &Wanted, trusted: &[PublicKey]) -> Result<u64, OrderError> {
     let signed = wanted.signed.as_ref().ok_or(OrderError::Missing)?;
     let message = message(plugin, &wanted.release, wanted.number, signed.at_ms);
@@ -81,7 +79,7 @@ pub fn verify(plugin: &PluginName, wanted: &Wanted, trusted: &[PublicKey]) -> Re
     Ok(signed.at_ms)
 }
 
-/// What is signed.
+/// The text that is signed.
 fn message(plugin: &PluginName, release: &Digest, number: u64, at_ms: u64) -> String {
     format!("{DOMAIN}{plugin}\n{release}\n{number}\n{at_ms}\n")
 }
@@ -99,11 +97,10 @@ impl Orders {
         Self { trusted: trusted.to_vec(), folder: state_dir.join("orders") }
     }
 
-    /// Accepts an order, and notes its time.
+    /// Accepts an order, and records its time.
     ///
     /// # Errors
-    ///
-    /// It is not signed by a trusted key, or a later one was accepted.
+    /// The order is not signed by a trusted key, or the host has accepted a later one.
     pub fn accept(&self, plugin: &PluginName, wanted: &Wanted) -> Result<(), OrderError> {
         if self.trusted.is_empty() {
             return Ok(());
@@ -119,13 +116,13 @@ impl Orders {
             tracing::warn!(
                 plugin = plugin.as_str(),
                 %error,
-                "cannot note which order was accepted; after a restart an earlier one would be accepted as well"
+                "cannot save which order was accepted; after a restart the host would accept an earlier one, too"
             );
         }
         Ok(())
     }
 
-    /// The time of the latest order that was accepted; 0 if there is none.
+    /// The time of the latest accepted order; 0 if there is none.
     fn latest_ms(&self, plugin: &PluginName) -> u64 {
         let read = || -> io::Result<String> {
             let mut text = String::new();
@@ -198,7 +195,7 @@ mod tests {
         assert_eq!(orders().accept(&name("thumbs"), &new), Ok(()), "the latest stays good");
         let refused = orders().accept(&name("thumbs"), &old);
         assert_eq!(refused, Err(OrderError::Old(Duration::from_secs(5))));
-        // The way back is a new order for the former release.
+        // A rollback is a new order for the former release.
         assert_eq!(orders().accept(&name("thumbs"), &order(&key, b"1", 3, 5_101)), Ok(()));
         let anybody = Orders::new(&[], dir.path());
         assert_eq!(anybody.accept(&name("thumbs"), &Wanted { signed: None, ..old }), Ok(()));

@@ -12,7 +12,8 @@ use crate::config::hex::{hex, unhex};
 /// What an id is made over begins with this, so that it is not the digest of anything else.
 const DOMAIN: &[u8] = b"sandhog release v1\n";
 
-/// The highest number in an entry of the depot. Scripts in Redis count in doubles, which skip whole numbers above it.
+/// The highest number in an entry of the depot. Scripts in Redis count in doubles, which cannot hold every whole number
+/// above it.
 pub const NUMBER_MAX: u64 = 1 << 53;
 
 /// A SHA-256, shown as 64 lower-case hexadecimal digits.
@@ -104,7 +105,8 @@ pub struct Wanted {
     pub release: Digest,
     /// Its component, for people and for tidying up.
     pub component: Digest,
-    /// Grows with every deploy of the plugin: of two, the one with the higher number is wanted. At most `NUMBER_MAX`.
+    /// Grows with every deploy of the plugin: of two deploys, the one with the higher number is wanted. At most
+    /// `NUMBER_MAX`.
     #[serde(deserialize_with = "counted")]
     pub number: u64,
     /// Redis time. At most `NUMBER_MAX`.
@@ -117,7 +119,7 @@ pub struct Wanted {
     pub signed: Option<Signed>,
 }
 
-/// Who has signed an order, and when.
+/// The signature of an order, and its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signed {
     /// The time by the signer's clock. At most `NUMBER_MAX`.
@@ -127,7 +129,7 @@ pub struct Signed {
     pub signature: String,
 }
 
-/// A number that scripts in Redis can count on from.
+/// A number that scripts in Redis can increment exactly.
 fn counted<'d, D: Deserializer<'d>>(deserializer: D) -> Result<u64, D::Error> {
     let number = u64::deserialize(deserializer)?;
     if number > NUMBER_MAX {

@@ -1,6 +1,6 @@
 //! Who vouches for a component: Ed25519 signatures over its digest. They lie beside it (`thumbs.wasm.sig`) and go
 //! with it through the depot; a host with `plugins.trusted_keys` takes only components that one of these has
-//! signed. The manifest beside it in a plugin folder is not signed: it is the operator's own. What comes through Redis is
+//! signed. The manifest beside it in a plugin folder is not signed: it is the operator's own. A deploy through Redis is
 //! signed as a whole (`order`).
 //!
 //! A signature is a line `ed25519:KEY SIGNATURE`, both in hexadecimal digits; a file may have several.
@@ -27,7 +27,9 @@ const PRIVATE: &str = "ed25519-private:";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     /// Nobody vouches for it.
-    #[error("is not signed, and `plugins.trusted_keys` asks for it; sign it: `sandhog sign FILE --key KEY`")]
+    #[error(
+        "is not signed, but `plugins.trusted_keys` requires a signature; sign it: `sandhog sign FILE --key KEY`"
+    )]
     Missing,
     /// What lies beside it is no signature.
     #[error("has a signature that cannot be read: line {0} is not of the form `ed25519:KEY SIGNATURE`")]
@@ -141,7 +143,7 @@ impl PrivateKey {
         self.sign_message(&message(component))
     }
 
-    /// Signs a text that begins with a domain of its own.
+    /// Signs a text that begins with a domain-separation prefix.
     pub(super) fn sign_message(&self, message: &str) -> Signature {
         let signature = self.pair.sign(message.as_bytes());
         let bytes = signature.as_ref().try_into().expect("an Ed25519 signature has 64 bytes");

@@ -1,6 +1,6 @@
 //! Compiling, which a hostile component may make expensive or crash: it happens in a child process with bounds of
-//! its own, and what comes out is kept in a folder. The child's side is in `child`, the folder in `cache`, who may
-//! compile and when in `line`, and the one place that takes compiled code for what it says it is in `artefact`.
+//! its own, and the result is kept in a folder. `child` is the child's side, `cache` the folder, and `line` decides
+//! which compilation is next. Only `artefact` maps compiled code without further checks.
 
 mod artefact;
 mod cache;
@@ -41,8 +41,8 @@ const REASON_BYTES_MAX: u64 = 4 * 1024;
 const OUT_OF_MEMORY: [&str; 2] = ["memory allocation of ", "out of memory"];
 
 /// Raise the bound, if it is too low for what is meant to run.
-const MORE_MEMORY: &str = "if it is worth that much, raise `compile.memory` in the host's settings";
-const MORE_TIME: &str = "if it is worth that much, raise `compile.time` in the host's settings";
+const MORE_MEMORY: &str = "to allow more, raise `compile.memory` in the host's settings";
+const MORE_TIME: &str = "to allow more, raise `compile.time` in the host's settings";
 /// The hint if the limit that the host inherited is lower than its own setting.
 const MORE_INHERITED: &str = "the host was started with this limit: raise it (`ulimit -d`, `-v`, `-t`, `-f`)";
 
@@ -81,7 +81,7 @@ pub(super) struct Compiler {
     cache: Option<Cache>,
     /// What else decides whether compiled code fits, besides the component.
     fingerprint: u64,
-    /// Few compilations at a time: each may cost as much as `limits` says.
+    /// Bounds the number of compilations at the same time, because each may cost as much as `limits` allows.
     line: Line,
     compiled: AtomicU64,
     /// That results cannot be kept is said once.
@@ -109,14 +109,14 @@ impl Compiler {
         self.compiled.load(Ordering::Relaxed)
     }
 
-    /// Whether the component with this digest was compiled before and is kept. It may still be damaged.
+    /// Whether the component with this digest was compiled before and its code is kept. The code may still be damaged.
     pub(super) fn keeps(&self, digest: &str) -> bool {
         let path = self.cache.as_ref().map(|cache| cache.path(&self.name(digest)));
         path.is_some_and(|path| path.is_file())
     }
 
-    /// The component, and whether it was in the cache; else it is compiled when it is its turn. `digest` is that of its
-    /// bytes.
+    /// The component, and whether it was in the cache; if not, it is compiled in its turn. `digest` is the digest of
+    /// its bytes.
     pub(super) fn component(
         &self,
         engine: &Engine,
@@ -139,7 +139,7 @@ impl Compiler {
         }
     }
 
-    /// The same for whoever has a turn.
+    /// The same for a caller that has a turn.
     pub(super) fn component_in(
         &self,
         engine: &Engine,
@@ -148,11 +148,11 @@ impl Compiler {
         turn: &Turn,
     ) -> Result<(Component, bool), NotLoaded> {
         let name = self.name(digest);
-        // Perhaps whoever had a turn before wanted the same.
+        // Perhaps a caller with an earlier turn has compiled the same component.
         if let Some(found) = self.found(engine, &name) {
             return Ok((found, true));
         }
-        // It was kept a moment ago, or so it was said.
+        // The claim reported that the code was kept, but it is not, or no longer.
         if !turn.may_compile() {
             return Err(NotLoaded::Postponed);
         }
@@ -175,7 +175,7 @@ impl Compiler {
         Ok((kept.unwrap_or(loaded), false))
     }
 
-    /// What compiled code is kept under.
+    /// The key under which compiled code is kept.
     fn name(&self, digest: &str) -> String {
         format!("{digest}-{:016x}", self.fingerprint)
     }
@@ -229,7 +229,7 @@ impl Compiler {
         Err(self.problem(ended, answer, &noise))
     }
 
-    /// Runs the child to its end, or to that of its turn.
+    /// Runs the child until it ends, or until its turn ends.
     fn run(&self, bytes: &[u8], answer: &File, noise: &File, turn: &Turn) -> io::Result<End> {
         let mut component = memory_file()?;
         component.write_all(bytes)?;
@@ -309,7 +309,7 @@ fn memory_file() -> io::Result<File> {
 /// How the wait for a child ended.
 enum End {
     Exited(ExitStatus),
-    /// It was not done when others had to go first, or when nobody wanted it any more.
+    /// The child was stopped, because others go first, or because the result is no longer wanted.
     Postponed,
     TookTooLong,
 }

@@ -99,7 +99,7 @@ pub struct Sandbox {
 pub(super) struct Engines {
     pub(super) pool: PoolSettings,
     compiling: Compiling,
-    /// Who may compile, whatever it is for.
+    /// The queue of all loads, shared by all engines.
     pub(super) line: Line,
     compute: Arc<Core>,
     /// Made when it is first needed.
@@ -140,7 +140,7 @@ impl Sandbox {
 }
 
 impl Engines {
-    /// Whether an engine that was made has code of the component with this digest.
+    /// Whether an existing engine has compiled code of the component with this digest.
     pub(super) fn keeps(&self, digest: &str) -> bool {
         let short = self.short.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cores = std::iter::once(&self.compute).chain(short.as_ref());

@@ -70,10 +70,10 @@ pub struct LoadError {
 /// Why a component that has its turn is not loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotLoaded {
-    /// Something is wrong with it.
+    /// The component has a problem.
     Refused(LoadError),
-    /// It needs another turn: it is not kept (`Claim::is_kept`), or compiling it takes long and others go first
-    /// (`Claim::is_long`).
+    /// The component needs another turn: its code is not kept (`Claim::is_kept`), or it takes long to compile and
+    /// others go first (`Claim::is_long`).
     Postponed,
 }
 
@@ -115,7 +115,7 @@ impl Sandbox {
         self.version(core, &component, terms, (digest, bytes), compiled)
     }
 
-    /// The same for whoever has a turn in the line of those who load.
+    /// The same for a caller that has a turn in the queue of loads.
     pub fn load_in(&self, terms: Terms, bytes: &[u8], turn: &Turn) -> Result<Version, NotLoaded> {
         let core = self.core(&terms, bytes).map_err(NotLoaded::Refused)?;
         let (digest, begun) = (digest_of(bytes), Instant::now());
@@ -126,17 +126,18 @@ impl Sandbox {
         version.map_err(NotLoaded::Refused)
     }
 
-    /// The line of those who load.
+    /// The queue of loads.
     pub fn line(&self) -> &Line {
         &self.engines.line
     }
 
-    /// Whether the component with this digest was compiled before and is kept, for the engine that is tried first.
+    /// Whether the component with this digest was compiled before and its code is kept, for the engine that is tried
+    /// first.
     pub fn keeps(&self, digest: &str) -> bool {
         self.engines.keeps(digest)
     }
 
-    /// The engine of a component that may be loaded as far as can be seen without compiling it.
+    /// The engine for a component. Fails if checks without a compiler find a problem in the component.
     fn core(&self, terms: &Terms, bytes: &[u8]) -> Result<Arc<Core>, LoadError> {
         check_bytes(bytes)?;
         if terms.limits.memory_bytes > self.engines.pool.memory_bytes_max {
@@ -149,10 +150,10 @@ impl Sandbox {
             ProfileChoice::Fixed(profile) => self.engines.core(profile),
             ProfileChoice::Auto => self.engines.core(Profile::Compute),
         };
-        core.map_err(|error| problem(format!("has no engine: {error}")))
+        core.map_err(|error| problem(format!("cannot create an engine: {error}")))
     }
 
-    /// Fits compiled code with its terms, and starts it once.
+    /// Combines compiled code with its terms, and starts it once.
     fn version(
         &self,
         core: Arc<Core>,
@@ -260,7 +261,7 @@ impl Version {
         &self.scope.grants
     }
 
-    /// From now on the plugin's `limits.write_rate` is kept, over this connection of the host.
+    /// From now on, the host enforces the plugin's `limits.write_rate`, over this connection of the host.
     pub fn keep_write_rate(&self, link: &Link) {
         self.scope.voice.keep_write_rate(link);
     }
@@ -367,12 +368,12 @@ pub(super) fn check_bytes(bytes: &[u8]) -> Result<(), LoadError> {
     }))
 }
 
-/// Whether bytes begin as a text does: in UTF-8, without control characters other than blanks.
+/// Whether bytes begin like a text: in UTF-8, without control characters other than white space.
 pub fn is_text(bytes: &[u8]) -> bool {
     let head = &bytes[..bytes.len().min(1024)];
     let is_utf8 = match std::str::from_utf8(head) {
         Ok(_) => true,
-        // Its last character is cut.
+        // The last character of the prefix is incomplete.
         Err(error) => error.error_len().is_none(),
     };
     is_utf8 && head.iter().all(|byte| !byte.is_ascii_control() || byte.is_ascii_whitespace())

@@ -42,16 +42,16 @@ pub enum AddressError {
         "is not a Redis URL; its forms are `redis://[user:password@]host[:port][/db]`, `rediss://…` (TLS), `unix:///path?db=0`"
     )]
     Form,
-    /// The URL names no host.
-    #[error("names no host; write for example `redis://127.0.0.1:6379`")]
+    /// The URL does not name a host.
+    #[error("does not name a host; write for example `redis://127.0.0.1:6379`")]
     Host,
     /// An IPv6 address without brackets.
     #[error("names an IPv6 address without brackets; write for example `redis://[::1]:6379`")]
     Brackets,
-    /// The port is not one.
+    /// The port is not a valid number.
     #[error("names a port that is not a number from 1 to 65535; write for example `redis://host:6379`")]
     Port,
-    /// A user without a password, whom the client library would leave out.
+    /// A user without a password. The client library would ignore the user.
     #[error(
         "names a user without a password; write `redis://user:password@host` (for a user without a password any text)"
     )]

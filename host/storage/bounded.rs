@@ -1,6 +1,6 @@
-//! Reads collections whose size others control. Redis measures each element first: one that is too long is left out,
-//! and a collection with too many elements is refused, so a key that somebody filled costs the host no memory.
-//! What the elements mean is known to the callers, and so are the bounds.
+//! Reads collections whose size others control. Redis measures each element first: an element that is too long is left
+//! out, and a collection with too many elements is refused, so a key that others have filled does not use the host's
+//! memory. The callers know what the elements mean, and set the bounds.
 
 use std::sync::LazyLock;
 
@@ -29,32 +29,32 @@ pub enum Of<'a> {
     Sorted,
 }
 
-/// How much is read at most. A list may have more elements, of which the first are read.
+/// Bounds of a read. A list may have more elements; only the first are read.
 #[derive(Debug, Clone, Copy)]
 pub struct Bound {
-    /// Elements; of a hash, pairs.
+    /// Most elements; of a hash, most pairs.
     pub elements: usize,
-    /// Bytes of each.
+    /// Most bytes of each element.
     pub bytes: usize,
 }
 
 /// One element of a collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Element {
-    /// It is here.
+    /// The element was read.
     Whole(Vec<u8>),
-    /// It has so many bytes, and was not read.
+    /// The element has this number of bytes and was not read.
     TooLong(u64),
-    /// The field is not there.
+    /// The field does not exist.
     Absent,
 }
 
-/// What was read, and a sentence for each element that was left out.
+/// The elements read, and a sentence for each element that was left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listed<T> {
     /// The elements that can be used.
     pub entries: T,
-    /// Why others cannot.
+    /// Why the other elements cannot be used.
     pub left_out: Vec<String>,
 }
 

@@ -52,7 +52,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// No connection, because of this fault.
+    /// There is no connection, because of this fault.
     pub(super) fn lost(address: &str, because: &Self) -> Self {
         let cause = match because {
             Self::Refused { code, detail } => format!("{code} {detail}"),
@@ -108,8 +108,8 @@ impl Fault {
             kind => {
                 let obstacle = Obstacle::of_broken(error);
                 let cause = match kind {
-                    ErrorKind::AuthenticationFailed => "user or password were refused".to_owned(),
-                    // The library's text is that of its parser, in several lines.
+                    ErrorKind::AuthenticationFailed => "the user or the password was refused".to_owned(),
+                    // The library's text is the message of its parser, in several lines.
                     ErrorKind::Parse if is_garbled(error) => {
                         "its reply is not in the protocol of Redis".to_owned()
                     }

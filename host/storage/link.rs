@@ -86,7 +86,7 @@ struct Current {
     connection: MultiplexedConnection,
     /// Set when the server has closed it, possibly long before the next call.
     closed: Arc<AtomicBool>,
-    /// Whether nodes of lists are small, once somebody has asked.
+    /// Whether nodes of lists are small; unknown before the first request.
     small_nodes: OnceCell<bool>,
 }
 
@@ -205,8 +205,8 @@ impl Link {
         Ok(self.inner.slot.lock().await.tracks)
     }
 
-    /// Whether nodes of lists are not compressed and have 8 KiB at the most, unless one entry is larger. Each connection
-    /// asks once; false if the server does not say.
+    /// Whether nodes of lists are not compressed and have at most 8 KiB, unless one entry is larger. Each connection
+    /// asks once; false if the server does not answer.
     pub async fn has_small_nodes(&self) -> Result<bool, Fault> {
         let current = self.current().await?;
         let asked = current.small_nodes.get_or_try_init(|| has_small_nodes(self)).await;
@@ -234,7 +234,7 @@ impl Link {
                     inner.primary.leave(current.epoch, "the server is a replica");
                 }
                 Ok(_) => return,
-                // No command was lost. If Redis is away, the attempt to connect logs why.
+                // Commands were not lost. If Redis is away, the attempt to connect logs the cause.
                 Err(error) => drop(self.broken_by(&current, &error, false)),
             }
         }
@@ -276,7 +276,7 @@ impl Link {
         if let Some(former) = inner.current.swap(None)
             && former.closed.load(Ordering::Acquire)
         {
-            // Nobody used it: a server closes idle connections (`timeout`), which is not worth a warning.
+            // The connection was idle. A server may close idle connections (`timeout`), which needs no warning.
             tracing::debug!(role = inner.role, "the server closed a connection; opening a new one");
             self.forget(&former);
         }

@@ -1,6 +1,6 @@
-//! Why Redis cannot be used, as precisely as the hints differ. A fault carries its obstacle from the moment it is made:
-//! nobody has to guess it from the text of an error. If the server gave no usable reply, a probe finds out which
-//! protocol it speaks.
+//! Why Redis cannot be used: one obstacle for each hint. A fault carries its obstacle from the moment it is made, so
+//! that the obstacle is not guessed from the text of an error. If the server gave no usable reply, a probe finds out
+//! which protocol it speaks.
 
 use std::error::Error;
 use std::io;
@@ -28,7 +28,7 @@ const REPLIES: [(&str, Obstacle); 8] = [
     ("max number of clients", Obstacle::NotReady),
 ];
 
-/// Texts of the system and the TLS library that have no kind of their own, in lower case; the first match counts.
+/// Texts of the system and the TLS library for errors without a specific kind, in lower case; the first match counts.
 const WORDS: [(&str, Obstacle); 5] = [
     ("certificaterequired", Obstacle::ClientCertificate),
     ("peer certificate", Obstacle::Certificate),
@@ -50,9 +50,9 @@ pub enum Obstacle {
     NoAccess,
     /// The server is running, and will serve later.
     NotReady,
-    /// It is a replica.
+    /// The server is a replica.
     Replica,
-    /// Its memory is full.
+    /// The memory of the server is full.
     Full,
     /// It requires a password, and none was given.
     NoPassword,
@@ -72,7 +72,7 @@ pub enum Obstacle {
     SpeaksPlain,
     /// It speaks an older version of the protocol.
     OldProtocol,
-    /// It speaks another protocol, such as HTTP.
+    /// The server speaks another protocol, such as HTTP.
     NotRedis,
     /// It is a Redis Cluster.
     Cluster,
@@ -119,7 +119,7 @@ impl Obstacle {
             ErrorKind::Parse if is_garbled(error) => return Self::NotRedis,
             _ => {}
         }
-        // The library wraps it: its source is an `Arc` of the error.
+        // The library wraps the error: the source is an `Arc` of it.
         let wrapped = error.source().and_then(|source| source.downcast_ref::<Arc<dyn Error + Send + Sync>>());
         let system = wrapped.and_then(|wrapped| wrapped.downcast_ref::<io::Error>());
         match system.map(io::Error::kind) {
@@ -137,7 +137,7 @@ impl Obstacle {
         }
     }
 
-    /// As `of`, and probes the server if the fault does not decide. Takes up to 8 seconds then.
+    /// As `of`, but probes the server if the fault is not specific, which takes up to 8 seconds.
     pub async fn find(address: &Address, fault: &Fault) -> Self {
         let said = Self::of(fault);
         let is_open = match fault {
@@ -151,7 +151,8 @@ impl Obstacle {
             (true, Some(Speaks::Redis | Speaks::OldRedis)) => Self::SpeaksPlain,
             (false, Some(Speaks::Tls)) => Self::SpeaksTls,
             (false, Some(Speaks::OldRedis)) => Self::OldProtocol,
-            // It serves others: only this connection was cut, for example by a proxy one of whose servers is gone.
+            // The server answers now: only this connection was cut, for example by a proxy that lost one of its
+            // servers.
             (false, Some(Speaks::Redis)) => Self::Cut,
             (_, Some(Speaks::Http)) => Self::NotRedis,
             _ => said,
@@ -172,7 +173,7 @@ impl Obstacle {
         )
     }
 
-    /// What to do about it.
+    /// The hint: what to do about the obstacle.
     pub fn hint(self) -> Option<&'static str> {
         Some(match self {
             Self::Absent => {
@@ -194,7 +195,7 @@ impl Obstacle {
              dead jobs)"
             }
             Self::SocketPath => {
-                "the path of a unix socket ends with the socket: write its database as `unix:///path?db=2`"
+                "the path of a unix socket ends with the name of the socket: write the database as `unix:///path?db=2`"
             }
             Self::NoAccess => {
                 "the system does not let this process connect: check the rights of the socket (`unixsocketperm`) and of its \
@@ -278,7 +279,7 @@ mod tests {
         ] {
             let fault = Fault::Refused { code: code.to_owned(), detail: detail.to_owned() };
             assert_eq!(Obstacle::of(&fault), expected, "{code} {detail}");
-            // In the set-up of a connection, or as the answer of a server that is left: there is no connection then.
+            // This happens while a connection is set up, or when the link leaves a server. There is no connection then.
             let lost = Fault::lost("redis://h", &fault);
             assert!(lost.is_lost() && lost.to_string().contains(code), "{lost}");
             assert_eq!(Obstacle::of(&lost), expected, "{lost}");

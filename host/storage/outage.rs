@@ -1,4 +1,4 @@
-//! What a host logs about connections to Redis that break and cannot be replaced: one outage for all of its links.
+//! Logs connections to Redis that break and cannot be replaced, as one outage for all links of a host.
 
 use std::time::{Duration, Instant};
 
@@ -6,20 +6,20 @@ use super::fault::Fault;
 use super::obstacle::Obstacle;
 use super::reminder::Reminder;
 
-/// Losses that are further apart than this are logged as if they were the first.
+/// A loss that follows the previous one after more than this time is logged like the first one.
 const LOSS_GAP: Duration = Duration::from_secs(60);
 
 /// The present outage, as the links of a host see it.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
-    /// Whether there was a connection before: the start of a host logs itself what it waits for.
+    /// Whether there was a connection before. Before that, the start of the host logs what it waits for.
     was_reached: bool,
     now: Option<Reminder>,
     losses: Option<(Reminder, Instant)>,
 }
 
 impl Outage {
-    /// A connection broke while commands used it. If that happens again and again, not each time is logged.
+    /// A connection broke while commands used it. If connections break repeatedly, only some of the losses are logged.
     pub(super) fn lost(&mut self, role: &str, cause: &str) {
         let now = Instant::now();
         let recent = self.losses.take().filter(|(_, last)| now.duration_since(*last) < LOSS_GAP);
@@ -39,7 +39,7 @@ impl Outage {
             return;
         }
         let outage = self.now.get_or_insert_with(Reminder::steady);
-        // Texts of the same obstacle alternate.
+        // Texts of the same obstacle can alternate, so the obstacles are compared.
         let obstacle = Obstacle::of(fault);
         let Some(lasts) = outage.is_due(&format!("{obstacle:?}")) else { return };
         let cause = match fault {

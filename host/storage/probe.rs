@@ -1,30 +1,31 @@
-//! Which protocol a server speaks: Redis', TLS or HTTP. Used only after a connection attempt has failed, to say why.
+//! Finds out which protocol a server speaks: that of Redis, TLS or HTTP. Used only after a failed connection attempt,
+//! to report the cause.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Longest wait to connect, and longest wait for an answer, for each question.
+/// Longest wait to connect, and longest wait for a reply, for each request.
 const WAIT: Duration = Duration::from_secs(1);
 /// A command that every Redis and every proxy answers.
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 /// Beginnings of its answers: without a password, with one, and for a user without the right.
 const PONGS: [&[u8]; 3] = [b"+PONG", b"-NOAUTH", b"-NOPERM"];
-/// The question for the protocol that the host needs.
+/// The request for the protocol that the host needs.
 const HELLO: &[u8] = b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n";
-/// Beginnings of its answers by servers that do not speak that protocol.
+/// Beginnings of the replies of servers that do not speak that protocol.
 const OLD: [&[u8]; 2] = [b"-NOPROTO", b"-ERR unknown command"];
-/// Connections that have to be cut at HELLO, each after an answered PING, until the reason is the protocol: one may
-/// end by chance.
+/// How many connections the server must close at HELLO, each after an answered PING, to prove an old protocol. One may
+/// be closed by chance.
 const CUTS: usize = 2;
 /// Beginnings of TLS records that carry a handshake or an alert.
 const RECORDS: [&[u8]; 2] = [&[0x16, 3], &[0x15, 3]];
-/// Beginnings of what web servers answer.
+/// Beginnings of replies of web servers.
 const WEB: [&[u8]; 2] = [b"HTTP/", b"<"];
-/// Bytes of an answer that are read at most; enough to tell what begins it.
+/// Most bytes of a reply that are read; enough to recognise its beginning.
 const ANSWER_BYTES: usize = 512;
-/// Bytes that decide, if it is not a line.
+/// Bytes that are enough if the reply is not a line.
 const DECISIVE_BYTES: usize = 7;
 
 /// The protocol of a server.
@@ -32,7 +33,7 @@ const DECISIVE_BYTES: usize = 7;
 pub(super) enum Speaks {
     /// Redis' protocol, without TLS.
     Redis,
-    /// An older version of it.
+    /// An older version of the protocol of Redis.
     OldRedis,
     /// TLS.
     Tls,
@@ -40,9 +41,9 @@ pub(super) enum Speaks {
     Http,
 }
 
-/// What a server did with a question.
+/// The reaction of a server to a request.
 struct Answer {
-    /// Its beginning.
+    /// The beginning of the reply.
     bytes: Vec<u8>,
     /// Whether the server ended the connection.
     is_cut: bool,
@@ -54,7 +55,7 @@ impl Answer {
     }
 }
 
-/// Asks the server; none if it speaks none of these.
+/// Asks the server. None if the protocol is not one of these.
 pub(super) async fn what_speaks(host: &str, port: u16) -> Option<Speaks> {
     for _ in 0..CUTS {
         let mut stream = connect(host, port).await?;
@@ -73,7 +74,7 @@ pub(super) async fn what_speaks(host: &str, port: u16) -> Option<Speaks> {
     Some(Speaks::OldRedis)
 }
 
-/// What a server speaks that has given this answer to PING.
+/// The protocol of a server that gave this reply to PING.
 async fn what_else(host: &str, port: u16, answer: &Answer) -> Option<Speaks> {
     if answer.begins(&WEB) {
         return Some(Speaks::Http);
@@ -86,7 +87,7 @@ async fn what_else(host: &str, port: u16, answer: &Answer) -> Option<Speaks> {
     ask(&mut stream, &client_hello()).await.begins(&RECORDS).then_some(Speaks::Tls)
 }
 
-/// None if nobody listens.
+/// None if no server listens.
 async fn connect(host: &str, port: u16) -> Option<TcpStream> {
     tokio::time::timeout(WAIT, TcpStream::connect((host, port))).await.ok()?.ok()
 }
@@ -107,7 +108,7 @@ async fn ask(stream: &mut TcpStream, question: &[u8]) -> Answer {
     answer
 }
 
-/// Whether enough of an answer is there. A line of Redis is read to its end, because the next answer follows it.
+/// Whether enough of a reply has arrived. A line of Redis is read to its end, because the next reply follows it.
 fn is_whole(answer: &[u8]) -> bool {
     match answer.first() {
         Some(b'+' | b'-') => answer.contains(&b'\n') || answer.len() >= ANSWER_BYTES,

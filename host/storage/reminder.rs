@@ -1,31 +1,31 @@
-//! When to log again what goes on: at once when it begins, and then less and less often.
+//! Decides when to log a lasting condition again: immediately when it begins, then at growing intervals.
 
 use std::time::{Duration, Instant};
 
-/// Pause before the second line of what is logged at growing intervals.
+/// Pause before the second line of a condition that is logged at growing intervals.
 const GAP_FIRST: Duration = Duration::from_secs(5);
 /// Longest pause between two lines.
 const GAP_MAX: Duration = Duration::from_secs(60);
 /// Most different texts that are remembered.
 const TEXTS_MAX: usize = 16;
 
-/// Something that lasts, and when it is logged.
+/// A lasting condition, and when to log it.
 #[derive(Debug)]
 pub struct Reminder {
     since: Instant,
-    /// What has been logged since then: causes that alternate are not news.
+    /// The texts logged since then, so that alternating causes are not logged each time.
     texts: Vec<String>,
     next: Instant,
     gap: Duration,
 }
 
 impl Reminder {
-    /// Begins now. Lines follow each other after 5, 10, 20, 40, 60, 60 … seconds.
+    /// A condition that begins now, with a line after 5, 10, 20, 40, 60, 60 … seconds.
     pub fn growing() -> Self {
         Self::new(GAP_FIRST)
     }
 
-    /// Begins now. Lines follow each other every minute.
+    /// A condition that begins now, with a line every minute.
     pub fn steady() -> Self {
         Self::new(GAP_MAX)
     }
@@ -35,12 +35,12 @@ impl Reminder {
         Self { since: now, texts: Vec::new(), next: now, gap }
     }
 
-    /// Whether a line with this text is to be logged now, and for how long that has lasted.
+    /// Returns how long the condition has lasted if a line with this text is to be logged now.
     pub fn is_due(&mut self, text: &str) -> Option<Duration> {
         self.is_due_at(text, Instant::now())
     }
 
-    /// How long it has lasted.
+    /// How long the condition has lasted.
     pub fn lasts(&self) -> Duration {
         self.since.elapsed()
     }

@@ -72,8 +72,8 @@ impl Script {
         }
     }
 
-    /// As `load`, for a user or a server without `SCRIPT LOAD`. `EVAL_RO` stores the text before it runs it. It writes nothing: a
-    /// script that writes is not run at all, and one that reads gets no keys.
+    /// As `load`, for a user or a server without `SCRIPT LOAD`. `EVAL_RO` stores the script before Redis runs it. It
+    /// writes nothing: a script that writes is not run at all, and one that reads gets no keys.
     async fn load_by_eval(&self, link: &Link, refused: Fault) -> Result<(), Fault> {
         let mut eval = redis::cmd("EVAL_RO");
         eval.arg(self.source).arg(0);
@@ -86,7 +86,7 @@ impl Script {
     }
 }
 
-/// Whether the user may not send the command, or the server does not have it: some providers rename commands.
+/// Whether the user may not send the command, or the server does not have it, because some providers rename commands.
 fn is_withheld(fault: &Fault) -> bool {
     matches!(fault, Fault::Refused { code, detail }
         if code == "NOPERM" || code == "ERR" && detail.contains("unknown command"))

@@ -89,7 +89,7 @@ pub async fn examine(link: &Link) -> Result<Result<ServerInfo, String>, Fault> {
     Ok(Ok(ServerInfo { kind, version, warnings }))
 }
 
-/// Whether the settings for lists are such that `MEMORY USAGE` shows what it costs to pop entries; false if the server
+/// Whether `MEMORY USAGE` shows the cost of popping entries with the server's settings for lists; false if the server
 /// refuses to answer.
 pub(super) async fn has_small_nodes(link: &Link) -> Result<bool, Fault> {
     let question =
@@ -102,7 +102,7 @@ pub(super) async fn has_small_nodes(link: &Link) -> Result<bool, Fault> {
         answer => answer?,
     };
     let setting = |name: &str| settings.get(name).and_then(|value| value.parse::<i64>().ok());
-    // -1 and -2: nodes of 4 and 8 KiB. A positive number is how many entries; even then a node has 8 KiB at the most.
+    // -1 and -2: nodes of 4 and 8 KiB. A positive number is the number of entries; such a node also has at most 8 KiB.
     let is_small = |size: i64| size > 0 || size == -1 || size == -2;
     Ok(setting("list-compress-depth") == Some(0) && setting("list-max-listpack-size").is_some_and(is_small))
 }
@@ -167,7 +167,7 @@ impl Greeting {
                 "`{address}` is a Redis Sentinel, which holds no data; use the address of the primary that it watches"
             )),
             _ if self.version.is_empty() => Ok(()),
-            // An older server does not understand the commands that follow. Valkey may give Redis' version here.
+            // An older server does not know the commands that follow. Valkey may report Redis' version here.
             _ => is_new_enough(&self.kind, &self.version, REDIS_MIN),
         }
     }

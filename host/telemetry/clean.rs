@@ -1,5 +1,5 @@
-//! Log lines on their way out: each event becomes one line in which nothing controls a terminal but our own styles, whoever
-//! wrote the text in it.
+//! Escapes log lines before they are written: each event becomes one line in which only our own styles control a
+//! terminal, even if a guest or a producer wrote text in it.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -9,12 +9,12 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::config::settings::LogFormat;
 use crate::escape;
 
-/// Makes writers that escape what they are given, and pass it on to those of `inner`.
+/// Makes writers that escape their input and pass it on to the writers of `inner`.
 #[derive(Debug, Clone)]
 pub(super) struct Clean<M> {
-    /// Where lines go.
+    /// The destination of the lines.
     pub(super) inner: M,
-    /// How they look.
+    /// The format of the lines.
     pub(super) format: LogFormat,
 }
 
@@ -43,7 +43,7 @@ impl<W: Write> Write for Cleaner<W> {
     }
 }
 
-/// An event as one line; `tracing` writes each in one go.
+/// An event as one line; `tracing` writes each event with one call.
 fn clean(event: &str, format: LogFormat) -> Cow<'_, str> {
     match (format, event.strip_suffix('\n')) {
         (LogFormat::Json, _) => escape::json(event),

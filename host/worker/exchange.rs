@@ -1,6 +1,6 @@
-//! What a feeder says to Redis: ends and claims in one turn (what it does if that fails: `setback`; records it had lost
-//! sight of: `adopt`). An end stays in the batch until Redis has accepted it: saying it
-//! twice is harmless, for the record of the job is the proof.
+//! The turns of a feeder with Redis: each turn reports ends and claims jobs. `setback` handles failed turns, `adopt`
+//! records whose claim reply was lost. An end stays in the batch until Redis has accepted it: saying it twice is
+//! harmless, for the record of the job is the proof.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -86,8 +86,8 @@ impl Feeder {
         told
     }
 
-    /// Takes the ends out of the batch that no settlement may report yet: a commit without an answer, and what waits until
-    /// popped entries are back. Settled now, such a job would be gone without its effects.
+    /// Removes the ends from the batch that a settlement must not report yet: commits without a reply, and jobs whose
+    /// popped entries are not back yet. If such a job were settled now, its effects would be lost.
     fn set_aside_unready(&mut self) -> Vec<Ended> {
         let is_ready = |ended: &Ended| matches!(ended.end, End::Complete | End::Settle(_));
         let (ready, unready) = std::mem::take(&mut self.batch).into_iter().partition(is_ready);

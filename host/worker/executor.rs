@@ -2,8 +2,7 @@
 //! a busy guest gives way every millisecond (`sandbox`'s epochs), so that a plugin's share does not depend on what the
 //! others do, nor on how many runs they have; its queues share what it gets. Nothing is kept idle: what nobody else wants,
 //! a plugin may have.
-//!
-//! What holds its thread for long all the same is noticed, and a spare thread serves the others meanwhile (`spare`).
+//! If a task still holds its thread for long, a spare thread serves the other plugins meanwhile (`spare`).
 //!
 //! Tokio's own scheduler takes turns among tasks instead, where 64 busy guests take 64 turns to each of a good one.
 
@@ -32,7 +31,7 @@ const FAREWELL_MAX: Duration = Duration::from_secs(2);
 pub struct Executor {
     handle: ExecutorHandle,
     threads: Vec<JoinHandle<()>>,
-    /// Notices what holds a thread too long.
+    /// Detects tasks that hold a thread too long.
     watch: Option<JoinHandle<()>>,
     /// Looks after timers and sockets of what runs on the threads, which are too busy for that.
     io: Option<Runtime>,
@@ -54,12 +53,12 @@ pub struct Share {
 
 #[derive(Debug)]
 struct Shared {
-    /// Tasks at once, apart from those that hold their threads too long.
+    /// Most tasks at the same time, without those that hold their threads too long.
     threads: usize,
     state: Mutex<State>,
     /// Given when there is something to do for one more thread.
     work: Condvar,
-    /// Given when there is something to watch.
+    /// Notified when there is a task to watch.
     watched: Condvar,
 }
 
@@ -67,13 +66,13 @@ struct Shared {
 struct State {
     shares: Shares<Runnable>,
     running: Vec<Running>,
-    /// Those of them that hold their threads too long.
+    /// Running tasks that hold their threads too long.
     late: usize,
     turns: u64,
     sleeping: usize,
     /// Spare threads.
     spares: usize,
-    /// Somebody looks now and then at what runs.
+    /// Whether the watching thread polls the running tasks.
     is_watched: bool,
     is_ended: bool,
 }
@@ -187,9 +186,9 @@ impl Share {
         drop(state);
         match (has_room, sleeping) {
             (true, 1..) => self.shared.work.notify_one(),
-            // Threads are held: perhaps a spare one is needed.
+            // Tasks hold threads, so perhaps a spare thread is needed.
             (true, 0) => self.shared.watched.notify_one(),
-            // Whoever is done next looks for more.
+            // The next thread that is done takes further tasks.
             (false, _) => {}
         }
     }
@@ -211,7 +210,7 @@ impl Shared {
         what.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for at most `most`: true if it was that long.
+    /// Waits for at most `most`. Returns true if this time has passed.
     fn wait_for<'a>(
         &self,
         what: &Condvar,
@@ -222,7 +221,7 @@ impl Shared {
         (state, waited.timed_out())
     }
 
-    /// Body of a thread; a spare one ends when nothing has needed it for a while.
+    /// Body of a thread. A spare thread ends when it has had no task for a while.
     fn work(&self, is_spare: bool) {
         let thread = clock::own_thread();
         let mut state = self.lock();
@@ -235,7 +234,7 @@ impl Shared {
                     false => (self.wait(&self.work, state), false),
                 };
                 state.sleeping -= 1;
-                // What came in the last moment may have been left to this thread.
+                // A task that arrived in the last moment may depend on this thread.
                 if is_over && !(state.has_room(self.threads) && state.shares.has_next(self.threads)) {
                     break;
                 }
@@ -255,7 +254,7 @@ impl Shared {
 }
 
 impl State {
-    /// What a thread is to run now, if it may.
+    /// The next task for a thread, if one may run.
     fn begin(&mut self, threads: usize, thread: Option<u32>) -> Option<(u64, Runnable)> {
         if !self.has_room(threads) {
             return None;
@@ -267,7 +266,7 @@ impl State {
         Some((turn, runnable))
     }
 
-    /// A task has given its thread back.
+    /// A task has released its thread.
     fn end(&mut self, turn: u64) {
         let Some(at) = self.running.iter().position(|running| running.turn == turn) else { return };
         let Running { place, began, is_late, .. } = self.running.swap_remove(at);

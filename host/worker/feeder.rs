@@ -112,7 +112,7 @@ pub struct Feeder {
     pub(super) audit_at: Instant,
     pub(super) audit_gap: Duration,
     pub(super) ear: Ear,
-    /// What keeps this feeder from its work.
+    /// The failures that keep this feeder from its work.
     pub(super) trouble: Trouble,
 }
 

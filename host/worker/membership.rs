@@ -39,12 +39,12 @@ pub struct Membership {
     /// Former tenures that may still have records.
     formers: StdMutex<Vec<Arc<Tenure>>>,
     joining: Mutex<()>,
-    /// The connection of the feeders after whose start the fleet was told last what this host serves.
+    /// The feeders' connection after which this host last published what it serves.
     described: Mutex<u64>,
     /// When this host's lease was last found to have ended, and how often it was.
     lapsed_at: StdMutex<Option<Instant>>,
     lapses: watch::Sender<u64>,
-    /// Since Redis refuses what the fleet is to be told.
+    /// Since when Redis has refused these publications.
     untold: StdMutex<Option<Reminder>>,
 }
 
@@ -190,17 +190,18 @@ impl Membership {
                 let mut untold = lock(&self.untold);
                 let reminder = untold.get_or_insert_with(Reminder::growing);
                 if !is_lost && reminder.is_due(&error.to_string()).is_some() {
-                    tracing::warn!(%error, "the fleet was not told what this host serves; trying again");
+                    tracing::warn!(%error, "could not publish what this host serves; trying again");
                 } else {
-                    tracing::debug!(%error, "the fleet was not told what this host serves; trying again");
+                    tracing::debug!(%error, "could not publish what this host serves; trying again");
                 }
                 false
             }
         }
     }
 
-    /// Tells the fleet again what this host serves, once for each connection of the feeders. The Redis behind a new one may
-    /// have lost the end of its data; then others would not look into all queues for the jobs of this host.
+    /// Publishes again what this host serves, once for each connection of the feeders. The Redis behind a new
+    /// connection may have lost the end of its data; other hosts would then not search all queues for the jobs of this
+    /// host.
     ///
     /// # Errors
     ///

@@ -80,7 +80,7 @@ impl Reaper {
                 && former.origin == origin
                 && let Err(error) = self.reap(&former.id, Death::Certain).await
             {
-                // The other lives do not wait for this one.
+                // The other dead hosts do not wait for this one.
                 failure = Some(error);
             }
         }
@@ -102,8 +102,8 @@ impl Reaper {
         Ok(())
     }
 
-    /// Takes back what dead hosts held, a bounded number of pages at a time. A host whose jobs cannot be taken back
-    /// must not keep those of other hosts waiting: it is skipped until the next round.
+    /// Reclaims the jobs of dead hosts, a bounded number of pages at a time. A host whose jobs cannot be reclaimed is
+    /// skipped until the next round, so that the jobs of other hosts do not wait.
     async fn look(&self, round: &mut Round) -> Result<(), StoreError> {
         let failure = self.clear_former().await.err();
         if self.membership.has_lapsed_lately() {
@@ -113,7 +113,7 @@ impl Reaper {
         let own: Vec<Arc<Tenure>> = own.collect();
         for _ in 0..PAGES_MAX {
             let page = self.membership.leases().expired(self.membership.lease(), round.skip).await?;
-            // Hosts that are forgotten here leave the registry, and the others move up.
+            // Hosts that are removed here leave the registry, and the others move up.
             round.skip += page.members;
             for host in page.hosts.iter().filter(|host| own.iter().all(|own| own.host != **host)) {
                 match self.reap(host, Death::Expired).await {
@@ -156,16 +156,16 @@ impl Reaper {
     async fn end_own(&self, host: &HostId) -> Result<bool, StoreError> {
         let ended = self.take_back(host, Death::Alive).await?;
         if let Some((moved @ 1.., _)) = ended {
-            tracing::info!(moved, "jobs that nobody held any more were taken back");
+            tracing::info!(moved, "reclaimed jobs that no run held any more");
         }
         Ok(ended.is_some())
     }
 
-    /// Takes back what a dead host had; true if the host is forgotten now.
+    /// Reclaims the jobs of a dead host. Returns true if the host is no longer registered.
     async fn reap(&self, host: &HostId, death: Death) -> Result<bool, StoreError> {
         let ended = self.take_back(host, death).await?;
         if let Some((moved, buried)) = ended {
-            tracing::warn!(host = host.as_str(), moved, buried, "a host is gone; its jobs were taken back");
+            tracing::warn!(host = host.as_str(), moved, buried, "a host is gone; reclaimed its jobs");
         }
         Ok(ended.is_some())
     }
@@ -233,14 +233,14 @@ impl Reaper {
 struct Round {
     /// Members of the registry that this round has read and that are still there.
     skip: u64,
-    /// Hosts whose jobs could not be taken back, in the former round and in this one, and why.
+    /// Hosts whose jobs could not be reclaimed, in the former round and in this one, and why.
     former: BTreeMap<HostId, String>,
     failed: BTreeMap<HostId, String>,
 }
 
 impl Round {
-    /// Warns once about each host and reason, until a round succeeds. Of more hosts than it can remember, it warns about
-    /// none.
+    /// Warns once about each host and reason, until a round succeeds. Hosts beyond the number that it can remember get
+    /// no warning.
     fn note(&mut self, host: &HostId, error: &StoreError) {
         let reason = error.to_string();
         let is_known = [&self.former, &self.failed].iter().any(|hosts| hosts.get(host) == Some(&reason));
@@ -251,7 +251,7 @@ impl Round {
             tracing::warn!(
                 host = host.as_str(),
                 %error,
-                "the jobs of a dead host cannot be taken back; the host stays registered, and this is tried again"
+                "cannot reclaim the jobs of a dead host; the host stays registered; trying again"
             );
         }
         self.failed.insert(host.clone(), reason);

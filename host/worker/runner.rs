@@ -41,7 +41,8 @@ pub(super) async fn run(lane: Arc<Lane>) {
     let board = Board { link: lane.guests.clone(), keys: lane.store.keys().clone(), timeout };
     let board = Some(Arc::new(board));
     let context = RunContext { link, settings, timeout, plan: Plan::Immediate, foresight: None, board };
-    // A plugin's own user has no right to the bucket. All versions of a plugin share it.
+    // A plugin's own user has no right to the bucket, so the host's connection is used. All versions of a plugin share
+    // the bucket.
     edition.version.keep_write_rate(&lane.commits);
     let brake = lane.desk.fit_brake();
     let takings = Arc::default();

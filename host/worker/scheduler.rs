@@ -53,7 +53,7 @@ struct Told {
     all: bool,
     /// When it is to be told again.
     again: Instant,
-    /// Schedules that cannot be fired, with the error. Each is logged once until the file is told again.
+    /// Schedules that cannot be fired, with the error. Each is logged once until the settings are published again.
     problems: HashMap<String, String>,
 }
 
@@ -62,7 +62,7 @@ impl Told {
         Self { all, again, problems: HashMap::new() }
     }
 
-    /// Remembers this problem. Returns whether it was known, so has been logged.
+    /// Remembers this problem. Returns whether it was known and has therefore been logged.
     fn knows(&mut self, name: &str, problem: &str) -> bool {
         if self.problems.get(name).is_some_and(|known| known == problem) {
             return true;
@@ -91,7 +91,7 @@ impl RedisClock {
         let is_back = self.seen.is_some_and(|seen| now_ms + CLOCK_TOLERANCE_MS < expected(seen));
         self.seen = Some((now_ms, now));
         if is_back {
-            // Remembered until the comparison has succeeded: the connection may be lost before.
+            // Kept until the comparison has succeeded, because the connection may be lost before.
             self.compare = self.compare.min(now);
         }
         self.compare <= now

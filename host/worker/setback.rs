@@ -1,5 +1,5 @@
-//! What a feeder does when Redis does not answer or refuses, or the lease has ended: it waits until another attempt
-//! makes sense. A feeder that is to stop and has nothing in its hands does not wait for Redis.
+//! Handles failed exchanges of a feeder: if Redis does not answer or refuses, or the lease has ended, the feeder waits
+//! until another attempt makes sense. A feeder that is to stop and holds no jobs does not wait for Redis.
 
 use std::time::{Duration, Instant};
 
@@ -14,23 +14,22 @@ pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Wait after a refusal that only an operator can fix.
 const REFUSED_WAIT: Duration = Duration::from_secs(1);
-/// How long a feeder that drains and holds nothing waits for Redis: long enough for a connection that was lost a moment
-/// ago to be replaced.
+/// How long a draining feeder without jobs waits for Redis: long enough to replace a connection that was just lost.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
-/// Longest pause before a feeder looks again at whether it has to wait.
+/// Longest pause before a feeder checks again whether it has to wait.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// What keeps a feeder from its work.
+/// The failures that keep a feeder from its work.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
-    /// When Redis first failed to do what the feeder asked, if it has not done anything since.
+    /// When Redis first failed to execute a command of the feeder, if it has not executed one since.
     since: Option<Instant>,
-    /// What the log says of a refusal.
+    /// Decides when to log a refusal.
     refusal: Option<Reminder>,
 }
 
 impl Trouble {
-    /// Redis has carried out a command of this feeder: all that it refused before, if it `was_claim`.
+    /// Redis has executed a command of this feeder. If it `was_claim`, all former refusals are over.
     pub(super) fn ease(&mut self, was_claim: bool) {
         self.since = None;
         if was_claim {
@@ -38,18 +37,18 @@ impl Trouble {
         }
     }
 
-    /// Whether a refusal with this text is to be logged now, and for how many seconds it has lasted.
+    /// Returns for how many seconds the refusal has lasted if a line with this text is to be logged now.
     fn is_due(&mut self, text: &str) -> Option<u64> {
         self.refusal.get_or_insert_with(Reminder::growing).is_due(text).map(|lasts| lasts.as_secs())
     }
 }
 
 impl Feeder {
-    /// Does what a failed exchange calls for, and returns when another attempt makes sense.
+    /// Reacts to a failed exchange, and returns when another attempt makes sense.
     pub(super) async fn setback(&mut self, error: StoreError) {
         self.take_up();
         self.trouble.since.get_or_insert_with(Instant::now);
-        // Who can do nothing holds up nobody.
+        // A feeder that cannot work must not delay others.
         self.standing.press(0, false);
         let queue = self.lane.queue.as_str();
         match error {
@@ -62,11 +61,12 @@ impl Feeder {
                 }
                 self.pause(REFUSED_WAIT).await;
             }
-            // Settling never says this: `fate` makes headers fit. Were it said, a pause keeps the job safe.
+            // Settling never returns this, because `fate` makes headers fit. If it did, the pause would keep the job
+            // safe.
             StoreError::HeaderTooLong(_) => self.pause(REFUSED_WAIT).await,
             StoreError::WrongType(key) => {
                 if let Some(lasts_s) = self.trouble.is_due(&key) {
-                    let hint = "nothing was taken; move the key away and the queue goes on";
+                    let hint = "no job was claimed; delete or rename the key, and the queue continues";
                     tracing::error!(queue, key, lasts_s, hint, "a key of this queue holds another type");
                 }
                 self.pause(REFUSED_WAIT).await;
@@ -93,9 +93,9 @@ impl Feeder {
         load.waiting == 0 && load.running == 0 && self.batch.is_empty()
     }
 
-    /// Whether a feeder that has nothing in its hands stops although Redis has not confirmed it: the host drains, and
-    /// Redis has been of no use for some time. If Redis still records jobs, because the replies to their claims were
-    /// lost, they come back when the lease ends.
+    /// Whether a feeder without jobs stops although Redis has not confirmed it: the host drains, and Redis has not
+    /// executed its commands for some time. If Redis still records jobs, because the replies to their claims were lost,
+    /// other hosts reclaim them when the lease ends.
     pub(super) fn gives_up(&self) -> bool {
         let is_useless = self.trouble.since.is_some_and(|since| since.elapsed() >= GIVE_UP_AFTER);
         *self.parts.phase.borrow() == Phase::Draining && is_useless

@@ -93,7 +93,7 @@ async fn a_host_with_only_the_printed_rights_runs_the_examples() {
 
 const PATTERNS: [&str; 4] = ["kv.read", "kv.write", "queue.push", "queue.pop"];
 
-/// A folder with a worker for `jobs` with these grants; a second plugin has grants besides.
+/// A folder with a worker for `jobs` with these grants, and a second plugin with further grants.
 fn granted(url: &str, settings: &str, grants: &str) -> Program {
     let program = Program::with_url(url);
     for (name, queue, grants) in [("all", "jobs", grants), ("other", "others", "kv.read = [\"r:*\"]")] {
@@ -149,7 +149,7 @@ async fn the_printed_rights_without_script_load_are_enough() {
     assert!(!log.contains("NOPERM"), "{log}");
 }
 
-/// Runs a host until it has completed a job of this queue; answers its log.
+/// Runs a host until it has completed a job of this queue. Returns its log.
 async fn completes_a_job(redis: &TestRedis, program: &Program, queue: &str) -> String {
     let mut host = program.start(&["run"]);
     host.wait_for("joined");

@@ -1,4 +1,4 @@
-//! What a guest may do, as lines for the guest `probe`: calls with extreme arguments, in turn and many times.
+//! The calls of a guest, as lines for the guest `probe`: calls with extreme arguments, alternating and many times.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ const MOVED_BYTES_MAX: usize = 96 << 20;
 /// What the jobs of one case do.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// How many jobs do it at the same time.
+    /// How many jobs run at the same time.
     pub jobs: usize,
     /// Calls that are made in turn, and how often; `{n}` in them counts.
     pub rounds: Vec<(Vec<String>, usize)>,
@@ -93,7 +93,7 @@ fn time() -> impl Strategy<Value = String> {
     ])
 }
 
-/// The same word so many times.
+/// The same word, repeated.
 fn wide(word: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     (word, prop::sample::select(vec![1_usize, 2, 16, 100, 1000, 1001]))
         .prop_map(|(word, times)| vec![word; times].join(" "))
@@ -144,7 +144,7 @@ fn queue_call() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A case of whatever a guest may do.
+/// A case of random calls that a guest may make.
 pub fn case() -> impl Strategy<Value = Case> {
     let call = prop_oneof![3 => kv_call(), 2 => queue_call()];
     let times = prop::sample::select(vec![1_usize, 3, 20, 100, 990, 3000]);

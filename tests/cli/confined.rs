@@ -1,4 +1,4 @@
-//! What parses components and modules of others does it in a process with bounds of memory and processor time.
+//! Commands that parse foreign components and modules do it in a process with bounds of memory and processor time.
 
 use std::fs::{File, read_to_string};
 use std::process::Command;
@@ -18,8 +18,8 @@ fn limit(process: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Starts a command that does not end by itself, and waits until a child of it has these bounds. Then the kernel's signal for
-/// processor time ends that child, and the command with an error.
+/// Starts a command that does not end, and waits until its child has these bounds. Then sends the child the kernel's
+/// signal for processor time: the child ends, and the command fails.
 #[track_caller]
 fn assert_bounded(program: &Program, arguments: &[&str], memory_bytes: u64, processor_s: u64) {
     let mut running = program.start(arguments);
@@ -67,7 +67,7 @@ fn a_component_that_becomes_a_snapshot_is_parsed_within_bounds() {
 #[test]
 fn a_module_that_becomes_a_component_is_parsed_within_bounds() {
     let program = Program::alone();
-    // Nobody writes to it, so that opening it waits.
+    // Opening this pipe waits, because nothing writes to it.
     assert!(Command::new("mkfifo").arg(program.folder().join("core.wasm")).status().unwrap().success());
     assert_bounded(&program, &["componentize", "core.wasm", "-o", "out.wasm"], 4 << 30, 120);
 }

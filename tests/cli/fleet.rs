@@ -112,14 +112,14 @@ fn check_and_deploy_ask_for_a_signature_where_hosts_do() {
     seen.push(look());
     filters(&program).bind(|| assert_snapshot!(seen.join("\n"), @r#"
     $ sandhog check thumbs.wasm
-    thumbs.wasm: is not signed, and `plugins.trusted_keys` asks for it; sign it: `sandhog sign FILE --key KEY`
+    thumbs.wasm: is not signed, but `plugins.trusted_keys` requires a signature; sign it: `sandhog sign FILE --key KEY`
     --- stderr
     sandhog: plugin `thumbs` would be refused
     --- exit code 2
 
     $ sandhog deploy thumbs.wasm
     --- stderr
-    sandhog: thumbs.wasm: is not signed, and `plugins.trusted_keys` asks for it; sign it: `sandhog sign FILE --key KEY`
+    sandhog: thumbs.wasm: is not signed, but `plugins.trusted_keys` requires a signature; sign it: `sandhog sign FILE --key KEY`
     --- exit code 2
 
     $ sandhog check thumbs.wasm

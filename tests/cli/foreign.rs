@@ -1,4 +1,5 @@
-//! What guests and producers wrote, as commands show it: on a terminal and in JSON it controls nothing and hides nothing.
+//! Text of guests and producers in the output of commands: on a terminal and in JSON, it must not control the terminal
+//! or hide text.
 
 use redis::{Commands as _, Connection};
 use sandhog::escape::is_unsafe;
@@ -9,7 +10,7 @@ use crate::support::host::{Plugins, stop};
 use crate::support::program::Program;
 use crate::support::redis::TestRedis;
 
-/// Turns the direction of text, sets the clipboard, clears the screen, hides text, and begins a line of its own.
+/// Turns the direction of text, sets the clipboard, clears the screen, hides text, and begins a new line.
 const HOSTILE: &str = "\u{202e}\u{1b}]52;c;QUJD\u{7}\u{1b}[2J\u{9b}31m\u{7f}\u{2066}\u{200f}\u{61c}\u{2028}\u{200b}\u{feff}\
     \u{e0041}\u{1b}[1A\r\nforged";
 /// How it begins on a terminal.
@@ -33,7 +34,7 @@ fn word() -> String {
     format!("hex:{}", escaped(HOSTILE.bytes(), |byte| format!("{byte:02x}")))
 }
 
-/// Fails if text has a character that a terminal does not print, or a line that somebody else began.
+/// Fails if the text has a character that a terminal does not print, or a line that the hostile text began.
 #[track_caller]
 fn assert_harmless(seen: &str, arguments: &[&str]) {
     let mut plain = seen.replace("\r\n", "\n");
@@ -135,7 +136,7 @@ fn nothing_a_producer_wrote_controls_the_terminal_in_any_listing() {
     check_piped(&program, &["jobs", "groups", "orders"]);
     check_piped(&program, &["jobs", "requeue", "orders", "--text", "forged", "--dry-run"]);
     check_piped(&program, &["jobs", "export", "orders"]);
-    // Lines of JSON: whoever reads them has every byte.
+    // Lines of JSON contain every byte.
     let exported = program.output(&["jobs", "export", "orders"]).stdout;
     assert_eq!(serde_json::from_slice::<Value>(&exported).unwrap()["payload"], HOSTILE);
     let () = connection.del("{orders}:sandhog:dead").unwrap();

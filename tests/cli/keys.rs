@@ -1,4 +1,4 @@
-//! `keys`: what is stored under a prefix.
+//! `sandhog keys`: the keys under a prefix.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ fn the_keys_of_a_prefix_are_listed_with_type_memory_and_expiry() {
     let () = connection.set("app:[x]*:large", vec![b'x'; 100_000]).unwrap();
     let () = connection.rpush("app:[x]*:list", &["a", "b"]).unwrap();
     let () = connection.set_ex("app:[x]*:short", "x", 7_200).unwrap();
-    // Others that a pattern would take for the prefix, or that only share a part of it.
+    // Other keys, which a pattern would match instead of the prefix, or which share only a part of the prefix.
     for other in ["app:x:1", "app:[x]", "app:", "other"] {
         let () = connection.set(other, "x").unwrap();
     }
@@ -70,7 +70,7 @@ fn a_listing_is_bounded_and_continues_where_it_ended() {
         pipe.set(format!("app:{n}"), vec![b'x'; n]).ignore().set(format!("other:{n}"), "x").ignore();
     }
     let () = pipe.query(&mut connection).unwrap();
-    // All are counted, the largest are shown.
+    // The totals count all keys; the table shows the largest.
     let largest = program.json(&["keys", "app:", "--limit", "3"]);
     assert_eq!((names(&largest).len(), &largest["total"]["keys"]), (3, &KEYS.into()));
     assert_eq!(largest["cursor"], Value::Null);
@@ -93,5 +93,5 @@ fn a_listing_is_bounded_and_continues_where_it_ended() {
     assert_eq!(found.len(), KEYS);
     assert!((5..=40).contains(&listings), "{listings} listings of about 1,000 keys");
     let part = program.transcript(&["keys", "app:", "--look", "1"]);
-    assert!(part.contains("looked at about 1,000 keys of Redis; continue with `--cursor "), "{part}");
+    assert!(part.contains("examined about 1,000 keys of Redis; continue with `--cursor "), "{part}");
 }

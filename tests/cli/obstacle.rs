@@ -147,7 +147,7 @@ fn paths_of_sockets_that_cannot_be_opened_have_their_own_hints() {
     check(
         &format!("{}/2", redis.url()),
         "Not a directory",
-        "the path of a unix socket ends with the socket: write its database as `unix:///path?db=2`",
+        "the path of a unix socket ends with the name of the socket: write the database as `unix:///path?db=2`",
     );
 }
 

@@ -1,4 +1,4 @@
-//! deploy and rollback where hosts have trusted keys: what is signed, and what is not signed again.
+//! `deploy` and `rollback` if hosts have trusted keys: what they sign, and what they do not sign again.
 
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::support::redis::TestRedis;
 
 const MANIFEST: &str = "kind = \"worker\"\n\n[[consume]]\nqueue = \"orders\"\n";
 
-/// A folder with a plugin that is signed, and settings that ask for it.
+/// A folder with a signed plugin, and settings that require the signature.
 fn program(redis: &TestRedis) -> (Program, String) {
     let program = Program::with(redis);
     program.file("thumbs.wasm", guest::worker("", "", "(i32.const 0)"));
@@ -35,7 +35,7 @@ async fn what_is_deployed_and_rolled_back_is_signed_and_what_others_wrote_is_not
         let entry: Value = serde_json::from_str(&entry).unwrap();
         assert!(entry["signed"]["signature"].as_str().unwrap().starts_with(&format!("{key} ")), "{entry}");
     }
-    // Somebody adds a former version of their own.
+    // An attacker adds a former version.
     let mut forged: Value =
         serde_json::from_str(&plain.hget::<_, _, String>("sandhog:plugins", "thumbs").await.unwrap())
             .unwrap();

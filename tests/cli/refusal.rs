@@ -112,7 +112,7 @@ fn wrong_pushes_are_refused_in_one_line() {
 
     $ sandhog push {orders} x
     --- stderr
-    sandhog: invalid value `{orders}` for `<QUEUE>`: a queue cannot be named like another one in braces: both would use the same keys
+    sandhog: invalid value `{orders}` for `<QUEUE>`: a queue cannot have the name of another queue in braces: both would use the same keys
     --- exit code 2
     "#);
 }
@@ -261,8 +261,8 @@ fn completions_are_scripts() {
 fn negative_times_and_a_unique_key_for_no_time_are_refused_with_the_reason() {
     let program = Program::alone();
     for (flags, reason) in [
-        (["--delay", "-1s"], "a time is not negative"),
-        (["--result-ttl", "-1s"], "a time is not negative"),
+        (["--delay", "-1s"], "a time cannot be negative"),
+        (["--result-ttl", "-1s"], "a time cannot be negative"),
         (["--unique", "k:0s"], "the time after which the key is free is 0"),
     ] {
         let said = program.transcript(&[&["push", "jobs", "x"][..], &flags].concat());
@@ -279,7 +279,7 @@ fn the_wrong_part_of_a_redis_url_is_named() {
             "redis://::1:6379",
             "names an IPv6 address without brackets; write for example `redis://[::1]:6379`",
         ),
-        ("redis://:6379", "names no host"),
+        ("redis://:6379", "does not name a host"),
         ("redis://anna@h", "names a user without a password"),
     ] {
         let said = program.transcript(&["queues", "--redis", url]);

@@ -1,4 +1,4 @@
-//! What the registry says about a host that lives on while Redis loses the end of its data.
+//! The registration of a living host while Redis loses the end of its data.
 
 use std::time::Duration;
 

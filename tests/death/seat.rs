@@ -40,7 +40,7 @@ async fn a_copied_state_dir_takes_no_jobs_from_the_living_host() {
     drop(living);
 }
 
-/// Each looks for the other before it compiles, and joins after that.
+/// Each host checks for the other before it compiles, and joins after that.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hosts_that_start_at_once_from_copies_of_one_folder_have_two_seats() {
     let (redis, one, other) = (TestRedis::start(), plugins(2), plugins(2));

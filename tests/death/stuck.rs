@@ -1,5 +1,5 @@
-//! Dead hosts whose jobs cannot be taken back, and members of the registry that are no hosts: they do not keep the jobs
-//! of other dead hosts waiting.
+//! Dead hosts whose jobs cannot be reclaimed, and members of the registry that are not hosts, must not keep the jobs of
+//! other dead hosts waiting.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::support::host::until;
 use crate::support::process::{HostProcess, hosts};
 use crate::support::redis::TestRedis;
 
-/// Members of each kind: more than one page of the registry has.
+/// Members of each kind: more than a page of the registry has.
 const MANY: u32 = 120;
-/// What the host logs about one that is stuck.
-const WARNING: &str = "the jobs of a dead host cannot be taken back";
+/// The log line about a dead host whose jobs cannot be reclaimed.
+const WARNING: &str = "cannot reclaim the jobs of a dead host";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_hosts_that_cannot_be_forgotten_keep_no_other_jobs_waiting() {

@@ -48,7 +48,7 @@ async fn an_answer_lost_anywhere_loses_and_doubles_no_effect() {
     cut_everywhere(Cut::After, MANIFEST).await;
 }
 
-/// Under a limit of the whole fleet a host commits before it claims, so a lost commit is there when it settles.
+/// With a limit of the whole fleet, a host commits before it claims, so a lost commit is present when the host settles.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_lost_under_a_limit_of_the_fleet_loses_no_effect() {
     cut_everywhere(

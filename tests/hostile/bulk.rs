@@ -1,7 +1,7 @@
 //! Guests whose single instructions take long: `memory.fill` and `memory.copy` over a gigabyte are one call into the engine
-//! each, in which a run gives way to nobody. Two such runs hold both threads of the host, and a neighbour goes on.
-//! What is measured is how many jobs the neighbour runs one after the other per instruction of theirs: if it had to wait for
-//! the end of an instruction each time, this would be one.
+//! each, during which a run does not yield. Two such runs hold both threads of the host, and a neighbour continues. The
+//! test measures how many jobs the neighbour runs one after the other per instruction of the attackers. If the
+//! neighbour had to wait for the end of an instruction each time, this would be one.
 
 use redis::AsyncCommands;
 
@@ -13,7 +13,7 @@ use crate::support::redis::TestRedis;
 /// Fills and copies of each run.
 const INSTRUCTIONS: u64 = 8;
 const RUNS: u64 = 2;
-/// Jobs of the neighbour for each of them, at the least.
+/// Least number of the neighbour's jobs for each of them.
 const JOBS_PER_INSTRUCTION: u64 = 2;
 
 const BULK: &str = "kind = \"worker\"\n[[consume]]\nqueue = \"attack\"\nconcurrency = 2\ntimeout = \"60s\"\n\

@@ -14,7 +14,7 @@ const PUSH: &str = r#"(import "sandhog:worker/queue@0.1.0" "push" (func $push (p
 const IMMEDIATE: &str = "[effects]\nmode = \"immediate\"";
 const SERIALIZABLE: &str = "[effects]\nisolation = \"serializable\"";
 
-/// Most bytes that wait in Redis for one connection: a plugin has 2 MiB under way, and one value may be longer.
+/// Most bytes that wait in Redis for one connection: a plugin has 2 MiB in flight, and one value may be longer.
 const OUTPUT_BYTES_MAX: u64 = 32 << 20;
 /// Most keys of which Redis notes that a connection has read them. Hosts track a few keys for each queue.
 const TRACKED_MAX: u64 = 10_000;
@@ -91,7 +91,7 @@ fn at_most(info: &str, field: &str, most: u64) -> Result<(), String> {
     if found <= most { Ok(()) } else { Err(format!("{field} is {found}, at most {most} were expected")) }
 }
 
-/// Polls lists of a million handles, all of one that is ready, again and again.
+/// Polls lists of a million copies of one ready handle, repeatedly.
 fn polls() -> Vec<u8> {
     let body = "
         (if (i32.eq (memory.grow (i32.const 80)) (i32.const -1)) (then unreachable))

@@ -1,6 +1,6 @@
-//! An attack that goes on for a while, by many jobs, several plugins or on several hosts: what becomes of a neighbour
-//! meanwhile, and how long one command holds Redis. Both stand in the table; they depend on the machine, so only faults
-//! that are far beyond it fail a test.
+//! An attack that lasts for a while, by many jobs, by several plugins or on several hosts. The table shows how long a
+//! neighbour's jobs take meanwhile, and how long one command blocks Redis. Both depend on the machine, so a test fails
+//! only if they are far too long.
 
 use std::time::{Duration, Instant};
 
@@ -19,14 +19,14 @@ const JOBS_MIN: usize = 100;
 const PAUSE: Duration = Duration::from_millis(5);
 /// How long one job of the neighbour may take, in seconds: far beyond the bound of a run of an attacker.
 const JOB_S_MAX: f64 = 20.0;
-/// Most units that a command may take (`commit_work`): a machine that is busy may stop Redis within one.
+/// Most units that a command may take (`commit_work`): a busy machine may stop Redis during a command.
 const UNITS_MAX: u64 = 6;
 const UNIT: &str = "
 redis.call('SET', KEYS[1], string.rep('x', 1048576))
 for _ = 1, 8 do redis.sha1hex(redis.call('GET', KEYS[1])) end
 redis.call('DEL', KEYS[1])";
 
-/// A check of what the attack has left in Redis, by a section of `INFO`: what is found wrong with it.
+/// A check of a section of `INFO` after the attack. Returns the problem, if there is one.
 type Check = (&'static str, fn(&str) -> Result<(), String>);
 
 /// Plugins that attack together.
@@ -39,17 +39,17 @@ pub(super) struct Siege {
 }
 
 impl Siege {
-    /// On one host, without attackers yet.
+    /// An attack on one host, without attackers yet.
     pub(super) fn new() -> Self {
         Self { hosts: 1, plugins: Vec::new(), jobs: Vec::new(), lasts: false, check: None }
     }
 
-    /// On so many hosts of one fleet.
+    /// Runs on this number of hosts of one fleet.
     pub(super) fn on(self, hosts: usize) -> Self {
         Self { hosts, ..self }
     }
 
-    /// With a plugin that consumes the queue of its name. `more` are lines of its manifest after the table of the queue.
+    /// Adds a plugin that consumes the queue of its name. `more` are lines of its manifest after the table of the queue.
     pub(super) fn by(mut self, name: &'static str, component: Vec<u8>, more: &str) -> Self {
         let manifest = format!(
             "kind = \"worker\"\n[[consume]]\nqueue = \"{name}\"\nmax_attempts = 1\ntimeout = \"2s\"\n{more}\n[grants]\n\
@@ -59,29 +59,29 @@ impl Siege {
         self
     }
 
-    /// With this job.
+    /// Adds this job.
     pub(super) fn job(mut self, queue: &'static str, payload: impl Into<Vec<u8>>) -> Self {
         self.jobs.push((queue, payload.into()));
         self
     }
 
-    /// With so many jobs.
+    /// Adds this number of jobs with numbered payloads.
     pub(super) fn jobs(self, queue: &'static str, count: usize, payload: impl Fn(usize) -> String) -> Self {
         (0..count).fold(self, |siege, nth| siege.job(queue, payload(nth)))
     }
 
-    /// It never ends: the test stops when the neighbour's jobs are done.
+    /// The attack never ends: the test stops when the neighbour's jobs are done.
     pub(super) fn lasting(self) -> Self {
         Self { lasts: true, ..self }
     }
 
-    /// What must hold of this section of `INFO` when its jobs have ended.
+    /// The check of this section of `INFO` when its jobs have ended.
     pub(super) fn leaves(self, section: &'static str, check: fn(&str) -> Result<(), String>) -> Self {
         Self { check: Some((section, check)), ..self }
     }
 }
 
-/// Carries it out.
+/// Runs the attack.
 pub(super) async fn run(pending: Pending, siege: Siege) {
     let redis = TestRedis::start_with(&["--slowlog-max-len", "100000", "--slowlog-log-slower-than", "1000"]);
     let mut plain = redis.plain().await;
@@ -120,7 +120,8 @@ pub(super) async fn run(pending: Pending, siege: Siege) {
     }
 }
 
-/// Gives the neighbour one job after the other, until the attack has ended: how long each took, the shortest first.
+/// Pushes one job after the other to the neighbour until the attack has ended. Returns how long each took, the shortest
+/// first.
 async fn neighbour(
     hosts: &[Host],
     siege: &Siege,
@@ -146,7 +147,7 @@ async fn neighbour(
     waits
 }
 
-/// Jobs of the attackers that are done, and that are dead, on all hosts.
+/// The attackers' completed jobs and their dead jobs, on all hosts.
 fn ended(hosts: &[Host], siege: &Siege) -> (u64, u64) {
     use sandhog::worker::counters::Counters;
     let lanes = hosts.iter().flat_map(|host| siege.plugins.iter().map(|(name, ..)| lane(host, name)));
@@ -155,7 +156,7 @@ fn ended(hosts: &[Host], siege: &Siege) -> (u64, u64) {
     })
 }
 
-/// What became of the attackers' jobs, and why the first of the dead ones is dead.
+/// The outcome of the attackers' jobs, and the reason of the first dead one.
 async fn outcome(hosts: &[Host], siege: &Siege, plain: &mut MultiplexedConnection) -> String {
     let (done, dead) = ended(hosts, siege);
     let mut text = format!("{done} done, {dead} dead");
@@ -170,7 +171,7 @@ async fn outcome(hosts: &[Host], siege: &Siege, plain: &mut MultiplexedConnectio
     text
 }
 
-/// The longest command since the log was emptied, in microseconds, and what it was. The log is empty afterwards.
+/// The longest command in the slow log, in microseconds, and its text. Empties the log.
 async fn longest(plain: &mut MultiplexedConnection) -> (u64, String) {
     type Row = (u64, u64, u64, Vec<Vec<u8>>, String, String);
     let rows: Vec<Row> = redis::cmd("SLOWLOG").arg("GET").arg(100_000).query_async(plain).await.unwrap();

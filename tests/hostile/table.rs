@@ -12,10 +12,10 @@ struct Row {
     figures: Option<Figures>,
 }
 
-/// What was measured while an attack went on.
+/// The measurements during an attack.
 #[derive(Clone, Copy)]
 pub(super) struct Figures {
-    /// What 99 of 100 jobs of a neighbour took at the most, from push to receipt.
+    /// The longest time of 99 of 100 jobs of a neighbour, from push to receipt.
     pub(super) p99: Duration,
     /// The longest command of Redis.
     pub(super) longest: Duration,
@@ -41,7 +41,7 @@ impl Pending {
         self.outcome = Some(outcome);
     }
 
-    /// The same, with what was measured meanwhile.
+    /// The same, with the measurements during the attack.
     pub(super) fn report_with(mut self, outcome: String, figures: Figures) {
         self.figures = Some(figures);
         self.report(outcome);

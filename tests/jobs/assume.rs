@@ -47,7 +47,7 @@ async fn every_assumption_is_looked_at_before_anything_is_written() {
         (list, range(0, 1, &["a", "bc"]), &[none, text, &["LPUSH", "k", "a"], &["LSET", "k", "1", "cb"]]),
         (list, range(-2, -1, &["bc", "d"]), &[&["RPOP", "k"], &["RPUSH", "k", "d"]]),
         (list, range(0, 8, &["a", "bc", "d"]), &[&["RPUSH", "k", "x"]]),
-        // More entries than are looked at in one go, and as many bytes in other entries.
+        // More entries than one command reads, and as many bytes in other entries.
         (
             &["RPUSH", "k", "1", "2", "3", "4", "5", "6"],
             range(0, 5, &["1", "2", "3", "4", "5", "6"]),

@@ -101,7 +101,7 @@ async fn a_payload_one_byte_too_large_is_buried_however_short_its_header_is() {
         ("1 short 0 0 5\n", 51, (0, 1)),
         (long.as_str(), 50, (1, 0)),
         (long.as_str(), 51, (0, 1)),
-        // Hosts do not take this for an envelope, so all of it is payload.
+        // Hosts do not accept this as an envelope, so all of it is payload.
         ("no header\n", 40, (1, 0)),
         ("no header\n", 41, (0, 1)),
     ] {

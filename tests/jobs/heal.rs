@@ -40,7 +40,7 @@ impl Scene {
         reply
     }
 
-    /// Empties the database and seeds jobs of the key `a` that are parked, and how many slots are in use.
+    /// Empties the database, adds parked jobs of the key `a`, and sets how many slots are in use.
     pub async fn seed_parked(&mut self, parked: &[&str], places: &str) {
         let jobs: Vec<String> = parked.iter().map(|id| job(id, true)).collect();
         let mut push = vec!["RPUSH", ":parked:a"];

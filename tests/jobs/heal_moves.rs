@@ -1,4 +1,4 @@
-//! An audit of slots while jobs move: none is missed, and none is counted for two.
+//! An audit of slots while jobs move: it misses no job, and counts no job twice.
 
 use sandhog::job::limit::{KeyLimits, QueueLimits, Rate};
 use sandhog::job::settle::Fate;
@@ -7,7 +7,7 @@ use super::heal::{job, per_key};
 use super::limits::SECOND;
 use super::{Scene, enveloped, header, payloads};
 
-/// One job of a key at once, and one start of it in an hour.
+/// One job of a key at a time, and one start per key in an hour.
 fn one_an_hour() -> QueueLimits {
     let mut limits = per_key(1);
     let rate = Some(Rate { count: 1, per: SECOND * 3_600 });

@@ -319,7 +319,7 @@ async fn ahead_by_an_hour(limits: &QueueLimits, parked: u32) {
     let in_order = if parked > 0 { " !key=a" } else { "" };
     let late = format!("1 late 0 0 {now}{in_order} !rated=1\n{}", of("a", 0));
     scene.send(&["ZADD", ":delayed", &then.to_string(), &late]).await;
-    // Somebody meant this one.
+    // A producer intended this delay.
     let meant = format!("1 meant 0 0 {now}\n{}", of("b", 0));
     scene.send(&["ZADD", ":delayed", &(then + 60_000).to_string(), &meant]).await;
     scene.send(&["SET", ":rate:a", &((then + 1_000) * 1_000).to_string(), "PX", "3601000"]).await;
@@ -344,7 +344,10 @@ async fn ahead_by_an_hour(limits: &QueueLimits, parked: u32) {
     }
     assert_eq!(found, (0..=parked).map(|nth| of("a", nth)).collect::<Vec<_>>());
     let reply = step(&mut scene, &ended, 8, limits).await;
-    assert!(reply.next_due_ms.unwrap() <= reply.now_ms + 60_000, "late jobs are looked for each minute");
+    assert!(
+        reply.next_due_ms.unwrap() <= reply.now_ms + 60_000,
+        "a claim searches for late jobs each minute"
+    );
     assert!(scene.dump().await[":delayed"].contains("meant"));
 }
 

@@ -25,8 +25,8 @@ for nth = 1, 8 do
   redis.call('RPUSH', KEYS[1], payload .. nth)
   redis.call('LPOP', KEYS[1], 1)
 end";
-/// Most units that a command may take. The longest take less than one on a machine that does nothing else, and were seen
-/// to take two on a busy one; the faults that this is about take many.
+/// Most units that a command may take. The longest commands take less than one unit on an idle machine, and took up to
+/// two on a busy one. The bugs that this test detects take many.
 const UNITS_MAX: f64 = 4.0;
 
 /// The processor time that Redis' main thread has used, in milliseconds.
@@ -70,7 +70,7 @@ impl Watch {
         self.note_mean(before, 1, what).await;
     }
 
-    /// Records the mean time of so many commands, the first of which began at `before`.
+    /// Records the mean time of this many commands, the first of which began at `before`.
     pub(super) async fn note_mean(&mut self, before: f64, commands: u32, what: &str) {
         let units = (used_ms(&mut self.scene).await - before) / self.unit_ms / f64::from(commands);
         if units > self.longest.0 {
@@ -190,7 +190,7 @@ async fn no_claim_blocks_redis_for_long_whatever_its_settings_for_lists() {
         let can_measure = watch.scene.link.has_small_nodes().await;
         assert_eq!(can_measure, Ok(settings[1] == "1000"), "{settings:?}");
         watch.scene.begin(&[]).await;
-        // A node at the head as large as the settings allow, so that those behind it look small.
+        // A node at the head as large as the settings allow, so that the nodes behind it seem small.
         let head = if settings[1] == "-5" { 63_000 } else { 7_400 };
         let mut seeds = vec![small.clone(); 15];
         seeds.extend(vec![giant.clone(); 80]);

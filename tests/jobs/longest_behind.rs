@@ -41,7 +41,7 @@ async fn seed(watch: &mut Watch, key: &str) {
     }
 }
 
-/// Says that the bytes of the dead jobs are known.
+/// Sets the counters as if the bytes of the dead jobs were known.
 async fn count_dead(watch: &mut Watch) {
     let bytes: usize = (0..JOBS).map(|nth| job(nth).len()).sum();
     let (jobs, bytes) = (JOBS.to_string(), bytes.to_string());
@@ -94,7 +94,7 @@ async fn no_recount_of_dead_jobs_blocks_redis_for_long_if_large_ones_follow_smal
     watch.expect_short();
 }
 
-/// Applies a change; returns how many jobs were changed, and in how many pages.
+/// Applies a change. Returns how many jobs were changed, and in how many pages.
 async fn edit(watch: &mut Watch, what: &str, which: &Which<'_>, limit: u64) -> (u64, u32) {
     let (mut pages, link, queue) = (0, watch.scene.link.clone(), queue());
     let before = used_ms(&mut watch.scene).await;

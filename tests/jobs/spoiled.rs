@@ -182,7 +182,7 @@ fn verdict(name: &str, spoiled: &str, act: &Act, before: &Dump, after: &Dump) ->
         if !is_named && !name.starts_with("registry: ") {
             return Some(format!("refused without the name of the key: {error}"));
         }
-        // There, a due job that is put back becomes ready.
+        // In `ready`, because a due job that is put back becomes ready.
         let moves = name == "turn: too large" && spoiled.ends_with(":dead");
         if act.ended.is_empty() && before != after && !moves {
             return Some(format!(

@@ -99,7 +99,7 @@ async fn what_is_spoiled_is_refused_and_mended_by_putting_it_again() {
     let whole = component.len().to_string();
     let less = (component.len() - 1).to_string();
     for (field, value, reason) in [
-        ("1", None, "chunk 1 is not there"),
+        ("1", None, "chunk 1 is missing"),
         ("0", Some(&flipped[..]), "it is another one"),
         ("2", Some(b"short"), "chunk 2 has 5 bytes instead of 100"),
         ("2", Some(&component[..]), "chunk 2 has 1048676 bytes instead of 100"),

@@ -1,4 +1,4 @@
-//! What a depot reads of the releases that are wanted, if somebody wrote there who should not have.
+//! What a depot reads of the wanted releases if an attacker has written there.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ async fn deploy(depot: &Depot, plugin: &str) -> Result<Wanted, DepotError> {
     depot.want(&name(plugin), &release.id(), &release.component, "here").await
 }
 
-/// An entry that is right but for its number.
+/// An entry that is valid except for its number.
 fn entry(number: &str) -> String {
     let digest = Digest::of(b"");
     format!(r#"{{"release":"{digest}","component":"{digest}","number":{number},"at_ms":1,"by":"x"}}"#)
@@ -102,7 +102,7 @@ async fn a_number_that_no_deploy_can_follow_is_refused_and_not_stored() {
     let left_out = depot.wanted().await.unwrap().left_out;
     let text = "the entry `thumbs` of `sandhog:plugins` cannot be read: ";
     assert!(left_out.len() == 1 && left_out[0].starts_with(text), "{left_out:?}");
-    // What the message says helps: the number goes on from the history.
+    // The remedy in the message works: the next number continues from the history.
     let _: () = plain.hdel(KEY, "thumbs").await.unwrap();
     assert_eq!(deploy(&depot, "thumbs").await.unwrap().number, 2);
     let _: () = plain.lpush(HISTORY, entry("1e16")).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_number_that_no_deploy_can_follow_is_refused_and_not_stored() {
     assert_eq!(deploy(&depot, "thumbs").await.unwrap().number, 3);
 }
 
-/// Lua shows 14 digits of a number unless it is told otherwise.
+/// By default, Lua writes only 14 digits of a number.
 #[tokio::test]
 async fn the_highest_number_is_stored_with_all_its_digits() {
     let redis = TestRedis::start();
@@ -124,7 +124,7 @@ async fn the_highest_number_is_stored_with_all_its_digits() {
     assert_eq!(depot.history(&name("thumbs")).await.unwrap().entries, [wanted]);
 }
 
-/// Each is signed with its number, so a number that another deploy took has to be signed anew.
+/// Each order is signed with its number. If another deploy has used the number, the order must be signed again.
 #[tokio::test]
 async fn of_signed_deploys_at_once_the_last_one_is_also_signed_last() {
     let redis = TestRedis::start();

@@ -1,6 +1,6 @@
 //! Each task and thread of a host panics once, in a real host: the log line has its name, and the process ends, or, if the
-//! work is contained, continues. The panic comes from the subscriber of log lines, at the line that each task logs first:
-//! so the host under test is the one that is shipped. A task that is not in these lists fails in `tidy`.
+//! work is contained, continues. The subscriber of log lines panics at the first line that each task logs, so the
+//! tested host is unmodified. `tidy` fails if a task is missing in these lists.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -23,7 +23,7 @@ use crate::support::guest::{self, load, program};
 use crate::support::host::{PATIENCE, Plugins, until};
 use crate::support::redis::TestRedis;
 
-/// A panic of these ends the process.
+/// Tasks whose panic ends the process.
 const END: [&str; 22] = [
     "config-reader",
     "control",
@@ -48,7 +48,7 @@ const END: [&str; 22] = [
     "users",
     "watch",
 ];
-/// A panic of these is an error of what they work on.
+/// Tasks whose panic is an error of the plugin or file that they process.
 const CONTINUE: [&str; 5] = ["load", "profile", "read", "settings-trial", "start"];
 
 /// The target of the first line of each task, and of the line about its panic.
@@ -57,7 +57,7 @@ const JOB: &str = "report none\nkv.get probe:a\nkv.get probe:b";
 const WORKER: &str = "kind = \"worker\"\n[[consume]]\nqueue = \"jobs\"\n[grants]\nkv.read = [\"probe:*\"]\n";
 const READER: &str = "kind = \"config-reader\"\n[grants]\nkv.read = [\"config:*\"]\n";
 
-/// Panics when `task` starts, for the first time.
+/// Panics when `task` starts for the first time.
 struct PanicIn {
     task: String,
     has_panicked: AtomicBool,
@@ -95,8 +95,8 @@ impl<S: Subscriber> Layer<S> for PanicIn {
     }
 }
 
-/// What `sandhog run` does first, but each line is written by whoever logs it. The thread that writes the log starts as
-/// well, and ends, because the lines do not go there.
+/// Starts the log like `sandhog run`, except that each task writes its own lines. The thread that writes the log also
+/// starts, and ends, because it gets no lines.
 fn prepare(task: &str) -> Arc<AtomicBool> {
     let is_logged = Arc::new(AtomicBool::new(false));
     let panics_in =
@@ -107,7 +107,7 @@ fn prepare(task: &str) -> Arc<AtomicBool> {
     tracing_subscriber::registry().with(filter).with(lines).with(panics_in).try_init().unwrap();
     panics::end_process(|_| ());
     let settings = LogSettings { format: LogFormat::Text, level: "info".to_owned() };
-    assert!(telemetry::init(&settings, Reader::Operator).is_err(), "it is set up already");
+    assert!(telemetry::init(&settings, Reader::Operator).is_err(), "the log is set up already");
     is_logged
 }
 

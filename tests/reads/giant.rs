@@ -1,4 +1,4 @@
-//! Values that somebody made as long as Redis allows: whoever reads them gets an answer, and not the values.
+//! Values that are as long as Redis allows: each read gets a reply without the values.
 
 use redis::aio::MultiplexedConnection;
 use redis::cmd;

@@ -1,5 +1,5 @@
-//! Everything in the host and its commands that reads records, on the queue `jobs`: each call answers or fails, and none
-//! panics. The fuzz target `records` uses this file, too.
+//! Calls all code of the host and its commands that reads records, on the queue `jobs`. Each call must answer or fail
+//! without a panic. The fuzz target `records` uses this file, too.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ pub async fn read(link: &Link) {
     fleet(link).await;
 }
 
-/// What a host does for a queue.
+/// The reads of a host for a queue.
 async fn work(link: &Link, store: &JobStore, host: &HostId, queue: &QueueName) {
     let rate = Some(Rate { count: 100, per: Duration::from_secs(1) });
     let source = KeySource::Header("t".to_owned());
@@ -99,7 +99,7 @@ async fn work(link: &Link, store: &JobStore, host: &HostId, queue: &QueueName) {
     let _ = store.trim().await;
 }
 
-/// What the commands show.
+/// The reads of the commands.
 async fn show(link: &Link, queue: &QueueName) {
     let (id, all) = (JobId::new(JOB).expect("an id"), Filter::default());
     let some = Filter { text: Some("x".to_owned()), ..Filter::default() };
@@ -119,7 +119,7 @@ async fn show(link: &Link, queue: &QueueName) {
     let _ = hold::read(link).await;
 }
 
-/// What a scheduler does, and what is shown of schedules.
+/// The reads of a scheduler, and those of `sandhog schedule`.
 async fn schedules(link: &Link) {
     for row in book::list(link).await.unwrap_or_default() {
         if let Some((Ok(plan), next)) = row.schedule.map(|schedule| schedule.plan()).zip(row.next) {
@@ -143,7 +143,7 @@ async fn schedules(link: &Link) {
     let _ = book::declare(link, "o.00000002", true, &[]).await;
 }
 
-/// What the fleet is to run.
+/// The reads of the fleet's wanted releases.
 async fn fleet(link: &Link) {
     let depot = Depot::new(link.clone());
     let (plugin, digest) = (PluginName::new("p").expect("a name"), Digest::parse(DIGEST).expect("a digest"));

@@ -1,4 +1,5 @@
-//! Records of every kind, as anybody who may write to Redis can leave them. The fuzz target `records` uses this file, too.
+//! Records of every kind, as anybody with write access to Redis can leave them. The fuzz target `records` uses this
+//! file, too.
 
 use redis::{Cmd, Value, cmd};
 use sandhog::storage::link::Link;
@@ -10,7 +11,7 @@ pub const JOB: &str = "id-1";
 /// A SHA-256: of a release, and of a component.
 pub const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// What can be told about a host.
+/// The fields about a host.
 const INFO: [&str; 11] = [
     "queues",
     "plugins",
@@ -123,7 +124,7 @@ fn command(name: &str, arguments: &[&[u8]]) -> Cmd {
     command
 }
 
-/// Writes records. What Redis itself refuses, a score that is not a number for example, nobody can leave there.
+/// Writes records. Records that Redis refuses, for example with a score that is not a number, are left out.
 pub async fn write(link: &Link, records: &[Record]) {
     for command in records.iter().flat_map(Record::commands) {
         let _ = link.query::<Value>(&command).await;

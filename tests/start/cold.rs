@@ -1,4 +1,5 @@
-//! A host whose plugins are not compiled yet: it serves each as soon as it can, whatever the others need.
+//! A host whose plugins are not compiled yet: it serves each plugin as soon as it is loaded, however long the others
+//! take.
 
 use futures_util::FutureExt as _;
 use redis::AsyncCommands;
@@ -53,7 +54,7 @@ fn serves(host: &Host, queue: &str) -> bool {
 async fn a_host_serves_the_plugins_that_are_ready_while_another_one_is_compiled() {
     let (redis, plugins, gate) = (TestRedis::start(), Plugins::new(), Gate::new());
     let mut plain = redis.plain().await;
-    // The slow one comes first, whatever one goes by; the broken one is refused.
+    // The slow plugin is first by name; the broken one is refused.
     plugins.put("a-slow", &heavy("a"), &manifest("slow"));
     plugins.put("b-broken", b"no component", &manifest("broken"));
     plugins.put("quick", &quick(), &manifest("quick"));
@@ -79,7 +80,7 @@ async fn a_host_serves_the_plugins_that_are_ready_while_another_one_is_compiled(
     host.settled().await;
     assert!(!report(&host, "a-slow").loading);
     until("the fleet is told", async || shown()["loading"].as_array().unwrap().is_empty()).await;
-    // What a host begins with is no swap, however late it is.
+    // The first version that a host serves is not a swap, however late it is loaded.
     let history = Program::with(&redis).json(&["plugins", "--history"]);
     assert!(history["swaps"].as_array().unwrap().is_empty(), "{history}");
     stop(host).await;
@@ -96,7 +97,7 @@ async fn ten_plugins_that_take_long_to_compile_hold_up_no_other() {
     let host = gate.serve(plugins.settings(&redis.url(), "h")).await;
     complete(&mut plain, "quick").await;
     assert!((0..10).all(|n| is_awaited(&host, &format!("m{n}"))));
-    // One that comes later does not wait for them either.
+    // A plugin that is added later does not wait for them either.
     plugins.put("later", &worker("", "(func $later)", "i32.const 0"), &manifest("later"));
     assert!(host.reload().now_or_never().is_none());
     until("it is served", async || serves(&host, "later")).await;
@@ -126,11 +127,11 @@ async fn ten_versions_of_one_plugin_that_take_long_to_compile_hold_up_no_other()
     assert!(host.reload().now_or_never().is_none());
     until("it is served", async || serves(&host, "other")).await;
     complete(&mut plain, "other").await;
-    // The version before goes on meanwhile.
+    // The former version continues meanwhile.
     complete(&mut plain, "many").await;
     let many = report(&host, "many");
     assert!(many.loading && many.versions.len() == 1, "{many:?}");
-    // The next one does not wait for the compiler of a version that nobody wants any more.
+    // The next version does not wait for the compiler of a superseded version.
     plugins.put("many", &worker("", "(func $next)", "i32.const 0"), &manifest("many"));
     host.reload().await.unwrap();
     assert_ne!(report(&host, "many").version, many.version);

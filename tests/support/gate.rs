@@ -1,4 +1,5 @@
-//! A compiler that waits at a gate: components above a certain size are compiled when the gate is open, others at once.
+//! A compiler that waits at a gate: it compiles components above a certain size when the gate is open, and others
+//! immediately.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ impl Gate {
     /// A gate that is shut.
     pub fn new() -> Self {
         let gate = Self { folder: tempfile::Builder::new().prefix("gate-").tempdir().unwrap() };
-        // A compiler whose test has ended goes on, and so does one that waits for minutes in vain.
+        // A compiler continues if its test has ended, or if it has waited for minutes.
         let script = format!(
             "#!/bin/sh\nPATH=/usr/bin:/bin\nn=0\n\
              if [ \"$(stat -L -c %s /proc/self/fd/0)\" -gt {FREE_BYTES_MAX} ]; then\n\
@@ -36,7 +37,7 @@ impl Gate {
         gate
     }
 
-    /// Lets compilers go on.
+    /// Lets compilers continue.
     pub fn open(&self) {
         std::fs::write(self.sign(), "").unwrap();
     }
@@ -62,7 +63,7 @@ impl Gate {
     }
 }
 
-/// Data that makes a component wait; the text tells components apart.
+/// Data that makes a component wait; the text distinguishes components.
 pub fn weight(text: &str) -> String {
     format!("(data (i32.const 131072) \"{}{text}\")", "x".repeat(FREE_BYTES_MAX))
 }
@@ -72,8 +73,8 @@ pub fn heavy(text: &str) -> Vec<u8> {
     worker("", &weight(text), "i32.const 0")
 }
 
-/// By another process: while this one had the file open for writing, a process that another test starts at that moment
-/// would inherit it, and the kernel runs no file that somebody may write to.
+/// Another process writes the file. If this process had it open for writing, a process that another test starts at that
+/// moment would inherit the open file, and the kernel does not run a file that is open for writing.
 fn write_program(path: &Path, text: &str) {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg("cat > \"$0\" && chmod 755 \"$0\"").arg(path).stdin(Stdio::piped());

@@ -141,7 +141,7 @@ pub fn old_proxy() -> String {
     })
 }
 
-/// A web server: it refuses whatever it is sent. Returns its address as that of a Redis.
+/// A web server that refuses every request. Returns its address as that of a Redis.
 pub fn web_server() -> String {
     imitation(|mut stream| {
         let mut bytes = [0; 1024];
@@ -168,13 +168,13 @@ pub fn balancer(port: u16, cuts: u64) -> String {
     })
 }
 
-/// Carries bytes until the connection they come from ends, and ends the other one.
+/// Copies bytes until the connection that they come from ends, then ends the other one.
 fn carry(mut from: &TcpStream, mut to: &TcpStream) {
     let _ = std::io::copy(&mut from, &mut to);
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// A server on a port of its own that treats each connection like this.
+/// A server on a free port that handles each connection with this function.
 fn imitation(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -1,4 +1,5 @@
-//! What comes through Redis to a host with trusted keys: whoever may write there can exchange everything but the signature.
+//! Deploys through Redis to a host with trusted keys: anybody with write access to Redis can exchange everything except
+//! the signature.
 
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
@@ -58,7 +59,7 @@ impl Stage {
     }
 }
 
-/// Waits until the host says that it refuses something, and this is why.
+/// Waits until the host reports a refusal with this reason.
 async fn refuses(host: &Host, plugin: &str, why: &str) {
     let refusal = || host.plugins().into_iter().find(|own| own.name == plugin).and_then(|own| own.refusal);
     until(&format!("it is refused: {why}"), async || refusal().is_some_and(|text| text == why)).await;
@@ -79,8 +80,8 @@ async fn grants_that_were_exchanged_in_redis_are_refused_and_the_version_before_
     stage.forge("edition", &forged).await;
     let wrong = |number: u64, plugin: &str| {
         format!(
-            "deploy {number} of `{plugin}`: has a signature of `{}` that is not for this order: its release, its number \
-             or the name of the plugin was changed after it was signed",
+            "deploy {number} of `{plugin}`: has a signature of `{}` that is not for this order: the release, the number or \
+             the plugin's name was changed after signing",
             stage.key.public()
         )
     };
@@ -91,8 +92,8 @@ async fn grants_that_were_exchanged_in_redis_are_refused_and_the_version_before_
     stage.forge("edition", &Wanted { number: 3, ..good.clone() }).await;
     refuses(&host, "edition", &renumbered).await;
     stage.forge("edition", &Wanted { number: 4, signed: None, ..forged }).await;
-    let unsigned = "deploy 4 of `edition`: is not signed, and `plugins.trusted_keys` asks for it; deploy it with `sandhog \
-                    deploy FILE --key KEY`";
+    let unsigned = "deploy 4 of `edition`: is not signed, but `plugins.trusted_keys` requires a signature; deploy it with \
+                    `sandhog deploy FILE --key KEY`";
     refuses(&host, "edition", unsigned).await;
     stage.forge("other", &good).await;
     refuses(&host, "other", &renamed).await;
@@ -100,7 +101,7 @@ async fn grants_that_were_exchanged_in_redis_are_refused_and_the_version_before_
     assert_eq!(other.version, "", "it is not served");
     assert_eq!(told(&mut stage.plain).await, of(1));
 
-    // The holder of the key is not held up by what others wrote.
+    // Forged entries do not prevent the holder of the key from deploying.
     let next = stage.deploy(2).await;
     assert_eq!(next.number, 5);
     all_run(&stage.redis, 1, &next).await;
@@ -127,7 +128,7 @@ async fn a_former_order_with_its_signature_is_no_way_back_but_a_new_one_is() {
     };
     until("the former order is refused", async || is_old(&host)).await;
     assert_eq!(told(&mut stage.plain).await, of(2));
-    // It is remembered, and so is the version that was good.
+    // The host remembers the accepted order, and the good version.
     stop(host).await;
     let host = serve(stage.settings()).await;
     until("the former order is refused after a restart", async || is_old(&host)).await;

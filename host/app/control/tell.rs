@@ -1,4 +1,5 @@
-//! What the control thread tells the fleet. While Redis is away, the attempts do not keep it from its other work.
+//! What the control thread publishes to the fleet. While Redis is away, the attempts do not keep the thread from its
+//! other work.
 
 use std::time::Duration;
 
@@ -8,12 +9,12 @@ use tokio::time::Instant;
 use super::Parts;
 use crate::worker::feeder::Phase;
 
-/// First wait until the fleet is told again what it could not be told; doubled up to the longest.
+/// First wait after a failed publication; the wait doubles up to the longest.
 const AGAIN_FIRST: Duration = Duration::from_millis(200);
 /// Longest such wait.
 const AGAIN_MAX: Duration = Duration::from_secs(5);
 
-/// The fleet could not be told what this host serves.
+/// The host could not publish what it serves.
 pub(super) struct Untold {
     again: Instant,
     wait: Duration,
@@ -35,7 +36,8 @@ impl Untold {
 }
 
 impl Parts {
-    /// Tells the fleet what this host serves now. False: it was not told, and `untold` says when to try again.
+    /// Publishes what this host serves now. Returns false if that failed; `untold` then has the time of the next
+    /// attempt.
     pub(super) async fn tell(&mut self, phase: &mut watch::Receiver<Phase>) -> bool {
         let view = self.served.view();
         self.told = view.clone();
@@ -45,7 +47,7 @@ impl Parts {
         }
         let was_told = tokio::select! {
             told = self.membership.describe() => told,
-            // Redis may need seconds to refuse; whoever stops the host does not wait for that.
+            // Redis may need seconds to refuse; a stop of the host does not wait for that.
             _ = phase.wait_for(|phase| *phase != Phase::Serving) => false,
         };
         if !was_told {
@@ -57,7 +59,7 @@ impl Parts {
         true
     }
 
-    /// Tells the fleet what became of versions; what it does not hear now it hears the next time.
+    /// Publishes the swaps of versions. Swaps that could not be published are published the next time.
     pub(super) async fn tell_history(&mut self) {
         let (leases, tenure) = (self.membership.leases(), self.membership.tenure());
         let history = self.served.history();
@@ -66,7 +68,7 @@ impl Parts {
         }
         match leases.remember(&tenure.host, history.pending()).await {
             Ok(()) => history.clear(),
-            Err(error) => tracing::warn!(%error, "the fleet was not told of a swap; trying again"),
+            Err(error) => tracing::warn!(%error, "could not publish a swap to the fleet; trying again"),
         }
     }
 }

@@ -31,7 +31,7 @@ pub(in crate::app) enum Event {
     Wanted(AllWanted),
     /// It is time to try again what could not be had.
     Retry,
-    /// A config reader that workers wait for has answered, or is waited for no more.
+    /// A config reader that workers wait for has answered, or has not answered in time.
     Answered,
 }
 
@@ -88,7 +88,7 @@ impl Served {
         self.take_in_held_back();
     }
 
-    /// Drains what is no longer in the folder.
+    /// Drains plugins that are no longer in the folder.
     fn remove_all_but(&mut self, survey: &Survey) {
         let (wanted, bad) = (&self.wanted, &self.bad_orders);
         let is_gone =
@@ -98,7 +98,10 @@ impl Served {
         unloaded.iter().for_each(|name| self.loads.forget(name));
         let gone = self.plugins.extract_if(.., |name, _| is_gone(name));
         for (name, plugin) in gone {
-            tracing::info!(plugin = name.as_str(), "plugin was removed; its queues are no longer claimed");
+            tracing::info!(
+                plugin = name.as_str(),
+                "plugin was removed; the host no longer claims jobs of its queues"
+            );
             let version = plugin.loaded().version.digest();
             self.history.add(name.as_str(), SwapKind::Removed, version, "");
             plugin.close();
@@ -107,8 +110,8 @@ impl Served {
         }
     }
 
-    /// Waits until something has been loaded, or another release is wanted, or workers wait for a config reader no more;
-    /// for ever if none of it can be.
+    /// Waits until a plugin has been loaded, another release is wanted, or workers stop waiting for a config reader;
+    /// waits forever if none of these can happen.
     pub(in crate::app) async fn next(&mut self) -> Event {
         let is_open = self.refusals.values().any(|refusal| !refusal.is_final && refusal.release.is_some());
         let fleet = async {
@@ -258,7 +261,7 @@ impl Served {
     }
 }
 
-/// What was read already.
+/// A pair that was read already.
 fn at_hand(offer: Offer) -> GetOffer {
     let offer = Arc::new(offer);
     Box::new(move || std::future::ready(Ok(offer.clone())).boxed())

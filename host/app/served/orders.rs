@@ -1,5 +1,5 @@
-//! What the fleet is told to run, and by whom: an order that this host does not accept changes nothing, and the host
-//! shows why.
+//! The orders of the fleet: which release of each plugin to run, and who signed the order. A refused order changes
+//! nothing, and the host publishes the reason.
 
 use super::{Refusal, Served};
 use crate::config::problem::{Problem, Problems};
@@ -8,7 +8,7 @@ use crate::plugin::name::PluginName;
 use crate::plugin::order::OrderError;
 use crate::plugin::release::Wanted;
 
-/// An order that is not accepted.
+/// A refused order.
 pub(super) struct BadOrder {
     wanted: Wanted,
     error: OrderError,
@@ -24,8 +24,8 @@ impl BadOrder {
 }
 
 impl Served {
-    /// An entry that is gone is not an order: a Redis that has lost its data must not stop a fleet. An order that is not
-    /// accepted leaves the former one in force.
+    /// A missing entry is not an order, because a Redis that has lost its data must not stop a fleet. After a refused
+    /// order, the former one stays in force.
     pub(super) fn note_wanted(&mut self, wanted: AllWanted) {
         for (name, wanted) in wanted {
             if self.bad_orders.get(&name).is_some_and(|bad| bad.wanted == wanted) {
@@ -43,20 +43,20 @@ impl Served {
         }
     }
 
-    /// Shows why orders are not accepted. If nothing serves such a plugin, the host loads the last good version that it
-    /// has kept, except for plugins of `of_folder`.
+    /// Publishes why orders are refused. If no version of such a plugin is served, the host loads the last good version
+    /// that it has kept, except for plugins of `of_folder`.
     pub(super) fn refuse_bad_orders(&mut self, of_folder: &[PluginName]) {
         let refused = self.bad_orders.iter().map(|(name, bad)| (name.clone(), bad.refusal(name)));
         for (name, refusal) in refused.collect::<Vec<_>>() {
             self.refuse(name.clone(), refusal);
-            // The order is refused, not the release: that may be the very one that is kept.
+            // The order is refused, not the release: the kept version may be that release.
             if !self.wanted.contains_key(&name) && !of_folder.contains(&name) {
                 self.stand_in(&name, None);
             }
         }
     }
 
-    /// What is served is what was offered: nothing is refused, except for an order that is not accepted.
+    /// The offered version is served: clears the refusal, unless an order is refused.
     pub(super) fn forget_refusal(&mut self, name: &PluginName) {
         match self.bad_orders.get(name) {
             Some(bad) => drop(self.refusals.insert(name.clone(), bad.refusal(name))),

@@ -1,27 +1,26 @@
-//! A host serves each plugin as soon as it can: while others are still being loaded, it waits only for what that plugin
-//! depends on.
+//! Serves each plugin as soon as it is loaded. A plugin waits only for the loads that it depends on.
 
 use super::{Ended, Served};
 use crate::plugin::name::PluginName;
 
-/// Plugins that one log line names.
+/// Most plugins that one log line names.
 const NAMED_MAX: usize = 10;
 
 impl Served {
-    /// Whether something is being loaded.
+    /// Whether a plugin is being loaded.
     pub(in crate::app) fn is_loading(&self) -> bool {
         !self.loads.is_idle() || !self.held_back.is_empty()
     }
 
-    /// Whether everything that is offered is served or refused, and config readers have answered.
+    /// Whether every offered plugin is served or refused, and all config readers have answered.
     pub(in crate::app) fn is_settled(&self) -> bool {
         !self.is_loading()
             && !self.readers.is_any_awaited()
             && self.plugins.values().all(|plugin| !plugin.lacks_lanes())
     }
 
-    /// Takes in what was loaded. An earlier version waits for deploys that are being loaded, because they may consume its
-    /// queues: a job that the wrong plugin runs is worse than one that waits.
+    /// Accepts loaded plugins. An earlier version waits for deploys that are being loaded, because they may consume its
+    /// queues: it is worse to run a job with the wrong plugin than to let it wait.
     pub(in crate::app) fn arrive(&mut self, ended: Ended) {
         match ended.stands_in && self.loads.has_deploys() {
             true => self.held_back.push(ended),
@@ -30,13 +29,13 @@ impl Served {
         self.take_in_held_back();
     }
 
-    /// Takes in earlier versions that have waited long enough.
+    /// Accepts earlier versions that have waited long enough.
     pub(super) fn take_in_held_back(&mut self) {
         if self.loads.has_deploys() {
             return;
         }
         for former in std::mem::take(&mut self.held_back) {
-            // Meanwhile a better one may have come, or the plugin may be gone.
+            // In the meantime, a later version may have been accepted, or the plugin removed.
             if !self.plugins.contains_key(&former.name) && self.refusals.contains_key(&former.name) {
                 self.take_in(former);
             }
@@ -64,7 +63,7 @@ impl Served {
         self.tell_settled();
     }
 
-    /// Logs which plugins are still to come.
+    /// Logs which plugins are still being loaded.
     pub(in crate::app) fn tell_loading(&self) {
         let mut names: Vec<&str> = self.loads.names().map(PluginName::as_str).collect();
         names.sort_unstable();
@@ -77,7 +76,7 @@ impl Served {
         }
     }
 
-    /// Logs once that all plugins of the start are there.
+    /// Logs once that all plugins of the start are loaded.
     fn tell_settled(&self) {
         if *self.settled.borrow() || !self.is_settled() {
             return;

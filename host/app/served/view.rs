@@ -1,4 +1,4 @@
-//! What a host tells the fleet, and people, of its plugins.
+//! The state of its plugins that a host publishes to the fleet and to operators.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::Served;
 use crate::job::report::PluginReport;
 use crate::plugin::name::PluginName;
 
-/// Longest refusal that is told to others; the log has it whole.
+/// Longest published refusal, in characters; the log has the whole text.
 const REFUSAL_CHARS_MAX: usize = 2000;
 
 impl Served {

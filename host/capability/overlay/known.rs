@@ -1,5 +1,6 @@
 //! What a run took for granted: each thing once, and answered from here when the run asks again, so that one run
-//! never sees two states of what it decided on. What Redis has to check again at the commit is bounded here.
+//! never sees two states of a value that it decided on. This file also bounds the bytes that Redis checks again at the
+//! commit.
 
 use std::collections::HashMap;
 
@@ -12,8 +13,8 @@ const KEPT_BYTES_MAX: usize = 1024;
 pub(super) const BYTES_MAX: usize = 4 << 20;
 /// What an assumption takes besides its key and value.
 const BYTES_EACH: usize = 64;
-/// Most work of checking these at the commit (`Seen::work`): 4 MiB of values, about 16 ms of Redis, or four values of the
-/// longest length; and a thousand short things beside them.
+/// Most work of these checks at the commit (`Seen::work`): 4 MiB of values, about 16 ms of Redis, or four values of the
+/// longest length; and a thousand short keys or entries besides.
 const WORK_MAX: u64 = 4 << 20;
 const WORK_VALUES: u64 = 4;
 const WORK_BESIDE: u64 = 1 << 18;

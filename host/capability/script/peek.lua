@@ -8,7 +8,7 @@
 -- Before → after: nothing changes. Another type: WRONGTYPE.
 local start, count, left = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local entries, total = {}, 0
-local step = 4 -- Entries may be as long as a value: 4 MiB are read before the bound on bytes is seen.
+local step = 4 -- Entries may be as long as a value, so up to 4 MiB are read before the bound on bytes applies.
 for first = 0, count - 1, step do
   local last = math.min(first + step, count) - 1
   local some = redis.call('LRANGE', KEYS[1], start + first, start + last)

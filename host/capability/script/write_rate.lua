@@ -1,18 +1,18 @@
 #!lua
--- Pays for bytes that a plugin is about to write, from a bucket that all hosts share and that fills with time.
+-- Spends bytes of a plugin's write rate, from a token bucket that all hosts share and that fills with time.
 -- KEYS[1]  the moment at which the bucket is full again, in microseconds of Redis time
--- ARGV[1]  microseconds in which it gets one byte
+-- ARGV[1]  microseconds in which the bucket gets one byte
 -- ARGV[2]  bytes of a full bucket
--- ARGV[3]  bytes that are wanted at the least
--- ARGV[4]  bytes that are taken if there are as many
--- Reply    integer: the bytes taken; negative: none, and how many milliseconds later the wanted ones are there
--- Before → after: full at some moment → as much later as the bytes taken need. A moment further away than a bucket takes
--- to fill was written before Redis' clock was set back, or for a slower rate: the bucket is empty then. A key of another
--- type, or that holds no number, counts as a full bucket and is replaced.
+-- ARGV[3]  least bytes to spend
+-- ARGV[4]  bytes to spend if the bucket has as many
+-- Reply    integer: the bytes spent; negative: none were spent, and in how many milliseconds ARGV[3] bytes are there
+-- Before → after: full at some moment → later by the time that the spent bytes need to refill. A moment further away than
+-- a bucket needs to fill was written before Redis' clock was set back, or for a slower rate: the bucket is empty then. A
+-- key of another type, or without a number, counts as a full bucket and is replaced.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local gap, most, wanted, portion = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
--- GETEX is no read: none is reported when the key changes.
+-- GETEX does not count as a read: Redis does not report the key's next change to clients that track keys.
 local held = redis.pcall('GETEX', KEYS[1])
 local full_at = type(held) == 'string' and tonumber(held) or now
 if not (full_at > now) then full_at = now end
@@ -24,7 +24,7 @@ local function keep()
 end
 local there = math.floor(most - (full_at - now) / gap + 1e-6)
 if there < wanted then
-  if is_cut then keep() end -- Not stored, it would be cut again at each call, and never fill.
+  if is_cut then keep() end -- Without this the moment would be cut again at each call, and the bucket would never fill.
   return -math.max(1, math.ceil((wanted - there) * gap / 1000))
 end
 local taken = math.min(there, math.max(wanted, portion))

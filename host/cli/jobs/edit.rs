@@ -316,7 +316,7 @@ impl Edit {
         Ok(changed?)
     }
 
-    /// Reports how many jobs were changed; fails if a job that was meant was not.
+    /// Reports how many jobs were changed; fails if a chosen job was not.
     fn finish(&self, context: &Context, verb: &Verb, changed: &Changed) -> Outcome {
         let past = verb.past;
         let Changed { jobs, duplicates, found } = changed;

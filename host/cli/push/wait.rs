@@ -23,9 +23,9 @@ const NOT_COMPLETED: u8 = 4;
 
 /// How to wait for a result, and how to print it.
 pub(super) struct Wait {
-    /// At most so long.
+    /// The longest time to wait.
     pub(super) longest: Option<Duration>,
-    /// Prints it unchanged on a terminal too.
+    /// Prints the result unchanged on a terminal, too.
     pub(super) is_raw: bool,
 }
 

@@ -90,7 +90,7 @@ pub(super) fn resolve(
         let (timeout, lease) = (unit::show_duration(redis.timeout), unit::show_duration(host.lease));
         warnings.push(format!(
             "`redis.timeout` ({timeout}) is not shorter than `host.lease` ({lease}): one slow reply can end the lease, \
-             and other hosts take the jobs; shorten the timeout or lengthen the lease"
+             and other hosts reclaim the jobs; shorten the timeout or lengthen the lease"
         ));
     }
     let found = document.finish().err().unwrap_or_default();

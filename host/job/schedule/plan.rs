@@ -17,7 +17,7 @@ use super::{Missed, ScheduleError};
 
 /// A firing that is late by more than this was missed; until then it is only late.
 pub const GRACE_MS: u64 = 60_000;
-/// The last slot there can be: the end of the calendar, 30 December 9999. Redis may hold greater numbers.
+/// The last possible slot: the end of the calendar, 30 December 9999. Redis may hold greater numbers.
 pub const SLOT_MAX_MS: u64 = 253_402_207_200_000;
 /// Fields of a cron expression, with seconds.
 const FIELDS: [&str; 6] = ["second", "minute", "hour", "day of the month", "month", "day of the week"];

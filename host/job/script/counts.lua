@@ -7,7 +7,7 @@ local wrong = wrong_type(KEYS[1], 'list', KEYS[2], 'list', KEYS[3], 'zset', KEYS
   KEYS[7], 'zset', KEYS[8], 'hash')
 if wrong then return {1, wrong} end
 local inflight = 0
--- The counters; of a hash that somebody filled with others none.
+-- The counters; none of a hash that another program has filled.
 local stats = {}
 for _, counter in ipairs(redis.call('HLEN', KEYS[5]) <= 256 and redis.call('HKEYS', KEYS[5]) or {}) do
   if #counter <= 64 and redis.call('HSTRLEN', KEYS[5], counter) <= 64 then

@@ -1,5 +1,5 @@
 -- Discard: an operator discards jobs that do not run, a page at a time. A page ends early when it has read many bytes, so
--- that Redis can soon serve others.
+-- that Redis can serve other clients soon.
 --
 -- KEYS   1 ready, delayed or dead  2 stats
 -- ARGV   1 ready, delayed or dead  2 jobs to skip  3 jobs to look at  4 most jobs to discard
@@ -11,14 +11,14 @@
 local source, stats, is_list = KEYS[1], KEYS[2], ARGV[1] == 'ready'
 local wrong = wrong_type(source, is_list and 'list' or 'zset', stats, 'hash')
 if wrong then return {1, wrong} end
--- If a record were marked and not removed, a host would run the mark as a job.
+-- If this script marked a record and did not remove it, a host would run the mark as a job.
 local refused = is_list and refusal('LLEN', source, 'LSET', source, 'LREM', source) or refusal(is_list and 'LLEN' or 'ZCARD', source)
 if refused then return refused end
 local wanted = {}
 for i = 7, #ARGV do wanted[ARGV[i]] = true end
 local skip, look, most, bytes_max = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local looked, read, gone, gone_bytes, found = 0, 0, 0, 0, {}
--- Parked jobs that become ready meanwhile are not for this page.
+-- This page leaves out parked jobs that become ready meanwhile.
 local size = redis.call(is_list and 'LLEN' or 'ZCARD', source)
 look = math.min(look, math.max(size - skip, 0))
 local function is_full() return looked >= look or read >= bytes_max or gone == most end

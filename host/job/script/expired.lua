@@ -10,7 +10,7 @@ local skip, expired = tonumber(ARGV[4]), {}
 local rows = redis.call('ZRANGE', KEYS[1], skip, skip + ARGV[1] - 1, 'WITHSCORES')
 for i = 1, #rows, 2 do
   if tonumber(rows[i + 1]) > now then break end
-  -- A name this long is none of a host's.
+  -- A name this long is not the id of a host.
   expired[#expired + 1] = string.sub(rows[i], 1, 256)
 end
 return expired

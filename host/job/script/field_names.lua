@@ -1,7 +1,7 @@
--- Field names: a page of the names of a hash, without their values.
+-- Field names: returns a page of the field names of a hash, without their values.
 --
 -- KEYS   1 the hash
--- ARGV   1 cursor, '0' for the first page  2 pattern  3 fields to look at  4 longest name in bytes: longer ones are left
+-- ARGV   1 cursor, '0' for the first page  2 pattern  3 fields to examine  4 longest name in bytes: longer ones are left
 --        out
 -- Reply  {next cursor, '0' at the end; name, …}
 local found = redis.call('HSCAN', KEYS[1], ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])

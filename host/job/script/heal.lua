@@ -8,7 +8,7 @@
 -- began, and three blanks with the key the ids of the first of these jobs. A job that moves against that order could
 -- be missed, so every script that moves one removes its key from the round (`place`). A round of several calls may
 -- count a job twice, but the job's id only once: such a round raises the count of slots in use to the number of
--- different ids at the most. While jobs of a key are parked, each job that gets a slot removes the key from the round.
+-- different ids at most. While jobs of a key are parked, each job that gets a slot removes the key from the round.
 --
 -- KEYS   1 stats  2 ready  3 delayed  4 hosts
 -- ARGV   1 the asking host  2 most runs of one key; 0: keys have no limit, and all parked jobs become ready
@@ -25,7 +25,7 @@ local places, parked, audit = prefix .. 'places', prefix .. 'parked', prefix .. 
 local TRIED_MAX = 200 -- Keys of one round; further ones follow in the next round, immediately.
 local ABANDONED_MS = 10000 -- A round that its host has not continued for so long may be continued by any host.
 local KEPT_MS = 3600000
-local IDS_BYTES_MAX = 2048 -- Of one key; further ids are not kept, so that the count is raised less far.
+local IDS_BYTES_MAX = 2048 -- Of one key. Further ids are not kept; the count is then raised less.
 
 local wrong = wrong_type(parked, 'hash', ready, 'list')
 if not wrong and most > 0 then wrong = wrong_type(places, 'hash', audit, 'hash', delayed, 'zset', hosts, 'zset') end
@@ -88,7 +88,7 @@ local function begin(from)
   local all = 0
   for i = 1, #found[2], 2 do
     local key, counted = found[2][i], tonumber(found[2][i + 1]) or 0
-    -- A list that this user may not read does not count as empty.
+    -- A list counts as empty only if this user may read it.
     if key ~= ' ' and not refusal('LLEN', prefix .. 'parked:' .. key) then
       local length = tonumber(redis.pcall('LLEN', prefix .. 'parked:' .. key)) or 0
       all = all + length
@@ -203,7 +203,7 @@ local function judge(is_exact)
   return healed
 end
 
--- Whether the state can be continued: what somebody changed by hand to text is not.
+-- Whether the round can continue from this state. It cannot if somebody replaced a number by text.
 local function is_whole()
   for field, value in pairs(state) do
     local is_count = string.sub(field, 1, 1) ~= ' '

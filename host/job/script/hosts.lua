@@ -1,4 +1,4 @@
--- Hosts: lists who is registered. Changes nothing. What is too long about a host is left out.
+-- Hosts: lists the registered hosts. Changes nothing. Fields that are too long are left out.
 --
 -- KEYS   1 hosts
 -- ARGV   1 prefix of the key about a host  2 most hosts  3 longest field in bytes  4 bytes of all fields together after
@@ -18,7 +18,7 @@ for i = 1, #hosts, 2 do
       end
     end
   end
-  -- A name this long is none of a host's.
+  -- A name this long is not the id of a host.
   rows[#rows + 1] = {string.sub(hosts[i], 1, 256), hosts[i + 1] - now, about}
 end
 return rows

@@ -8,7 +8,7 @@
 -- nothing -> ready, or delayed until Redis time plus the delay; the unique key holds its owner (`unique`)
 local wrong = wrong_type(KEYS[1], 'list', KEYS[2], 'zset')
 if wrong then return {3, wrong} end
--- A unique key that is taken without its job would refuse all further ones.
+-- If the unique key were set without its job, it would refuse all further jobs.
 local refused = KEYS[3] and refusal(ARGV[4] == '' and ARGV[5] or 'ZADD', ARGV[4] == '' and KEYS[1] or KEYS[2])
 if refused then return refused end
 local outcome, length = put_job(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], KEYS[3], ARGV[6])

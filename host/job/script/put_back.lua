@@ -3,7 +3,7 @@
 --
 -- KEYS   1 inflight of the host  2 the list
 -- ARGV   1 most bytes: the call ends after the entry that reaches them  2… their fields
--- Reply  how many of these fields were done with, or the key that is of a wrong type
+-- Reply  how many of these fields were processed, or the key that is of a wrong type
 --
 -- inflight -> the list
 local wrong = wrong_type(KEYS[1], 'hash', KEYS[2], 'list')

@@ -13,7 +13,7 @@ local inflight, stats, ready, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 if wrong_type(KEYS[5], 'zset') then return {2, KEYS[5]} end
 local lease = redis.call('ZSCORE', KEYS[5], ARGV[1])
 if ARGV[3] == '0' and lease and tonumber(lease) > now then return {1} end
--- A queue in which the host has nothing must not keep it registered, whatever its keys hold.
+-- A queue in which the host has no jobs must not keep the host registered, whatever the queue's keys hold.
 if redis.call('EXISTS', inflight) == 0 then
   forget_list(inflight, KEYS[6])
   return {0, 0, 0, 0}

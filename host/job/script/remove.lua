@@ -13,7 +13,7 @@ local kind, from, span = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
 local is_list = kind == 'list' or kind == 'ready' or kind == 'parked'
 local wrong = wrong_type(source, is_list and 'list' or 'zset', stats, 'hash')
 if wrong then return {1, wrong} end
--- If a record were marked and not removed, a host would run the mark as a job.
+-- If this script marked a record and did not remove it, a host would run the mark as a job.
 local refused = is_list and refusal('LLEN', source, 'LSET', source, 'LREM', source)
 if refused then return refused end
 local gone, bytes, found = 0, 0, {}

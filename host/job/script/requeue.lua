@@ -1,5 +1,5 @@
 -- Requeue: an operator makes jobs ready now, a page at a time. Dead ones start again. A page ends early when it has read
--- many bytes, so that Redis can soon serve others.
+-- many bytes, so that Redis can serve other clients soon.
 --
 -- KEYS   1 dead or delayed  2 stats  3 ready
 -- ARGV   1 dead or delayed  2 jobs to skip  3 jobs to look at  4 most jobs to move, duplicates included

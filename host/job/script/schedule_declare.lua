@@ -60,7 +60,7 @@ end
 for _, name in ipairs(removed) do
   redis.call('DEL', ARGV[3] .. name)
   redis.call('ZREM', schedules, name)
-  tell('removed', string.sub(name, 1, 256)) -- A longer name is none of a schedule's.
+  tell('removed', string.sub(name, 1, 256)) -- A longer name is not that of a schedule.
 end
 for i = 6, #ARGV, 5 do
   if ARGV[2] == 'all' or not redis.call('ZSCORE', schedules, ARGV[i]) then

@@ -20,7 +20,7 @@ for i = 1, #due, 2 do
   local is_hash = redis.call('TYPE', key).ok == 'hash'
   local known = is_hash and short(key, tonumber(ARGV[6]), 'slot', 'definition', 'fired') or {}
   local size = #reply
-  -- A name this long is none of a schedule's.
+  -- A name this long is not that of a schedule.
   reply[size + 1], reply[size + 2] = string.sub(due[i], 1, 256), tonumber(due[i + 1])
   for n = 1, 3 do reply[size + 2 + n] = known[n] or '' end
 end

@@ -13,7 +13,7 @@ local wrong = wrong_type(KEYS[1], 'zset', KEYS[2], 'hash', KEYS[3], 'list')
 if wrong then return {1, wrong} end
 local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not is_schedule(KEYS[2], ARGV[2], ARGV[3], ARGV[4]) or not due or tonumber(due) > now then return {2} end
--- If the job were pushed and the schedule not advanced, every host would push it again.
+-- If the script pushed the job and did not advance the schedule, every host would push the job again.
 local refused = refusal('HSET', KEYS[2], 'ZADD', KEYS[1])
 if refused then return refused end
 if ARGV[8] ~= '' then

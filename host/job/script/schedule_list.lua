@@ -14,7 +14,7 @@ for i = 1, #found, 2 do
   if wrong then return {1, wrong} end
   local known = short(key, tonumber(ARGV[4]), 'slot', 'definition', 'origin', 'paused', 'last')
   local size = #reply
-  -- A name this long is none of a schedule's.
+  -- A name this long is not that of a schedule.
   reply[size + 1], reply[size + 2] = string.sub(found[i], 1, 256), tonumber(found[i + 1])
   for n = 1, 5 do reply[size + 2 + n] = known[n] or '' end
 end

@@ -8,7 +8,7 @@ local hosts = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
 for i = 1, #hosts, 2 do
   if string.sub(hosts[i], 1, #prefix) == prefix then
     local key, origin = ARGV[1] .. hosts[i], nil
-    -- A longer one was not written by a host.
+    -- A longer text was not written by a host.
     local length = redis.pcall('HSTRLEN', key, 'origin')
     if type(length) == 'number' and length <= 4096 then origin = redis.call('HGET', key, 'origin') end
     rows[#rows + 1] = {string.sub(hosts[i], 1, 256), hosts[i + 1] - now, origin or ''}

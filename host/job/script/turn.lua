@@ -7,7 +7,7 @@
 --        11 most bytes of the claim; one job is claimed in any case  12 most bytes of a payload
 --        13 dead  14 most dead jobs  15 their longest age in ms  16 their most bytes
 --        17, 18 of the part `limits`  19 the number of this claim among the feeder's
---        20 "1": nodes of lists are not compressed and have 8 KiB at the most, unless one entry is larger
+--        20 "1": nodes of lists are not compressed and have at most 8 KiB, unless one entry is larger
 --        21 how many of the fields below are enveloped; they come first  22… fields to acknowledge
 -- Reply  {0, settled, now, next due or false, more, paused, first seq, {envelopes}, {payloads}, too large, least next
 --        seq, limited}; the next due is not looked for when there may be more to claim. `limited` is 1 if a limit
@@ -69,14 +69,14 @@ local has_list, has_ready = try('LPOP', list, 0), try('LPOP', ready, 0)
 if failed(has_list) then return {2, settled, list} end
 if failed(has_ready) then return {2, settled, ready} end
 local held = try('EXISTS', paused)
--- A popped job is only in this script until its record is written, so the script asks for all further rights now.
+-- A popped job exists only in this script until its record is written, so the script checks all further rights now.
 local refused = failed(held) and held or limits_refused()
 if not refused and (due > 0 or has_list or has_ready) then
   refused = ARGV[6] ~= '1' and refusal('HSET', inflight)
     or due > 0 and refusal('ZRANGEBYSCORE', delayed, 'ZREM', delayed)
     or has_list and ARGV[5] == 'RPOP' and refusal('RPOP', list)
 end
--- An error would hide that acknowledgements were accepted. After these, the next turn answers the error.
+-- An error now would hide that acknowledgements were accepted. If there were any, the next turn returns the error.
 if refused then return settled == 0 and refused or {0, settled, now, false, 1, 0, 0, {}, {}, 0, 0, 0} end
 local allowed, wrong = 0, nil
 if held == 0 then allowed, wrong = allow(wanted) end
@@ -100,7 +100,7 @@ local function lay(record, is_envelope)
   end
 end
 
--- Where nothing is held back and all of it has room. A call for each job would be a fifth of what a claim costs.
+-- For jobs that are not held back and all have room. A call for each job would be a fifth of the cost of a claim.
 local function lay_all(taken, is_envelope)
   local sum, largest = 0, 0
   for i = 1, #taken do
@@ -121,8 +121,8 @@ local function lay_all(taken, is_envelope)
   return true
 end
 
--- Whether the payload in a record that is longer than a payload may be is not. What hosts do not take for an envelope is a
--- payload as a whole.
+-- For a record that is longer than a payload may be: whether its payload is short enough. A record that hosts do not
+-- accept as an envelope is a payload as a whole.
 local HEADER_MAX = 16896
 local function has_room(record)
   if #record > size_max + HEADER_MAX then return false end
@@ -176,10 +176,10 @@ local function portion(room, asked, most)
   return math.min(most, math.floor((math.min(bytes_max, work_max) - work) / work * seen))
 end
 
--- How many may be popped at the left whatever their sizes are: so many that the first as many nodes of the list, so at least
--- as many entries, have 2.5 MiB together; one if not even few nodes are that small. An entry of 8 KiB at the head of a list
--- has a node of its own, of 10 KiB at the most, with which they are compared. `MEMORY USAGE` multiplies the average size of
--- nodes by the number of all nodes, which the ratio of two replies leaves out.
+-- How many jobs may be popped at the left without knowing their sizes: the largest number of first nodes, so of at least that
+-- many entries, that have 2.5 MiB together; else one. The script puts an entry of 8 KiB at the head. Redis gives it a node of
+-- its own, of at most 10 KiB, and the script compares the others with that node. `MEMORY USAGE` multiplies the average size
+-- of nodes by the number of all nodes; the ratio of two replies cancels that number.
 local has_small_nodes = ARGV[20] == '1'
 local NODE_BYTES, NODES = 8192, {{256, 1}, {64, 4}} -- How many nodes, and their average size in such entries at the most.
 local probe
@@ -197,7 +197,7 @@ end
 
 -- Each of these claims up to `room` jobs from one place, and returns whether there are more.
 local function take(home, pop, push, room, is_envelope)
-  -- Few jobs are popped one by one: the sizes cost as much to find out.
+  -- A few jobs are popped one by one, because measuring them costs as much.
   local can_measure = has_small_nodes and pop == 'LPOP'
   local asked, safe, measured = 0, can_measure and 1 or PORTION_MAX, 0
   while room > 0 and looks > 0 and not full do
@@ -285,7 +285,7 @@ if allowed > 0 then
 end
 
 if oversized > 0 and failed(try('ZADD', dead, 'XX', 'INCR', 0, '')) then
-  -- If dead jobs cannot be kept, a job goes back to where it was; if this user may not put it back, the host claims it.
+  -- If dead jobs cannot be kept, a job goes back to its list. If this user may not put it back, the host claims it.
   for i = oversized, 1, -1 do
     local record, home, push = large[i][1], large[i][2], large[i][3]
     if failed(try(push, home, record)) then lay(record, home == ready) end
@@ -339,7 +339,7 @@ if cut then return {0, settled, now, opens or false, 0, held, first, envelopes, 
 if held == 0 and (claimed == allowed or full or oversized > 0 or looks <= 0 or is_owed()) then
   return {0, settled, now, false, 1, held, first, envelopes, payloads, oversized, spare(first), 0}
 end
--- An error would hide what was claimed.
+-- An error now would hide the claimed jobs.
 local read = (claimed > 0 or settled > 0) and try or call
 local next_due = tonumber(read('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])
 if next_due and next_due > 9e15 then next_due = nil end -- A time no integer holds: somebody's hand.

@@ -1,5 +1,5 @@
-//! Reads which release of each plugin is wanted, and which ones were wanted before. Anybody who may write to Redis can
-//! write there: an entry that is too long is not fetched, and one that cannot be read does not hide the others.
+//! Reads which release of each plugin is wanted, and which ones were wanted before. Anybody with write access to Redis
+//! can write there, so an entry that is too long is not fetched, and an invalid entry does not hide the others.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use crate::plugin::release::Wanted;
 use crate::storage::bounded::{self, Bound, Element, Listed, Of};
 use crate::storage::fault::Fault;
 
-/// Longest entry in JSON, and longest name of one: two digests, two numbers, a short text that may be escaped.
+/// Longest entry in JSON (two digests, two numbers, a short text that may be escaped), and the longest name of one.
 pub(super) const ENTRY_BYTES_MAX: usize = 4096;
-/// Characters of a name that is none, in a message.
+/// Most characters of an invalid name in a message.
 const NAME_CHARS_MAX: usize = 64;
 
 impl Depot {
@@ -36,7 +36,7 @@ impl Depot {
         Ok(wanted)
     }
 
-    /// What was wanted of a plugin, the latest first, `HISTORY_MAX` at most.
+    /// The releases of a plugin that were wanted, the latest first, at most `HISTORY_MAX`.
     pub async fn history(&self, plugin: &PluginName) -> Result<Listed<Vec<Wanted>>, DepotError> {
         let key = key::plugin_history(plugin.as_str());
         let bound = Bound { elements: HISTORY_MAX, bytes: ENTRY_BYTES_MAX };
@@ -66,7 +66,7 @@ pub(super) fn at_key(fault: Fault, key: &str) -> DepotError {
     if fault.is_code("WRONGTYPE") { DepotError::WrongType(key.to_owned()) } else { fault.into() }
 }
 
-/// The plugin of an entry; else what is wrong with its name.
+/// The plugin of an entry, or the problem with its name.
 fn plugin(name: Element) -> Result<PluginName, String> {
     let name = match name {
         Element::Whole(name) => String::from_utf8_lossy(&name).into_owned(),
@@ -79,7 +79,7 @@ fn plugin(name: Element) -> Result<PluginName, String> {
     })
 }
 
-/// An entry; else what is wrong with it.
+/// An entry, or the problem with it.
 fn read(entry: Element) -> Result<Wanted, String> {
     match entry {
         Element::Whole(text) => {

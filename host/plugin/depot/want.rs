@@ -1,4 +1,4 @@
-//! Makes a release the one that the fleet is to run: one script, with a signed order if there is a key.
+//! Makes a release the wanted one of the fleet: runs one script, with a signed order if there is a key.
 
 use std::time::SystemTime;
 
@@ -15,19 +15,19 @@ use crate::plugin::release::{Digest, NUMBER_MAX, Signed, Wanted};
 use crate::plugin::signature::PrivateKey;
 use crate::storage::fault::Fault;
 
-/// How often an order is signed anew because another deploy took its number.
+/// How often an order is signed again because another deploy has used its number.
 const TRIES_MAX: usize = 20;
 
-/// What the script did.
+/// The result of the script.
 enum Answer {
     Wanted(Wanted),
-    /// The order has another number than this one, which is next.
+    /// The order does not have the next number, which is this one.
     Next(u64),
 }
 
 impl Depot {
-    /// Makes a release that is in the depot the wanted one of a plugin. Of two that do so at once, the one with the
-    /// higher number has won.
+    /// Makes a release that is in the depot the wanted one of a plugin. Of two simultaneous calls, the one with the
+    /// higher number wins.
     pub async fn want(
         &self,
         plugin: &PluginName,
@@ -42,7 +42,7 @@ impl Depot {
     }
 
     /// As `want`, with an order that `key` signs. It is later than every order of the plugin in Redis that one of
-    /// `trusted` has signed, whatever the clock of this machine says.
+    /// `trusted` has signed, even if the clock of this machine is behind.
     pub async fn want_signed(
         &self,
         plugin: &PluginName,
@@ -52,7 +52,7 @@ impl Depot {
         key: &PrivateKey,
         trusted: &[PublicKey],
     ) -> Result<Wanted, DepotError> {
-        // No deploy has this number: the answer is the one to sign.
+        // A deploy never has this number, so the script returns the number to sign.
         let mut number = 0;
         for _ in 0..TRIES_MAX {
             let at_ms = now_ms().max(self.latest_ms(plugin, trusted).await? + 1);
@@ -117,7 +117,7 @@ impl Depot {
     }
 }
 
-/// The first number of an answer, what follows it, and the number after that.
+/// The first number of a reply, the text or number after it, and the number after that.
 fn read_want(answer: Value) -> Result<(u64, Option<Value>, Option<u64>), Fault> {
     let Value::Array(fields) = answer else { return Err(unexpected()) };
     let mut fields = fields.into_iter();
@@ -128,7 +128,7 @@ fn read_want(answer: Value) -> Result<(u64, Option<Value>, Option<u64>), Fault> 
 }
 
 fn unexpected() -> Fault {
-    Fault::Unexpected("an answer of another shape than the script's".to_owned())
+    Fault::Unexpected("a reply in another form than the script's".to_owned())
 }
 
 fn now_ms() -> u64 {

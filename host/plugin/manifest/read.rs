@@ -37,7 +37,7 @@ const STATIC_MAX: usize = 1000;
 const STATIC_NAME_BYTES_MAX: usize = 256;
 const STATIC_BYTES_MAX: usize = 1024 * 1024;
 
-/// Most bytes of `limits.write_rate`: far above what one Redis takes in a day.
+/// Most bytes of `limits.write_rate`: far more than one Redis can store.
 const WRITE_BYTES_MAX: u64 = 1 << 40;
 
 const MILLISECOND: Duration = Duration::from_millis(1);

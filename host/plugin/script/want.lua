@@ -1,12 +1,12 @@
--- Want: a release becomes the one the fleet is to run of a plugin.
+-- Want: makes a release the wanted one of a plugin in the fleet.
 --
 -- KEYS   1 what is wanted of all plugins  2 history of this one  3 the release  4 its component
--- ARGV   1 plugin  2 id of the release  3 digest of the component  4 who says so
+-- ARGV   1 plugin  2 id of the release  3 digest of the component  4 who ordered it
 --        5 most entries of a history  6 most plugins  7 how long a forgotten release is kept in ms
 --        8 prefix of releases  9 prefix of components  10 prefix and 11 ending of histories
 --        12 longest entry in bytes  13 highest number  14 number, 15 time of signing and 16 signature of a signed order
--- Reply  {1, number, Redis time in ms}; {2, key} that is not there; {3, key} of a wrong type; {4} too many plugins;
---        {5, key} whose latest number is none that can be counted on from; {6, number} that a signed order must have
+-- Reply  {1, number, Redis time in ms}; {2, key} that is missing; {3, key} of a wrong type; {4} too many plugins;
+--        {5, key} whose latest number cannot be incremented exactly; {6, number} that a signed order must have
 --
 -- any -> wanted, with a number above all former ones; release and component stay until no history has them
 local wrong = wrong_type(KEYS[1], 'hash', KEYS[2], 'list', KEYS[3], 'string', KEYS[4], 'hash')
@@ -18,14 +18,14 @@ local longest, highest = tonumber(ARGV[12]), tonumber(ARGV[13])
 local is_new = redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0
 if is_new and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[6]) then return {4} end
 
--- What somebody spoiled by hand counts for nothing.
+-- An entry that was changed by hand and cannot be decoded is ignored.
 local function entry(text)
   if not text or #text > longest then return {} end
   local good, read = pcall(cjson.decode, text)
   return good and type(read) == 'table' and read or {}
 end
 
--- Beyond `highest` Lua has no whole numbers, so one more would be the same or none that a host can read.
+-- Lua's doubles are not exact above `highest`: one more would be the same number, or one that a host cannot read.
 local number = 0
 local is_short = redis.call('HSTRLEN', KEYS[1], ARGV[1]) <= longest
 local formers = {is_short and redis.call('HGET', KEYS[1], ARGV[1]), redis.call('LINDEX', KEYS[2], 0)}
@@ -38,7 +38,7 @@ for i = 1, 2 do
 end
 number = number + 1
 if ARGV[14] and tonumber(ARGV[14]) ~= number then return {6, number} end
--- The library's own numbers have 14 digits.
+-- Lua itself writes numbers with only 14 digits.
 local texts = cjson.encode({release = ARGV[2], component = ARGV[3], by = ARGV[4]})
 local signed = ''
 if ARGV[14] then signed = ',"signed":{"at_ms":' .. ARGV[15] .. ',"signature":' .. cjson.encode(ARGV[16]) .. '}' end

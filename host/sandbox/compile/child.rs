@@ -71,7 +71,7 @@ pub fn confine(memory_bytes: u64, processor_s: u64) -> std::io::Result<()> {
     ])
 }
 
-/// As `confine`, for a process that runs guests as well: its engine reserves addresses, and its jobs need files.
+/// As `confine`, for a process that also runs guests: its engine reserves addresses, and its jobs need files.
 pub fn confine_with_guests(memory_bytes: u64, processor_s: u64) -> std::io::Result<()> {
     limit(&[(Resource::Core, 0), (Resource::Data, memory_bytes), (Resource::Cpu, processor_s)])
 }

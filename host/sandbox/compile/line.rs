@@ -1,9 +1,8 @@
-//! The line of those who want to load a component: who goes next, and beside whom. What it guarantees: a component that
-//! takes long to compile delays another one by at most `QUICK`, whichever came first, and the components of one plugin
-//! are compiled one after the other.
-//!
-//! One compilation at a time has the quick place. When it has taken `QUICK`, it moves to the long place, or, if that is
-//! taken, it is stopped and starts again there when it is its turn. So at most two compilers run at once.
+//! The queue of loads of components: decides which load is next, and which loads run at the same time. It guarantees
+//! that a slow compilation delays another one by at most `QUICK`, whichever came first, and that the components of one
+//! plugin are compiled one after the other.
+//! One compilation at a time has the quick slot. After `QUICK`, it moves to the long slot. If the long slot is in use,
+//! the compilation is stopped and starts again there in its turn. So at most two compilers run at the same time.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -12,39 +11,39 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-/// How long a compilation may keep the quick place.
+/// How long a compilation may keep the quick slot.
 pub(super) const QUICK: Duration = Duration::from_secs(2);
-/// Loads without a compiler at once: they map what was compiled, or start what has just been.
+/// Most loads without a compiler at the same time: they map compiled code, or start a component that was just compiled.
 const LIGHT_MAX: usize = 2;
-/// Loads at once at the most: two that compile, and after `LIGHT_MAX` of others both may have become light as well.
+/// Most loads at the same time: `LIGHT_MAX` and two that compile, which can become light loads, too.
 pub const LOADS_MAX: usize = LIGHT_MAX + 2;
-/// Plugins whose time is remembered.
+/// Most plugins whose compile time is remembered.
 const REMEMBERED_MAX: usize = 4096;
-/// First and longest pause between two looks of a thread that waits.
+/// First and longest pause between two polls of a waiting thread.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(10));
 
-/// What is to be loaded.
+/// A request to load a component.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// For which plugin.
+    /// The plugin of the component.
     pub plugin: String,
     /// SHA-256 of the component, 64 hex digits.
     pub digest: String,
-    /// Its length, as far as it is known. Of plugins that have used equally much, the shortest goes first.
+    /// Its length, if it is known. Of plugins that have used equally much time, the shortest component goes first.
     pub bytes: u64,
-    /// It was compiled before, and is kept.
+    /// Whether the component was compiled before and its code is kept.
     pub is_kept: bool,
-    /// It has taken longer than the quick place allows.
+    /// Whether its compilation has taken longer than the quick slot allows.
     pub is_long: bool,
 }
 
-/// The line; clones are the same one.
+/// The queue of loads; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Line {
     state: Arc<Mutex<State>>,
 }
 
-/// A place at the front of the line; it is free again when this is dropped.
+/// The right to load now. Dropping it frees the slot.
 #[derive(Debug)]
 pub struct Turn {
     line: Line,
@@ -53,7 +52,7 @@ pub struct Turn {
     is_given_up: Arc<AtomicBool>,
 }
 
-/// For whoever waits for what a turn comes to: when this is dropped, its compiler is stopped.
+/// Held by the caller that waits for the result of a turn. Dropping it stops the compiler.
 #[derive(Debug)]
 pub struct Wanted {
     is_given_up: Arc<AtomicBool>,
@@ -63,9 +62,9 @@ pub struct Wanted {
 struct State {
     waiting: Vec<Waiting>,
     busy: Vec<Busy>,
-    /// Time that plugins have taken, most of it for compiling.
+    /// Time that each plugin has used, mostly for compiling.
     used: HashMap<String, Duration>,
-    /// Claims so far.
+    /// Number of claims so far.
     count: u64,
 }
 
@@ -88,19 +87,19 @@ struct Busy {
 enum Place {
     Quick,
     Long,
-    /// Without a compiler.
+    /// Loads that run without a compiler.
     Light,
 }
 
 impl Line {
-    /// Waits for a turn. Whoever stops waiting leaves the line.
+    /// Waits for a turn. A caller that stops waiting leaves the queue.
     pub async fn turn(&self, claim: Claim) -> Turn {
         let given = self.join(claim);
-        // The line keeps each sender until it gives the turn.
+        // The queue keeps each sender until it gives the turn.
         given.await.unwrap_or_else(|_| unreachable!("a line that is in use ends no claim"))
     }
 
-    /// The same on a thread that may block, within a runtime or without one.
+    /// The same for a thread that may block, inside or outside a runtime.
     pub(super) fn wait(&self, claim: Claim) -> Turn {
         let mut given = self.join(claim);
         let (mut pause, longest) = LOOK_EVERY;
@@ -125,7 +124,7 @@ impl Line {
         given
     }
 
-    /// Gives turns to all who can have one.
+    /// Gives a turn to each claim that can have one.
     fn give(&self) {
         loop {
             let mut state = self.lock();
@@ -136,13 +135,13 @@ impl Line {
             let Claim { plugin, digest, .. } = claim;
             state.busy.push(Busy { number, plugin, digest, place });
             drop(state);
-            // Outside the lock: a turn that nobody waits for any more is dropped here, and frees its place.
+            // Outside the lock: if the receiver is gone, the turn is dropped here and frees its slot.
             let _ = turn.send(Turn::new(self, number));
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that can panic happens under the lock.
+        // The code under the lock cannot panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -158,7 +157,8 @@ impl Claim {
 }
 
 impl State {
-    /// Who goes next: what is kept first, then whichever plugin has used least, then the shortest, then the first.
+    /// The claim that is next: kept code first, then the plugin that has used the least time, then the shortest
+    /// component, then the earliest claim.
     fn next(&self) -> Option<usize> {
         let able = self.waiting.iter().enumerate().filter(|(_, waiting)| self.is_free_for(&waiting.claim));
         let next = able.min_by_key(|(_, Waiting { claim, number, .. })| {
@@ -178,7 +178,7 @@ impl State {
             return true;
         }
         let mut compiling = self.busy.iter().filter(|busy| busy.place != Place::Light);
-        // Of the same component the second claim finds it compiled.
+        // The second claim of the same component will find it compiled.
         let is_apart = |busy: &Busy| busy.plugin != claim.plugin && busy.digest != claim.digest;
         count(place) == 0 && compiling.all(is_apart)
     }
@@ -189,7 +189,7 @@ impl Turn {
         Self { line: line.clone(), number, since: Instant::now(), is_given_up: Arc::default() }
     }
 
-    /// The turn is of use as long as this is held.
+    /// The turn's result is wanted as long as this is held.
     pub fn wanted(&self) -> Wanted {
         Wanted { is_given_up: self.is_given_up.clone() }
     }
@@ -198,13 +198,14 @@ impl Turn {
         self.is_given_up.load(Relaxed)
     }
 
-    /// Whether it was given for compiling.
+    /// Whether the turn allows compiling.
     pub(super) fn may_compile(&self) -> bool {
         let state = self.line.lock();
         state.busy.iter().any(|busy| busy.number == self.number && busy.place != Place::Light)
     }
 
-    /// Whether a compilation that has had the quick place for `QUICK` may go on, because it could move to the long place.
+    /// Whether a compilation that has had the quick slot for `QUICK` may continue, because it could move to the long
+    /// slot.
     pub(super) fn may_go_on(&self) -> bool {
         let mut state = self.line.lock();
         let is_taken = state.busy.iter().any(|busy| busy.place == Place::Long && busy.number != self.number);
@@ -222,7 +223,7 @@ impl Turn {
         may
     }
 
-    /// There is nothing to compile any more.
+    /// Reports that the compilation is done.
     pub(in crate::sandbox) fn has_compiled(&self) {
         let mut state = self.line.lock();
         state.busy.iter_mut().filter(|busy| busy.number == self.number).for_each(|b| b.place = Place::Light);
@@ -293,13 +294,13 @@ mod tests {
         let monster = line.wait(claim("a", "0", 1));
         let mut quick = line.join(claim("b", "1", 1));
         assert!(given(&mut quick).is_none());
-        assert!(monster.may_go_on(), "the long place is free");
+        assert!(monster.may_go_on(), "the long slot is free");
         let second = given(&mut quick).unwrap();
-        assert!(!second.may_go_on(), "the long place is taken");
+        assert!(!second.may_go_on(), "the long slot is in use");
         drop(second);
         let mut again = line.join(Claim { is_long: true, ..claim("b", "1", 1) });
         assert!(given(&mut again).is_none());
-        // Whoever comes now passes it.
+        // A later claim now goes before it.
         drop(line.turn(claim("c", "2", 1)).now_or_never().unwrap());
         assert!(monster.may_go_on());
         drop(monster);
@@ -315,7 +316,7 @@ mod tests {
         assert!(same.iter_mut().all(|other| given(other).is_none()));
         let quick = line.wait(claim("c", "2", 1));
         drop(long);
-        assert!(same.iter_mut().all(|other| given(other).is_none()), "the quick place is taken");
+        assert!(same.iter_mut().all(|other| given(other).is_none()), "the quick slot is in use");
         drop(quick);
         let firsts = same.iter_mut().filter_map(given).count();
         assert_eq!(firsts, 1);
@@ -346,7 +347,7 @@ mod tests {
         for _ in 0..100 {
             assert!(line.turn(claim("b", "1", 1)).now_or_never().is_none());
         }
-        assert!(line.lock().waiting.len() <= 1, "they are not collected");
+        assert!(line.lock().waiting.len() <= 1, "claims of callers that stopped waiting are removed");
         drop(first);
         drop(line.turn(claim("c", "2", 1)).now_or_never().unwrap());
         assert!(line.lock().busy.is_empty());

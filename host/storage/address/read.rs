@@ -48,7 +48,7 @@ pub(super) fn connection_info(text: &str) -> Result<ConnectionInfo, AddressError
     let form = |_| if is_any { AddressError::AnyAddress } else { AddressError::Form };
     let info = url.into_connection_info().map_err(form)?;
     let settings = info.redis_settings();
-    // A name that is left out of `user:password@` is empty.
+    // A missing name in `user:password@` is empty.
     if settings.password().is_none() && (settings.username().is_some() || has_user(rest, is_tcp)) {
         return Err(AddressError::UserOnly);
     }
@@ -56,7 +56,7 @@ pub(super) fn connection_info(text: &str) -> Result<ConnectionInfo, AddressError
     Ok(info.set_redis_settings(redis))
 }
 
-/// Finds the part of `//user:password@host:port` that is wrong: the parser of URLs does not name it.
+/// Finds the wrong part of `//user:password@host:port`, which the URL parser does not name.
 fn check_server(rest: &str) -> Result<(), AddressError> {
     let Some(rest) = rest.strip_prefix("//") else { return Err(AddressError::Form) };
     let server = rest.split(['/', '?']).next().unwrap_or(rest);

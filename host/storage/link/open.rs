@@ -46,7 +46,7 @@ impl Link {
         let inner = &*self.inner;
         if let Some(door) = &inner.door {
             door.make_user().await.map_err(|fault| {
-                self.lost(format!("a plugin's user could not be made: {fault}"), Obstacle::of(&fault))
+                self.lost(format!("could not create a plugin's user: {fault}"), Obstacle::of(&fault))
             })?;
         }
         let closed = Arc::new(AtomicBool::new(false));
@@ -63,7 +63,7 @@ impl Link {
         // A plugin's own user may not ask: each attempt would leave a line in the server's ACL log.
         if inner.door.is_none() {
             setup.cmd("INFO").arg("server");
-            // Unlike the other commands, it is refused while the server loads its data.
+            // Unlike the other commands, the server refuses this one while it loads its data.
             setup.cmd("PING");
         }
         let answers = connection.send_packed_commands(&setup, 0, setup.len()).await;
@@ -154,7 +154,7 @@ impl Link {
         }
     }
 
-    /// Fails if the server still loads its data, so refuses every command.
+    /// Fails if the server still loads its data and therefore refuses every command.
     fn check_loaded(&self, pong: &Value) -> Result<(), Fault> {
         match pong.clone().extract_error().map_err(|error| Fault::new(&error, &self.inner.address)) {
             Err(fault) if fault.is_code("LOADING") => Err(Fault::lost(&self.inner.address, &fault)),

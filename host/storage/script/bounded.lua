@@ -1,12 +1,12 @@
 #!lua flags=no-writes,allow-oom
--- Bounded: reads a collection whose size others control. An element that is too long is measured, not sent.
+-- Bounded: reads a collection whose size others control. Redis measures an element that is too long and does not send it.
 --
 -- KEYS   1 the collection
 -- ARGV   1 'hash', 'names' (of a hash), 'fields' (some of a hash), 'list', 'set' or 'zset'  2 most elements
 --        3 longest element in bytes; a name counts for itself, and so does its value  4… fields
--- Reply  {elements that are there} if they are too many; else {elements that are there, element, …}, of a hash {…, name,
---        value, …}: instead of an element that is too long its length, nil for a field that is not there. Of a list its
---        first elements, however many there are.
+-- Reply  {number of elements} if there are too many; else {number of elements, element, …}, of a hash {…, name, value, …}.
+--        An element that is too long is replaced by its length, a missing field by nil. Of a list, the first elements,
+--        however many there are.
 local key, kind, most, longest = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local size = {hash = 'HLEN', names = 'HLEN', list = 'LLEN', set = 'SCARD', zset = 'ZCARD'}
 local count = size[kind] and redis.call(size[kind], key) or #ARGV - 3

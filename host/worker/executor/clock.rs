@@ -1,14 +1,14 @@
-//! How long a thread has had a processor, as the kernel tells it to other threads of the process.
+//! Reads the processor time of another thread of this process from the kernel.
 
 use std::fs;
 use std::time::Duration;
 
-/// The kernel's number of this thread; none if it does not tell.
+/// The kernel's id of this thread; none if the kernel does not report it.
 pub(super) fn own_thread() -> Option<u32> {
     fs::read_link("/proc/thread-self").ok()?.file_name()?.to_str()?.parse().ok()
 }
 
-/// Time on a processor of a thread of this process, exact to a few milliseconds; none if the kernel does not tell.
+/// Processor time of a thread of this process, exact to a few milliseconds; none if the kernel does not report it.
 pub(super) fn used(thread: u32) -> Option<Duration> {
     let told = fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?;
     told.split(' ').next()?.parse().ok().map(Duration::from_nanos)
@@ -26,7 +26,7 @@ mod tests {
         let before = used(thread).unwrap();
         let begun = Instant::now();
         while used(thread).unwrap() < before + Duration::from_millis(10) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "it has no processor");
+            assert!(begun.elapsed() < Duration::from_secs(60), "the thread gets no processor time");
         }
         assert_eq!(used(u32::MAX), None);
     }

@@ -85,7 +85,7 @@ impl<T> Shares<T> {
         }
     }
 
-    /// What runs next, and at whose expense. No plugin runs more than `most` tasks at once.
+    /// The next task, and the plugin that is charged for it. A plugin runs at most `most` tasks at the same time.
     pub(super) fn next(&mut self, most: usize) -> Option<(Place, T)> {
         loop {
             let all = &self.queues;
@@ -98,12 +98,12 @@ impl<T> Shares<T> {
         }
     }
 
-    /// Whether `next` would answer something.
+    /// Whether `next` would return a task.
     pub(super) fn has_next(&self, most: usize) -> bool {
         self.plugins.has_next_of(|plugin| is_below(&self.queues, plugin, most))
     }
 
-    /// A task no longer runs, and has taken so long.
+    /// Records that a task has stopped running, and how long it ran.
     pub(super) fn end(&mut self, place: Place, took: Duration) {
         self.charge(place, took);
         if let Some(queues) = self.queues.get_mut(&place.plugin) {

@@ -1,6 +1,7 @@
-//! What holds its thread too long, and the threads that serve others meanwhile. A guest gives way only between two
-//! instructions, and one instruction can take a second: `memory.fill` over a gigabyte is one call into the engine. So are
-//! some steps of the engine and of the host: starting an instance, clearing its memory, lifting a long list.
+//! Detects tasks that hold their thread too long, and runs spare threads that serve other plugins meanwhile. A guest
+//! yields only between two instructions, and one instruction can take a second: `memory.fill` over a gigabyte is one
+//! call into the engine. Some steps of the engine and of the host also take long: starting an instance, clearing its
+//! memory, lifting a long list.
 
 use std::io;
 use std::sync::Arc;
@@ -14,37 +15,37 @@ use super::shares::Place;
 use super::{Shared, State};
 use crate::panics;
 
-/// How long a task holds its thread before one looks at it more closely.
+/// How long a task holds its thread before the watching thread measures it.
 const LONG: Duration = Duration::from_millis(5);
-/// Time on a processor, from then on, after which another thread may take the place of its thread. A busy guest gives way
-/// every millisecond. Time without a processor is not its fault: on a busy machine every thread has some.
+/// Processor time, from then on, after which a spare thread may replace the task's thread. A busy guest yields every
+/// millisecond. Time without a processor does not count, because on a busy machine every thread waits for one.
 const BUSY: Duration = Duration::from_millis(5);
-/// The same for a task that uses no processor: it waits for the kernel.
+/// The same for a task that uses no processor because it waits for the kernel.
 const HELD: Duration = Duration::from_millis(250);
-/// Time between two looks at what runs.
+/// Time between two polls of the running tasks.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// Looks without a running task after which none is taken until one runs again.
+/// Polls without a running task after which polling stops until a task runs again.
 const IDLE_LOOKS: u32 = 40;
-/// Threads beyond those that the operator wants.
+/// Most threads beyond `host.threads`.
 pub(super) const SPARES_MAX: usize = 32;
-/// How long a spare thread waits for something to do before it ends.
+/// How long a spare thread waits for a task before it ends.
 pub(super) const SPARE_IDLE: Duration = Duration::from_secs(10);
 
-/// A task that runs.
+/// A running task.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) turn: u64,
     pub(super) place: Place,
     pub(super) began: Instant,
-    /// Its thread, if the kernel tells.
+    /// The kernel's id of its thread, if the kernel reports it.
     pub(super) thread: Option<u32>,
-    /// Time on a processor that its thread had when one looked first.
+    /// The processor time of its thread at the first measurement.
     pub(super) seen: Option<Duration>,
-    /// Its thread counts no longer.
+    /// Whether its thread no longer counts.
     pub(super) is_late: bool,
 }
 
-/// Starts the thread that watches what runs. It ends with the executor, and with it the spare threads.
+/// Starts the thread that watches the running tasks. It ends with the executor, as do the spare threads.
 pub(super) fn start(shared: Arc<Shared>, io: Handle) -> io::Result<JoinHandle<()>> {
     panics::thread("late", move || watch(&shared, &io))
 }
@@ -81,7 +82,7 @@ fn watch(shared: &Arc<Shared>, io: &Handle) {
             match start_spare(shared, io) {
                 Ok(spare) => spares.push(spare),
                 Err(error) => {
-                    tracing::debug!(%error, "no thread in the place of one that a guest holds");
+                    tracing::debug!(%error, "could not start a spare thread for one that a guest holds");
                     shared.lock().spares -= 1;
                 }
             }
@@ -90,7 +91,7 @@ fn watch(shared: &Arc<Shared>, io: &Handle) {
     }
     drop(state);
     for spare in spares {
-        // A guest's panic is kept in its task, so this one is nobody's.
+        // A panic of a guest stays in its task, so a panic here is a bug of the host.
         let _ = spare.join();
     }
 }
@@ -104,14 +105,13 @@ fn start_spare(shared: &Arc<Shared>, io: &Handle) -> io::Result<JoinHandle<()>> 
 }
 
 impl State {
-    /// Tasks that have held their threads for long, and these.
+    /// Tasks that have held their threads for long, and their threads.
     fn long(&self) -> Vec<(u64, Option<u32>)> {
         let long = self.running.iter().filter(|running| !running.is_late && running.began.elapsed() >= LONG);
         long.map(|running| (running.turn, running.thread)).collect()
     }
 
-    /// Notes whether such a task holds its thread too long: the thread has had so much time on a processor, if that is
-    /// known.
+    /// Records whether such a task holds its thread too long, by the processor time of the thread if it is known.
     fn look_at(&mut self, turn: u64, used: Option<Duration>) {
         let Some(running) = self.running.iter_mut().find(|running| running.turn == turn) else { return };
         let held = running.began.elapsed();
@@ -130,7 +130,7 @@ impl State {
         self.running.len() - self.late < threads
     }
 
-    /// Whether something could run now if there were a thread for it.
+    /// Whether a task could run now if there were a thread for it.
     fn lacks_threads(&self, threads: usize) -> bool {
         self.late > 0 && self.has_room(threads) && self.shares.has_next(threads)
     }
@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    /// Tasks that hold their threads until they are let go.
+    /// Tasks that hold their threads until they are released.
     struct Hogs {
         tasks: Vec<Task<()>>,
         running: Arc<AtomicUsize>,
@@ -163,7 +163,7 @@ mod tests {
                 holds.push(hold);
                 tasks.push(share.spawn(async move {
                     running.fetch_add(1, SeqCst);
-                    // One instruction, as far as the thread is concerned.
+                    // For the thread, this is like one instruction.
                     let _ = held.recv();
                     running.fetch_sub(1, SeqCst);
                 }));
@@ -188,7 +188,7 @@ mod tests {
         }
     }
 
-    /// Runs something short, and waits for it.
+    /// Runs a short task, and waits for it.
     fn run(share: &Arc<Share>) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert_eq!(runtime.block_on(share.spawn(async { 7 })), 7);
@@ -261,7 +261,7 @@ mod tests {
             thread::yield_now();
         }
         let spares = handle.shared.lock().spares;
-        // One is enough; on a busy machine the other runs are late now and then.
-        assert!(spares <= ROUNDS / 2, "a spare thread that waits is taken first: {spares}");
+        // One is enough; on a busy machine the other runs can be late.
+        assert!(spares <= ROUNDS / 2, "a waiting spare thread is used first: {spares}");
     }
 }

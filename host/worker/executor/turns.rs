@@ -79,7 +79,7 @@ impl<T> Turns<T> {
         self.next_of(|_| true)
     }
 
-    /// What runs next of those members that may.
+    /// The next task of the members that may run one.
     pub(super) fn next_of(&mut self, may: impl Fn(Member) -> bool) -> Option<(Member, T)> {
         let (used, member) = *self.waiting.iter().find(|(_, member)| may(*member))?;
         self.now = self.now.max(used);
@@ -91,7 +91,7 @@ impl<T> Turns<T> {
         Some((member, task))
     }
 
-    /// Whether one of those members that may has something to run.
+    /// Whether one of the members that may run a task has one.
     pub(super) fn has_next_of(&self, may: impl Fn(Member) -> bool) -> bool {
         self.waiting.iter().any(|(_, member)| may(*member))
     }

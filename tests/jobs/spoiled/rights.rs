@@ -1,5 +1,5 @@
-//! The same scripts for a user who lacks one right: either the script refuses and changes nothing, or it does all of its
-//! work. No job is lost or duplicated.
+//! The same scripts for a user that lacks one right: either the script refuses and changes nothing, or it does all of
+//! its work. Jobs are not lost or duplicated.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,10 +11,10 @@ use super::{Dump, KEYS, changes, jobs};
 use crate::jobs::{ROOMY, Scene};
 use crate::support::redis::TestRedis;
 
-/// What some acts use besides `KEYS`.
+/// Keys that some acts use besides `KEYS`.
 const MORE_KEYS: [&str; 7] = [":parked:b", ":rate:b", "sandhog:host:new*", "n", "l", "s", "k"];
 
-/// What a refused script may have written: counters, and when Redis was reached or searched.
+/// Keys that a refused script may have written: counters, and the times when Redis was reached or searched.
 const NOTES: [&str; 3] = ["{q}:sandhog:stats", "sandhog:contact", "sandhog:searched"];
 
 impl Scene {
@@ -42,7 +42,7 @@ impl Scene {
         found
     }
 
-    /// The rules that allow these keys only, but for one.
+    /// The rules that allow only these keys, without one of them.
     fn only_keys(&self, left_out: &str) -> Vec<String> {
         let keys = KEYS.iter().map(|(key, _)| *key).chain(MORE_KEYS).filter(|key| *key != left_out);
         let patterns = keys.map(|key| format!("~{}", self.full(&any_of_its_kind(key))));
@@ -80,8 +80,8 @@ fn verdict(act: &Act, before: &Dump, after: &Dump) -> Option<String> {
         .then(|| format!("refused ({error}), and yet something was written: {}", changes(&before, &after)))
 }
 
-/// Not in the table yet: `heal` and `cancel` use keys that are not in `MORE_KEYS`, and a due job that is too large goes
-/// back to where jobs are ready.
+/// Missing in the table: `heal` and `cancel` use keys that are not in `MORE_KEYS`, and a due job that is too large goes
+/// back to `ready`.
 const LEFT_OUT: [&str; 4] = ["heal", "heal: no limit", "change: cancel", "turn: too large"];
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_script_whose_user_lacks_a_right_writes_nothing_or_everything() {
         let readable = format!("%R~{}", scene.full(&any_of_its_kind(key)));
         cases.push(scene.only_keys(key).into_iter().chain([readable]).collect());
     }
-    // The first one lacks nothing, so nothing may be refused.
+    // The first user has all rights, so nothing may be refused.
     cases.insert(0, scene.only_keys(""));
     let mut problems = Vec::new();
     for (nth, rules) in cases.iter().enumerate() {

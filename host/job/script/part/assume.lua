@@ -20,8 +20,8 @@ local function digest(strings)
   return redis.sha1hex(table.concat(parts))
 end
 
--- The entries of a list between two indexes, if they have so many bytes together: others may have replaced them by as
--- many of the longest. Nil if they have more; an error of Redis.
+-- The entries of a list between two indexes, if together they have this many bytes; nil if they have more, because other
+-- clients may have replaced them by long entries; or an error of Redis.
 local function entries_of(key, first, last, bytes)
   local entries = {}
   for from = first, last, 4 do

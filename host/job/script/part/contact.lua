@@ -12,7 +12,7 @@ local function contact(hosts, key, prefix, lease)
   local last = redis.call('ZREVRANGE', hosts, 0, 0, 'WITHSCORES')[2]
   if not last then return end
   local before = tonumber(redis.pcall('GET', key))
-  -- A contact that is recorded without correcting the leases would make living hosts look dead.
+  -- If the contact were recorded and the leases not corrected, living hosts would seem dead.
   if not redis.acl_check_cmd('ZADD', hosts) or not redis.acl_check_cmd('ZRANGE', hosts) then return end
   redis.call('SET', key, string.format('%d', now), 'PX', CONTACT_KEPT)
   local gap = before and now - before

@@ -3,7 +3,8 @@
 -- change_dead(dead, stats, jobs, bytes): an operator added so many, or removed them if the numbers are negative.
 -- trim_dead(dead, stats, now, count, age_ms, bytes) drops the oldest jobs until the limits hold, a bounded number and
 -- bounded bytes in one call, but more than one call adds: so the set shrinks to its limits.
--- It returns how many it dropped, or an error if this user lacks a right. The scripts that end a run ignore that error.
+-- It returns the number of dropped jobs, or an error if this user lacks a right. The scripts that end a run
+-- ignore that error.
 -- If `dead_jobs` is not the length of the set, somebody changed it by hand. Then its bytes are counted again, a bounded
 -- number in one call (`dead_recount`: jobs and bytes so far), and until then no job is dropped because of the bytes.
 local TRIM_MAX = 100

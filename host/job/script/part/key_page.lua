@@ -1,5 +1,5 @@
 -- Part: key_page(pattern, cursor, looks, enough, longest) -> one page of the keys that match: an array with the
--- next cursor ('0': no more), then the keys; its field `looked` is how many keys were looked at. A bounded look at
+-- next cursor ('0': no more), then the keys; its field `looked` is how many keys were examined. A bounded read of
 -- the key space: it ends after `looks` keys, or once more than `enough` matched; keys longer than `longest` bytes
 -- are left out.
 local function key_page(pattern, cursor, looks, enough, longest)

@@ -7,20 +7,20 @@
 -- work_max                             bytes of these jobs; the first one is read whatever its size
 -- is_owed()                            whether parked jobs get their slots from the next claim
 -- weary()                              whether a claim has parsed so much of payloads that it must end
--- limits_refused()                     the error if this user may not put jobs where they wait for their limit
+-- limits_refused()                     the error if this user may not delay or park jobs
 -- allow(wanted)                        how many may be claimed now; nil and a key that is of a wrong type
 -- admit(record, enveloped, first)      the record of a job that may run, and whether it is an envelope; nothing if the
 --                                      job was parked or delayed; nil and the reason if it can neither run nor wait
 -- spare(first)                         0, or the least sequence number after those that were used for names of jobs:
 --                                      they begin where a claim's own, from `first` on, must have ended
--- look_by(due)                          when the next claim is to look at delayed jobs, the first of which is due then
+-- look_by(due)                          sets when the next claim reads the delayed jobs; the first is due then
 -- conclude(claimed, wanted)            after the claim of as many as were allowed, or fewer: 1 if only a limit ended it,
 --                                      and when it lets through more, in ms, if that is known
 -- A rate is a bucket that fills with time: `rate` holds the moment at which it will be full again, in microseconds. A
 -- moment further away than a bucket can be was written before Redis' clock was set back: then the bucket is empty.
 -- A job first takes a slot of its key, or waits for one; then it pays for its start. So a job that is delayed by its
 -- rate keeps its slot, and the jobs of its key behind it wait. It has the note `!rated=1`, or `!rated=0` if its start was
--- given out while Redis' clock was ahead: then it is due now, and pays again.
+-- given out while Redis' clock was ahead: then the job is due now, and takes a new start from the bucket.
 local looks_max = 256
 local work_max = 1048576
 local STEPS_MAX = 16384
@@ -67,8 +67,8 @@ local function in_flight(room)
   return all
 end
 
--- Brings back jobs that their rate delayed while Redis' clock was ahead: they are due later than all starts that `reserve`
--- gives out. Examines a few of the jobs that are due so late; each claim begins with another one.
+-- Makes jobs due that their rate delayed while Redis' clock was ahead: their starts are later than all starts that `reserve`
+-- gives out. Each call examines a few of these jobs; each claim begins with another one.
 local LATE_LOOKS, LATE_BYTES, LOOK_EVERY_MS = 16, 65536, 60000
 local function bring_back()
   local all = redis.call('ZCARD', KEYS[3])
@@ -79,8 +79,8 @@ local function bring_back()
     local record = redis.call('ZRANGE', KEYS[3], rank, rank)[1]
     bytes = bytes + #record
     if string.find(string.match(record, '^[^\n]*'), ' !rated=1', 1, true) then
-      keep_key(ARGV[8], record) -- An audit may have passed the place of the new record.
-      -- Moves to a lower rank: those behind it keep theirs.
+      keep_key(ARGV[8], record) -- An audit may have passed the position of the new record.
+      -- The job moves to a lower rank; the jobs behind it keep their ranks.
       add_record(KEYS[3], now, (string.gsub(record, ' !rated=1', ' !rated=0', 1)))
       redis.call('ZREM', KEYS[3], record)
     end
@@ -110,7 +110,7 @@ local function allow(wanted)
     if not full_at then return nil, rate end
     if full_at > now_us + burst * gap then
       full_at = now_us + burst * gap
-      bucket(rate, full_at) -- Not stored, it would be cut again at each claim, and never have room.
+      bucket(rate, full_at) -- Without this the moment would be cut again at each claim, and the bucket would never fill.
     end
     local tokens = math.floor(burst - (full_at - now_us) / gap + 1e-6)
     cut_by_rate = tokens < wanted
@@ -121,7 +121,7 @@ local function allow(wanted)
     local held = redis.pcall('HINCRBY', places, ' ', 0)
     -- Two blanks are not a key of any job; the empty text may be one.
     if type(redis.pcall('HDEL', prefix .. 'parked', '  ')) == 'table' then return nil, prefix .. 'parked' end
-    -- Text that somebody wrote instead of the number is no wrong type: it is written over.
+    -- A text instead of the number does not count as a wrong type: the script overwrites it.
     if held ~= places_max and type(redis.pcall('HSET', places, ' ', places_max)) == 'table' then return nil, places end
     owed = hand_on_owed(ARGV[8])
   end
@@ -153,8 +153,8 @@ local function key_of(notes, record, begins)
   return key
 end
 
--- Takes a start from the bucket of a key, be it a later one: when that is, in microseconds. `again`: Redis' clock was ahead
--- when the job got its former start.
+-- Takes the next start from the bucket of a key, which may be later: returns it in microseconds. `again`: Redis' clock was
+-- ahead when the job got its former start.
 local function reserve(key, again)
   local bucket_key = rate .. ':' .. key
   local full = bucket(bucket_key)
@@ -226,7 +226,7 @@ local function admit(record, enveloped, first)
   end
   local start = key_gap > 0 and (paid == 0 or again) and reserve(key, again) or now_us
   if start > now_us then
-    -- An audit may have counted the jobs of delayed already.
+    -- An audit may have counted the delayed jobs already.
     if has_place then keep_key(ARGV[8], record) end
     -- Not rounded, so that jobs that start in the same millisecond keep their order.
     add_record(KEYS[3], start / 1000, envelope(unpaid .. note .. ' !rated=1'))
@@ -241,7 +241,7 @@ local function conclude(claimed, wanted)
   if full_then and claimed > 0 then bucket(rate, full_then) end
   if claimed == wanted and cut_by_rate then return 1, math.ceil((full_then + gap - burst * gap) / 1000) end
   if claimed == wanted and cut_by_fleet then
-    redis.pcall('GET', vacant) -- A read: its next change is reported.
+    redis.pcall('GET', vacant) -- A read, so that Redis reports the key's next change.
     return 1
   end
   -- Room that this host has no use for.

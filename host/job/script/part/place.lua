@@ -8,14 +8,15 @@
 --   parked      hash: key -> jobs that wait, ' ' -> all of them; and parked:<key>, the list of these
 --   audit       hash: the current round of `heal`. A key that is removed from it is not judged in this round
 --   owed        set: keys whose parked jobs get their slots from the next claims (hand_on_owed)
--- No function here can fail: a key of a wrong type, one that this user may not change, or a number that was changed by
--- hand, limits nothing.
+-- The functions here cannot fail: a key of a wrong type, a key that this user may not change, or a number that was changed
+-- by hand, has no effect.
 local HANDED_ON_MAX = 16
 -- What a script moves by one command costs Redis some milliseconds for each mebibyte.
 local HANDED_ON_BYTES_MAX = 2097152
--- Beyond so many, a script gives each key only one job: a raised limit and many jobs that end at once free thousands of slots.
+-- Beyond these numbers, a script makes only one parked job of each key ready: a raised limit, or many jobs that end at the same time,
+-- can free thousands of slots.
 local HANDED_ON_JOBS_MAX = 256
-local handed_on, handed_jobs = 0, 0 -- Bytes and jobs, by this script.
+local handed_on, handed_jobs = 0, 0 -- Bytes and jobs that this script has moved.
 
 local function less(hash, field)
   local left = redis.pcall('HINCRBY', hash, field, -1)

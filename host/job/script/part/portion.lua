@@ -1,7 +1,7 @@
 -- Part: next_portion(seen, bytes, bytes_max, most) -> how many records the next command may read, `most` at most. `seen`
 -- records with `bytes` together have been read so far, and the script wants to end at `bytes_max`.
--- The sizes of the next records are not known before Redis has copied them, and large ones can follow small ones: so one
--- command reads at most RECORDS_AT_ONCE, whatever the sizes so far; the first reads one.
+-- The sizes of the next records are unknown until Redis has copied them, and large records can follow small ones. So one
+-- command reads at most RECORDS_AT_ONCE records, whatever the sizes so far; the first command reads one.
 local RECORDS_AT_ONCE = 4
 local function next_portion(seen, bytes, bytes_max, most)
   if seen == 0 then return 1 end

@@ -1,6 +1,7 @@
 -- Part: refusal(command, key, command, key, …) -> the error to answer if this user may not use one of these commands on
 -- its key; nil if all are allowed. Redis keeps what a script has written before a command is refused, so a script asks
--- before its first write about all that it does after it. Whatever a script may leave out is called by `pcall` instead.
+-- before its first write about all that it does after it. Commands that a script may leave out are called
+-- with `pcall` instead.
 local function refusal(...)
   for i = 1, select('#', ...), 2 do
     local command, key = select(i, ...)

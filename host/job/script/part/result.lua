@@ -1,6 +1,7 @@
 -- Part: tell_result(stats, record, word, text) leaves for a producer that asked for its job's result, by the note
 -- `!result` with the milliseconds it is kept, what became of the job: a line with a word, then a text. A completed job's
--- result is one of its effects, and not told here. None of this can fail: a user without the rights leaves no result.
+-- result is one of its effects, and not reported here. This part cannot fail: if this user lacks the rights,
+-- there is no result.
 local function tell_result(stats, record, word, text)
   local line = string.sub(record, 1, string.find(record, '\n', 1, true) or 0)
   local at = string.find(line, ' !result=', 1, true)
@@ -9,7 +10,7 @@ local function tell_result(stats, record, word, text)
   if not id then return end
   local key = string.sub(stats, 1, -6) .. 'result:' .. id -- Without "stats".
   local kept_ms = string.format('%.0f', math.min(math.max(tonumber(kept), 1), 2592000000))
-  -- A result that this user could not let expire would stay for ever.
+  -- If this user could not set the expiry, the result would stay forever.
   if type(redis.pcall('PEXPIRE', key, kept_ms)) ~= 'number' or type(redis.pcall('DEL', key)) ~= 'number' then return end
   redis.pcall('RPUSH', key, word .. '\n' .. text)
   redis.pcall('PEXPIRE', key, kept_ms)

@@ -1,6 +1,7 @@
 -- Part, needs `refusal`: PAUSED, the score of a schedule that does not fire; set_schedule(schedules, key, name, origin, definition,
 -- timing, slot, at) writes one down and answers 'added', 'changed', 'taken' (it was of another origin) or nil, if it
--- is there as it is; or an error if this user lacks a right. One whose times are the same goes on where it was; one that is paused stays so.
+-- is already there unchanged; or an error if this user lacks a right. A schedule with the same times continues where it
+-- was; a paused one stays paused.
 -- is_schedule(key, slot, definition, fired): whether the schedule is still as a host has read it.
 local PAUSED = 8640000000000000
 local function set_schedule(schedules, key, name, origin, definition, timing, slot, at)

@@ -1,4 +1,4 @@
--- Part: short(key, longest, field, …) -> the values of these fields of a hash, in a table; '' for one that is not there or
+-- Part: short(key, longest, field, …) -> the values of these fields of a hash, in a table; '' for a field that is missing or
 -- longer than `longest` bytes. The caller has checked the type of the key.
 local function short(key, longest, ...)
   local values = {}

@@ -67,7 +67,7 @@ local function check(at, last, own)
   end
 end
 
--- A list is freed beside Redis' thread, as far as Redis can: `SET` would free all its entries in it.
+-- Redis frees a list outside its main thread, if it can: `SET` would free all entries in that thread.
 local function make_way(call, key)
   local length = try('STRLEN', key)
   if type(length) == 'table' and string.find(length.err, 'WRONGTYPE', 1, true) then call('UNLINK', key) end

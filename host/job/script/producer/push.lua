@@ -37,7 +37,7 @@ if string.find(queue, ':sandhog:', 1, true) or string.sub(queue, 1, 8) == 'sandh
   refuse("names with `:sandhog:` in them, or `sandhog:` before them, are the host's own")
 end
 if is_other_in_braces(queue) then
-  refuse('a queue cannot be named like another one in braces: both would use the same keys')
+  refuse('a queue cannot have the name of another queue in braces: both would use the same keys')
 end
 
 local id, delay, does, unique, kept, notes = nil, '', 'RPUSH', nil, '0', ''
@@ -91,8 +91,8 @@ if wrong then return redis.error_reply('SANDHOG the key `' .. wrong .. '` holds 
 
 if not id and delay == '' and notes == '' then return {'waiting', '', redis.call(does, queue, payload)} end
 if not id then
-  -- No two calls begin in the same microsecond with the same arguments, but in one MULTI: Redis stops its clock there.
-  -- Each of its pushes makes one of the two longer.
+  -- Two calls never start in the same microsecond with the same arguments, except in one MULTI: Redis stops its clock
+  -- there, and each push of the MULTI makes `ready` or `delayed` longer.
   local moment = time[1] .. ' ' .. time[2] .. ' ' .. redis.call('LLEN', ready) .. ' ' .. redis.call('ZCARD', delayed)
   id = 'push-' .. string.sub(redis.sha1hex(moment .. ' ' .. queue .. notes .. '\n' .. payload), 1, 32)
 end

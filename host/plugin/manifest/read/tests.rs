@@ -229,7 +229,7 @@ fn a_text_full_of_problems_is_refused_with_the_first_ones_and_their_number() {
 
 #[test]
 fn what_a_text_costs_does_not_grow_with_the_length_of_its_names() {
-    // The paths of all fields together would have a GiB.
+    // The paths of all fields together would be a GiB long.
     let name = "x".repeat(100 * 1024);
     let fields: String = (0..10_000).map(|n| format!("f{n}=1\n")).collect::<Vec<_>>().concat();
     let found = problems(&format!("kind = \"config-reader\"\n[{name}]\n{fields}"));
