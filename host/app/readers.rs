@@ -39,8 +39,9 @@ pub(super) struct Trial {
 
 struct Open {
     since: Instant,
-    /// Workers have begun without its first answer.
-    is_late: bool,
+    /// Workers that use it wait for its first answer. Changed by `note_answers` only, so that no answer can come unseen
+    /// between two looks.
+    is_awaited: bool,
     stop: watch::Sender<bool>,
     task: Task<()>,
 }
@@ -76,7 +77,8 @@ impl Readers {
             }
             reader.run(stopped).await;
         }));
-        self.open.insert(name, Open { since: Instant::now(), is_late: false, stop, task });
+        let is_awaited = self.snapshots.watch(&name).borrow().runs == 0;
+        self.open.insert(name, Open { since: Instant::now(), is_awaited, stop, task });
     }
 
     /// How a new version is tried before it takes the place of one that works.
@@ -96,32 +98,32 @@ impl Readers {
 
     /// Whether workers that use this reader still wait for its first answer, which may be a failure.
     pub(super) fn is_awaited(&self, name: &PluginName) -> bool {
-        let is_early = |open: &Open| !open.is_late && open.since.elapsed() < FIRST_ANSWER_MAX;
-        self.open.get(name).is_some_and(is_early) && self.snapshots.watch(name).borrow().runs == 0
+        self.open.get(name).is_some_and(|open| open.is_awaited)
     }
 
     /// The same of any reader.
     pub(super) fn is_any_awaited(&self) -> bool {
-        self.open.keys().any(|name| self.is_awaited(name))
+        self.open.values().any(|open| open.is_awaited)
     }
 
-    /// Notes which readers workers wait for no more although they have not answered.
-    pub(super) fn give_up_late(&mut self) {
-        for (name, open) in &mut self.open {
-            let is_over = !open.is_late && open.since.elapsed() >= FIRST_ANSWER_MAX;
-            if is_over && self.snapshots.watch(name).borrow().runs == 0 {
-                open.is_late = true;
+    /// Notes which readers workers wait for no more: they have answered, or take too long.
+    pub(super) fn note_answers(&mut self) {
+        for (name, open) in self.open.iter_mut().filter(|(_, open)| open.is_awaited) {
+            let has_answered = self.snapshots.watch(name).borrow().runs > 0;
+            let is_late = !has_answered && open.since.elapsed() >= FIRST_ANSWER_MAX;
+            if is_late {
                 tracing::warn!(
                     plugin = name.as_str(),
                     "the config reader has not answered yet; workers begin without its settings"
                 );
             }
+            open.is_awaited = !has_answered && !is_late;
         }
     }
 
-    /// Returns when one of the readers is awaited no more; never if none is.
+    /// Returns when `note_answers` has something to note; never if no reader is awaited.
     pub(super) async fn answered(&self) {
-        let awaited = self.open.iter().filter(|(name, _)| self.is_awaited(name));
+        let awaited = self.open.iter().filter(|(_, open)| open.is_awaited);
         let waits = awaited.map(|(name, open)| {
             let (mut status, until) = (self.snapshots.watch(name), open.since + FIRST_ANSWER_MAX);
             Box::pin(async move {
@@ -178,5 +180,33 @@ impl Trial {
         answer
             .unwrap_or_else(|panicked| Err(format!("reading settings failed inside the host: {panicked}")))
             .map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::address::{Address, TlsFiles};
+    use crate::worker::executor::Executor;
+
+    #[test]
+    fn an_answer_after_the_last_look_does_not_leave_workers_waiting() {
+        let address = Address::parse("redis://127.0.0.1:1", TlsFiles::default()).unwrap();
+        let executor = Executor::start(1).unwrap();
+        let mut readers = Readers::new(Primary::at(&address, Duration::from_secs(1)), executor.handle());
+        let name = PluginName::new("site").unwrap();
+        let task = executor.handle().share("site", 1).spawn(async {});
+        let open = Open { since: Instant::now(), is_awaited: true, stop: watch::Sender::new(false), task };
+        readers.open.insert(name.clone(), open);
+        readers.snapshots.enter(&name);
+        readers.note_answers();
+        assert!(readers.is_awaited(&name));
+        // Whoever begins plugins has looked, and does not wait yet.
+        readers.snapshots.fail(&name, "no settings");
+        let control = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let waited = async { tokio::time::timeout(FIRST_ANSWER_MAX / 2, readers.answered()).await };
+        assert!(control.block_on(waited).is_ok(), "nobody is told of the answer");
+        readers.note_answers();
+        assert!(!readers.is_any_awaited());
     }
 }
