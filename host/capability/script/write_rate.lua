@@ -1,5 +1,6 @@
-#!lua
--- Pays for bytes that a plugin is about to write, from a bucket that all hosts share and that fills with time.
+#!lua flags=allow-oom
+-- Pays for bytes that a plugin is about to write, from a bucket that all hosts share and that fills with time. Whether there
+-- is memory for them is asked by whoever writes them: a commit waits for it, and the run need not fail here.
 -- KEYS[1]  the moment at which the bucket is full again, in microseconds of Redis time
 -- ARGV[1]  microseconds in which it gets one byte
 -- ARGV[2]  bytes of a full bucket
