@@ -85,6 +85,22 @@ async fn an_outage_is_logged_once_with_its_cause_and_again_when_the_cause_change
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_is_loaded_while_redis_is_away_is_served_when_it_is_back() {
+    let plugins = plugins();
+    let mut redis = TestRedis::start();
+    let mut plain = redis.plain().await;
+    let host = busy(&plugins, &redis, &mut plain).await;
+    redis.kill();
+    until("it is logged", async || times(&host, UNREACHABLE) == 1).await;
+    plugins.put("other", &example::component("greeter"), &GREETER.replace("\"names\"", "\"others\""));
+    until("it is loaded", async || times(&host, "plugin was loaded") == 2).await;
+    redis.restart();
+    let mut plain = redis.plain().await;
+    let _: u64 = plain.rpush("others", "bob").await.unwrap();
+    until("its job is claimed", async || plain.llen::<_, u64>("others").await.unwrap() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_was_changed_is_named_with_the_remedy() {
     let (redis, plugins) = (TestRedis::start(), plugins());
     let mut plain = redis.plain().await;

@@ -128,6 +128,18 @@ async fn a_clock_that_was_set_back_does_not_stop_writes_for_ever() {
 }
 
 #[tokio::test]
+async fn a_run_whose_commit_can_wait_does_not_fail_at_the_memory_limit() {
+    let redis = TestRedis::start();
+    let mut plain = redis.plain().await;
+    let mut view = run(&redis, DAY, &atomic());
+    assert_eq!(write(&mut view, 100).await, Ok(()));
+    let mut set = redis::cmd("CONFIG");
+    let _: () = set.arg("SET").arg("maxmemory").arg(1).query_async(&mut plain).await.unwrap();
+    assert_eq!(write(&mut view, 500).await, Ok(()));
+    assert_eq!(write(&mut view, 500).await, spent());
+}
+
+#[tokio::test]
 async fn a_bucket_that_holds_something_else_is_replaced() {
     let redis = TestRedis::start();
     let mut plain = redis.plain().await;

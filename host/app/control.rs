@@ -255,6 +255,7 @@ impl Parts {
         // Who waits until everything that is being loaded has been taken in.
         let mut waiting: Vec<oneshot::Sender<Result<(), Problems>>> = Vec::new();
         let mut count = tokio::time::interval(COUNT_EVERY);
+        let mut generations = self.claims.generations();
         while *phase.borrow_and_update() == Phase::Serving {
             tokio::select! {
                 _ = phase.changed() => continue,
@@ -279,6 +280,8 @@ impl Parts {
                     }
                 }
                 () = Untold::passed(self.untold.as_ref()) => {}
+                // Redis is back.
+                Ok(()) = generations.changed(), if self.untold.is_some() => self.untold = Some(Untold::due()),
                 () = tokio::time::sleep(JUDGE_EVERY), if self.served.has_trials() => {
                     if !self.served.judge_trials() {
                         continue;

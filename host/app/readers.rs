@@ -21,7 +21,7 @@ use crate::storage::link::Tracking;
 use crate::storage::primary::Primary;
 use crate::worker::executor::ExecutorHandle;
 
-/// How long workers wait for the first answer of a reader that they use, so that they start with its settings.
+/// How long workers wait for the first answer of a reader that they use, so that they begin with its settings.
 const FIRST_ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// The config readers of a host.
@@ -30,8 +30,6 @@ pub(super) struct Readers {
     primary: Primary,
     executor: ExecutorHandle,
     open: HashMap<PluginName, Open>,
-    /// Readers that were awaited when workers were last begun.
-    awaited: Vec<PluginName>,
 }
 
 /// How a new version of a config reader is tried.
@@ -41,21 +39,16 @@ pub(super) struct Trial {
 
 struct Open {
     since: Instant,
-    /// Workers have started without the reader's first answer.
-    is_late: bool,
+    /// Workers that use it wait for its first answer. Changed by `note_answers` only, so that no answer can come unseen
+    /// between two looks.
+    is_awaited: bool,
     stop: watch::Sender<bool>,
     task: Task<()>,
 }
 
 impl Readers {
     pub(super) fn new(primary: Primary, executor: ExecutorHandle) -> Self {
-        Self {
-            snapshots: Arc::new(Snapshots::default()),
-            primary,
-            executor,
-            open: HashMap::new(),
-            awaited: Vec::new(),
-        }
+        Self { snapshots: Arc::new(Snapshots::default()), primary, executor, open: HashMap::new() }
     }
 
     /// What readers answered.
@@ -84,7 +77,8 @@ impl Readers {
             }
             reader.run(stopped).await;
         }));
-        self.open.insert(name, Open { since: Instant::now(), is_late: false, stop, task });
+        let is_awaited = self.snapshots.watch(&name).borrow().runs == 0;
+        self.open.insert(name, Open { since: Instant::now(), is_awaited, stop, task });
     }
 
     /// How a new version is tried before it takes the place of one that works.
@@ -104,38 +98,32 @@ impl Readers {
 
     /// Whether workers that use this reader still wait for its first answer, which may be a failure.
     pub(super) fn is_awaited(&self, name: &PluginName) -> bool {
-        let is_early = |open: &Open| !open.is_late && open.since.elapsed() < FIRST_ANSWER_MAX;
-        self.open.get(name).is_some_and(is_early) && self.snapshots.watch(name).borrow().runs == 0
+        self.open.get(name).is_some_and(|open| open.is_awaited)
     }
 
     /// Whether workers wait for the first answer of any reader.
     pub(super) fn is_any_awaited(&self) -> bool {
-        self.open.keys().any(|name| self.is_awaited(name))
+        self.open.values().any(|open| open.is_awaited)
     }
 
-    /// Records the readers for which workers wait now, and those that have not answered in time; workers stop waiting for
-    /// the latter. The host calls this before it begins workers.
-    pub(super) fn give_up_late(&mut self) {
-        for (name, open) in &mut self.open {
-            let is_over = !open.is_late && open.since.elapsed() >= FIRST_ANSWER_MAX;
-            if is_over && self.snapshots.watch(name).borrow().runs == 0 {
-                open.is_late = true;
+    /// Records which readers workers no longer wait for: they have answered, or take too long.
+    pub(super) fn note_answers(&mut self) {
+        for (name, open) in self.open.iter_mut().filter(|(_, open)| open.is_awaited) {
+            let has_answered = self.snapshots.watch(name).borrow().runs > 0;
+            let is_late = !has_answered && open.since.elapsed() >= FIRST_ANSWER_MAX;
+            if is_late {
                 tracing::warn!(
                     plugin = name.as_str(),
-                    "the config reader has not answered yet; workers start without its settings"
+                    "the config reader has not answered yet; workers begin without its settings"
                 );
             }
+            open.is_awaited = !has_answered && !is_late;
         }
-        self.awaited = self.open.keys().filter(|name| self.is_awaited(name)).cloned().collect();
     }
 
-    /// Returns when workers stop waiting for one of the readers, also if that happened since `give_up_late`; never if they
-    /// wait for none.
+    /// Returns when `note_answers` has something to note; never if no reader is awaited.
     pub(super) async fn answered(&self) {
-        if self.awaited.iter().any(|name| !self.is_awaited(name)) {
-            return;
-        }
-        let awaited = self.open.iter().filter(|(name, _)| self.is_awaited(name));
+        let awaited = self.open.iter().filter(|(_, open)| open.is_awaited);
         let waits = awaited.map(|(name, open)| {
             let (mut status, until) = (self.snapshots.watch(name), open.since + FIRST_ANSWER_MAX);
             Box::pin(async move {
@@ -202,23 +190,23 @@ mod tests {
     use crate::worker::executor::Executor;
 
     #[test]
-    fn an_answer_between_the_begin_of_workers_and_the_wait_for_it_is_not_missed() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let _entered = runtime.enter();
+    fn an_answer_after_the_last_look_does_not_leave_workers_waiting() {
+        let address = Address::parse("redis://127.0.0.1:1", TlsFiles::default()).unwrap();
         let executor = Executor::start(1).unwrap();
-        let primary =
-            Primary::at(&Address::parse("redis://h", TlsFiles::default()).unwrap(), Duration::from_secs(1));
-        let mut readers = Readers::new(primary, executor.handle());
-        let name = PluginName::new("reader").unwrap();
-        let task = executor.handle().share("reader", 1).spawn(std::future::pending());
-        let (since, stop) = (Instant::now(), watch::Sender::new(false));
-        readers.open.insert(name.clone(), Open { since, is_late: false, stop, task });
+        let mut readers = Readers::new(Primary::at(&address, Duration::from_secs(1)), executor.handle());
+        let name = PluginName::new("site").unwrap();
+        let task = executor.handle().share("site", 1).spawn(async {});
+        let open = Open { since: Instant::now(), is_awaited: true, stop: watch::Sender::new(false), task };
+        readers.open.insert(name.clone(), open);
         readers.snapshots.enter(&name);
-        readers.give_up_late();
-        assert!(readers.is_awaited(&name) && readers.answered().now_or_never().is_none());
-        readers.snapshots.accept(&name, [("a".to_owned(), "b".to_owned())].into());
-        assert!(readers.answered().now_or_never().is_some(), "workers begin now");
-        readers.give_up_late();
-        assert!(readers.answered().now_or_never().is_none(), "nobody is awaited any more");
+        readers.note_answers();
+        assert!(readers.is_awaited(&name));
+        // Whoever begins plugins has looked, and does not wait yet.
+        readers.snapshots.fail(&name, "no settings");
+        let control = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let waited = async { tokio::time::timeout(FIRST_ANSWER_MAX / 2, readers.answered()).await };
+        assert!(control.block_on(waited).is_ok(), "nobody is told of the answer");
+        readers.note_answers();
+        assert!(!readers.is_any_awaited());
     }
 }

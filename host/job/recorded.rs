@@ -7,8 +7,10 @@ use crate::storage::bounded::{self, Bound, Element, Of};
 
 /// Most records of a host in one queue, and the longest name of one.
 pub(super) const INFLIGHT_BOUND: Bound = Bound { elements: 1_000_000, bytes: 32 };
-/// Most records of unanswered claims that are fetched at a time, and the longest one.
-const FETCH_BOUND: Bound = Bound { elements: 32, bytes: 64 << 20 };
+/// Most records of unanswered claims that are fetched at a time, and the longest one. A longer one is fetched alone.
+const FETCH_BOUND: Bound = Bound { elements: 32, bytes: 2 << 20 };
+/// Longest record that is fetched: the largest payload that settings can allow, and a header.
+const RECORD_BYTES_MAX: usize = (512 << 20) + 16_896;
 /// Longest cancellation notice; of a longer one, only this beginning is compared.
 const WORD_BYTES_MAX: usize = 63;
 
@@ -41,8 +43,9 @@ impl JobStore {
             let fields: Vec<String> = page.iter().map(ToString::to_string).collect();
             let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
             let records = bounded::read(&self.link, &key, Of::Fields(&fields), FETCH_BOUND).await;
-            for (slot, record) in page.iter().zip(records.map_err(|fault| wrong_type(fault, &key))?) {
-                match record {
+            let records = records.map_err(|fault| wrong_type(fault, &key))?;
+            for ((slot, field), record) in page.iter().zip(&fields).zip(records) {
+                match self.whole(&key, field, record).await? {
                     Element::Whole(record) => claimed.push(read_record(host, *slot, record)),
                     Element::Absent => {}
                     Element::TooLong(bytes) => tracing::warn!(
@@ -53,5 +56,14 @@ impl JobStore {
             }
         }
         Ok(claimed)
+    }
+
+    /// The record in a field; one that was too long for its page is read now.
+    async fn whole(&self, key: &str, field: &str, record: Element) -> Result<Element, StoreError> {
+        let Element::TooLong(_) = record else { return Ok(record) };
+        let bound = Bound { elements: 1, bytes: RECORD_BYTES_MAX };
+        let found = bounded::read(&self.link, key, Of::Fields(&[field]), bound).await;
+        let found = found.map_err(|fault| wrong_type(fault, key))?;
+        Ok(found.into_iter().next().unwrap_or(Element::Absent))
     }
 }

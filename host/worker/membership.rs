@@ -39,7 +39,7 @@ pub struct Membership {
     /// Former tenures that may still have records.
     formers: StdMutex<Vec<Arc<Tenure>>>,
     joining: Mutex<()>,
-    /// The feeders' connection after which this host last published what it serves.
+    /// The feeders' connection after which this host last published what it serves. Locked while the host publishes.
     described: Mutex<u64>,
     /// When this host's lease was last found to have ended, and how often it was.
     lapsed_at: StdMutex<Option<Instant>>,
@@ -178,6 +178,8 @@ impl Membership {
 
     /// Tells the fleet what this host serves; false: nobody knows it, and the host had better not claim.
     pub async fn describe(&self) -> bool {
+        // One after the other, so that what was true before does not come last.
+        let _describing = self.described.lock().await;
         let info = self.info();
         match self.leases.describe(&self.tenure().host, &info).await {
             Ok(told) => {

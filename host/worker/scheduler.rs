@@ -1,7 +1,7 @@
 //! Fires schedules. Every host does it for all queues, and whoever is first has fired; there is no leader. A host
 //! sleeps until the earliest one is due and is woken when one changes, so schedules cost nothing in between.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::membership::Membership;
 use crate::job::key::{SCHEDULE_FILES, SCHEDULES};
-use crate::job::schedule::Schedule;
 use crate::job::schedule::book::{self, BookError};
 use crate::job::schedule::fired::Fired;
 use crate::job::schedule::firing::{self, Due};
+use crate::job::schedule::{Schedule, ScheduleError};
 use crate::job::store::StoreError;
 use crate::storage::link::Link;
 use crate::storage::wake::Wake;
@@ -133,6 +133,8 @@ impl Scheduler {
         }
         // Those that stay due, because they cannot be fired now.
         let mut stuck = 0;
+        // Slots of schedules that were no longer as they had been looked at.
+        let mut changed = HashSet::new();
         loop {
             let mut look = firing::due(&self.link, &seat, stuck).await?;
             if clock.observe(look.now) {
@@ -148,7 +150,12 @@ impl Scheduler {
                 return self.pause(stuck > 0, look.next.map(|next| next.saturating_sub(look.now))).await;
             }
             for due in &look.due {
-                match self.fire(due, look.now).await {
+                let fired = match self.fire(due, look.now).await {
+                    // Another host was first, or an operator has changed it. Neither happens twice to one slot.
+                    Ok(false) if !changed.insert((due.name.clone(), due.firing.slot)) => Err(spoiled()),
+                    fired => fired,
+                };
+                match fired {
                     Err(error) if is_lost(&error) => return Err(error),
                     Err(error) => {
                         if !told.knows(&due.name, &error.to_string()) {
@@ -156,7 +163,7 @@ impl Scheduler {
                         }
                         stuck += 1;
                     }
-                    Ok(()) => {}
+                    Ok(_) => {}
                 }
             }
         }
@@ -223,19 +230,27 @@ impl Scheduler {
         }
     }
 
-    async fn fire(&self, due: &Due, now: u64) -> Result<(), BookError> {
+    /// Fires a schedule that is due; false if it is not as it was looked at any more.
+    async fn fire(&self, due: &Due, now: u64) -> Result<bool, BookError> {
         let (schedule, plan) = book::read(&due.definition)?;
         let fired = Fired::read(&due.fired);
         let step = plan.step(&due.name, schedule.jitter_ms, schedule.missed, due.firing, fired, now);
-        if firing::fire(&self.link, due, &schedule, &step).await? {
+        let is_fired = firing::fire(&self.link, due, &schedule, &step).await?;
+        if is_fired {
             let late_ms = now.saturating_sub(due.firing.at);
             match step.fire {
                 Some(_) => tracing::debug!(schedule = due.name, late_ms, "fired"),
                 None => tracing::warn!(schedule = due.name, late_ms, "firings were missed and are left out"),
             }
         }
-        Ok(())
+        Ok(is_fired)
     }
+}
+
+/// Why a schedule is due again and again, and never as a host has looked at it.
+fn spoiled() -> BookError {
+    let text = "or `fired` of it in Redis is not as hosts write it; remove the schedule, and add it again";
+    ScheduleError::new("slot", text).into()
 }
 
 /// Whether there is no connection: nothing else can be done either.

@@ -217,3 +217,29 @@ async fn hosts_that_wait_ask_nothing() {
     assert_eq!(looks(&mut plain).await - before, 0, "an idle host looks at its schedules");
     stop(host).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_whose_slot_is_no_number_is_reported_and_keeps_no_host_busy() {
+    let redis = TestRedis::start();
+    let mut plain = redis.plain().await;
+    for name in ["bad", "good"] {
+        book::put(&redis.link(), name, &rare()).await.unwrap();
+    }
+    let plugins = plugins();
+    let host = HostProcess::start_with(&plugins, &redis.url(), "h", &mut plain, SETTINGS).await;
+    let at = now_ms(&mut plain).await;
+    let () = plain.hset("sandhog:schedule:bad", "slot", "soon").await.unwrap();
+    let () = plain.zadd("sandhog:schedules", "bad", at - 1000).await.unwrap();
+    age(&mut plain, &["good".to_owned()], at).await;
+    until("it is reported", async || host.log().contains("a schedule cannot be fired")).await;
+    until("the other one was fired", async || slot(&mut plain, "good").await != at).await;
+    let commands = async |plain: &mut MultiplexedConnection| -> u64 {
+        let info: String = redis::cmd("INFO").arg("stats").query_async(plain).await.unwrap();
+        let count = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
+        count.unwrap().trim().parse().unwrap()
+    };
+    let before = commands(&mut plain).await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let sent = commands(&mut plain).await - before;
+    assert!(sent < 5_000, "{sent} commands");
+}

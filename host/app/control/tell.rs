@@ -29,6 +29,11 @@ impl Untold {
         }
     }
 
+    /// It is time for another attempt now, and soon again if that fails as well.
+    pub(super) fn due() -> Self {
+        Self { again: Instant::now(), wait: AGAIN_FIRST }
+    }
+
     fn after(former: Option<&Self>) -> Self {
         let wait = former.map_or(AGAIN_FIRST, |former| (former.wait * 2).min(AGAIN_MAX));
         Self { again: Instant::now() + wait, wait }

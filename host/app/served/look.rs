@@ -137,7 +137,7 @@ impl Served {
                 self.look(false).await;
             }
             Event::Retry => self.look(false).await,
-            Event::Answered => {}
+            Event::Answered => self.readers.note_answers(),
         }
     }
 

@@ -45,7 +45,7 @@ impl Served {
     /// Starts feeders for lanes that have none, except those of plugins that wait for a config reader they use. The host
     /// must have joined.
     pub(in crate::app) fn begin(&mut self) {
-        self.readers.give_up_late();
+        self.readers.note_answers();
         let (loads, held_back, readers) = (&self.loads, &self.held_back, &self.readers);
         let served: Vec<PluginName> = self.plugins.keys().cloned().collect();
         let is_awaited = |reader: &PluginName| {

@@ -1,5 +1,6 @@
-#!lua
--- Spends bytes of a plugin's write rate, from a token bucket that all hosts share and that fills with time.
+#!lua flags=allow-oom
+-- Spends bytes of a plugin's write rate, from a token bucket that all hosts share and that fills with time. The writes
+-- themselves ask whether Redis has memory: a commit waits for it, and the run need not fail here.
 -- KEYS[1]  the moment at which the bucket is full again, in microseconds of Redis time
 -- ARGV[1]  microseconds in which the bucket gets one byte
 -- ARGV[2]  bytes of a full bucket

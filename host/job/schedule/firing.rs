@@ -68,7 +68,7 @@ async fn look(link: &Link, seat: &str, skip: usize, which: &str) -> Result<Look,
     let mut due = Vec::new();
     while let name @ Value::BulkString(_) = fields.next() {
         let (name, at) = (text(name)?, fields.number()?);
-        // If somebody changed it by hand, the check of the firing fails and reports that.
+        // If somebody changed it by hand, the check of the firing fails again and again, and the scheduler reports that.
         let slot = fields.text()?.parse().unwrap_or(0);
         let (definition, fired) = (fields.text()?, fields.text()?);
         due.push(Due { name, firing: Firing { slot, at }, definition, fired });

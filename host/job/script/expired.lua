@@ -3,7 +3,7 @@
 -- KEYS   1 hosts  2 the last contact
 -- ARGV   1 most hosts  2 prefix of the key about a host  3 lease in ms of the host that asks  4 hosts to skip
 -- Reply  {host, …}
-local refused = refusal('ZRANGEBYSCORE', KEYS[1])
+local refused = refusal('ZRANGE', KEYS[1])
 if refused then return refused end
 contact(KEYS[1], KEYS[2], ARGV[2], tonumber(ARGV[3]))
 local skip, expired = tonumber(ARGV[4]), {}
