@@ -62,6 +62,22 @@ async fn running(redis: &TestRedis, payload: &str) -> JobId {
 }
 
 #[tokio::test]
+async fn all_running_jobs_are_cancelled_however_many_pages_they_take() {
+    let redis = TestRedis::start();
+    let mut plain = redis.plain().await;
+    let host = "h.00000001.000000000001";
+    let () = plain.zadd("sandhog:hosts", host, 4_000_000_000_000_u64).await.unwrap();
+    let record = |n: u32| (format!("e{n}"), format!("1 j{n} 0 0 1700000000000\njob"));
+    let records: Vec<(String, String)> = (1..=250).map(record).collect();
+    let inflight = format!("{{jobs}}:sandhog:inflight:{host}");
+    let () = plain.hset_multiple(&inflight, &records).await.unwrap();
+    let (link, places, filter) = (redis.link(), [Place::Inflight], Filter::default());
+    let cancelled = walk::change(&link, &queue(), &places, &filter, Change::Cancel, |_, _, _| ()).await;
+    assert_eq!(cancelled.unwrap().jobs, 250);
+    assert_eq!(plain.hlen::<_, u64>(&inflight).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_running_job_is_stopped_and_nothing_of_it_takes_place() {
     let redis = TestRedis::start();
     let program = Program::with(&redis);

@@ -41,6 +41,8 @@ pub struct Walk<'a> {
     page: (u64, u64, u64),
     /// What runs has no order that lasts, and is walked forwards.
     forwards: Option<u64>,
+    /// There is nothing behind what a walk forwards has looked at.
+    is_over: bool,
     pace: Pace,
 }
 
@@ -94,6 +96,7 @@ impl<'a> Walk<'a> {
             looked: 0,
             page: (total, total, total),
             forwards,
+            is_over: false,
             pace: Pace::default(),
         })
     }
@@ -105,6 +108,10 @@ impl<'a> Walk<'a> {
 
     /// This many jobs of the last step are gone, so the jobs behind them have moved up.
     fn forget(&mut self, jobs: u64) {
+        if let Some(skip) = &mut self.forwards {
+            *skip = skip.saturating_sub(jobs);
+            return;
+        }
         let (from, at, to) = self.page;
         let at = at.saturating_sub(jobs).max(from);
         self.page = (from, at, to.saturating_sub(jobs).max(at));
@@ -113,7 +120,7 @@ impl<'a> Walk<'a> {
     /// The next jobs that fit, perhaps none of a page; nothing when everything was looked at.
     pub async fn step(&mut self) -> Result<Option<Found>, StoreError> {
         let (skip, look) = match self.forwards {
-            Some(skip) if self.looked >= self.total && skip > 0 => return Ok(None),
+            Some(_) if self.is_over => return Ok(None),
             Some(skip) => (skip, u64::from(PAGE_MAX)),
             None => {
                 let (from, at, to) = self.page;
@@ -133,8 +140,10 @@ impl<'a> Walk<'a> {
         let page = inspect::page(self.link, self.queue, self.place, &wanted);
         let page = self.pace.page(page).await?;
         if self.forwards.is_some() {
-            self.looked = page.next.unwrap_or(self.total.max(1));
-            self.forwards = Some(self.looked);
+            let next = page.next.filter(|next| *next > skip);
+            self.looked = next.map_or(self.total, |next| self.looked + (next - skip));
+            self.forwards = Some(next.unwrap_or(skip));
+            self.is_over = self.looked >= self.total;
         } else {
             let at = page.next.unwrap_or(self.page.2).clamp(skip + 1, self.page.2);
             self.page.1 = at;
