@@ -53,9 +53,11 @@ async fn an_outage_is_logged_once_with_its_cause_and_again_when_the_cause_change
     let host = busy(&plugins, &redis, &mut plain).await;
     assert_eq!(times(&host, BACK), 0, "the first connection is no return\n{}", host.log());
     redis.kill();
-    until("it is logged", async || times(&host, UNREACHABLE) == 1).await;
-    assert!(host.log().contains("Connection refused"), "{}", host.log());
+    until("it is logged", async || host.log().contains("Connection refused")).await;
     assert!(host.log().contains("start a Redis there"), "{}", host.log());
+    // A connection that was under way while Redis ended was closed before others were refused.
+    let before = times(&host, UNREACHABLE);
+    assert!(before <= 2, "{}", host.log());
     // Like a proxy whose server is away.
     std::fs::remove_file(redis.socket()).unwrap();
     let proxy = UnixListener::bind(redis.socket()).unwrap();
@@ -68,6 +70,7 @@ async fn an_outage_is_logged_once_with_its_cause_and_again_when_the_cause_change
         attempts >= 20
     })
     .await;
+    until("the new cause is logged", async || times(&host, UNREACHABLE) == before + 1).await;
     assert!(host.log().contains("closed the connection"), "{}", host.log());
     drop(proxy);
     std::fs::remove_file(redis.socket()).unwrap();
@@ -77,8 +80,9 @@ async fn an_outage_is_logged_once_with_its_cause_and_again_when_the_cause_change
     let _: u64 = plain.rpush("names", "bob").await.unwrap();
     until("it works", async || plain.llen::<_, u64>("greetings").await.unwrap() > 0).await;
     let log = host.log();
-    // Refused, then closed. For a moment the socket file may be missing, which is the same obstacle as refused.
-    assert_eq!((times(&host, UNREACHABLE), times(&host, BACK)), (2, 1), "{log}");
+    // For a moment, the socket file may be missing after the proxy has gone.
+    assert!((before + 1..=before + 2).contains(&times(&host, UNREACHABLE)), "{log}");
+    assert_eq!(times(&host, BACK), 1, "{log}");
     assert_eq!(times(&host, "Redis was restarted or replaced"), 1, "{log}");
     assert!(times(&host, "lost the connection to Redis") <= 1, "{log}");
     assert_eq!(times(&host, "could not publish"), 0, "{log}");
@@ -91,7 +95,7 @@ async fn a_plugin_that_is_loaded_while_redis_is_away_is_served_when_it_is_back()
     let mut plain = redis.plain().await;
     let host = busy(&plugins, &redis, &mut plain).await;
     redis.kill();
-    until("it is logged", async || times(&host, UNREACHABLE) == 1).await;
+    until("it is logged", async || times(&host, UNREACHABLE) > 0).await;
     plugins.put("other", &example::component("greeter"), &GREETER.replace("\"names\"", "\"others\""));
     until("it is loaded", async || times(&host, "plugin was loaded") == 2).await;
     redis.restart();

@@ -263,7 +263,7 @@ fn negative_times_and_a_unique_key_for_no_time_are_refused_with_the_reason() {
     for (flags, reason) in [
         (["--delay", "-1s"], "a time cannot be negative"),
         (["--result-ttl", "-1s"], "a time cannot be negative"),
-        (["--unique", "k:0s"], "the time after which the key is free is 0"),
+        (["--unique", "k:0s"], "the time of the unique key is 0"),
     ] {
         let said = program.transcript(&[&["push", "jobs", "x"][..], &flags].concat());
         assert!(said.contains(reason) && said.contains("exit code 2"), "{said}");

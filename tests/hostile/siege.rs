@@ -90,7 +90,8 @@ pub(super) async fn run(pending: Pending, siege: Siege) {
     for nth in 0..siege.hosts {
         hosts.push(plugins.serve(&redis.url(), &format!("h{nth}")).await);
     }
-    let ids: Vec<String> = plain.zrange("sandhog:hosts", 0, -1).await.unwrap();
+    let mut ids: Vec<String> = plain.zrange("sandhog:hosts", 0, -1).await.unwrap();
+    ids.sort();
     for (name, component, manifest) in &siege.plugins {
         plugins.put(name, component, manifest);
     }
@@ -109,7 +110,8 @@ pub(super) async fn run(pending: Pending, siege: Siege) {
         let info: String = redis::cmd("INFO").arg(section).query_async(&mut plain).await.unwrap();
         check(&info).unwrap_or_else(|problem| panic!("{problem}:\n{info}"));
     }
-    let after: Vec<String> = plain.zrange("sandhog:hosts", 0, -1).await.unwrap();
+    let mut after: Vec<String> = plain.zrange("sandhog:hosts", 0, -1).await.unwrap();
+    after.sort();
     assert_eq!(after, ids, "a lease was lost, and a host goes on under another id");
     assert!(took_us < UNITS_MAX * unit_us, "{took_us} us, and a unit took {unit_us} us: {what}");
     let outcome = outcome(&hosts, &siege, &mut plain).await;
