@@ -12,7 +12,8 @@ use super::name::{JobId, QueueName};
 use super::script;
 use super::store::StoreError;
 use super::transfer::{Carried, Identity, identity};
-use super::walk::{Walk, read_reply};
+use super::walk::Walk;
+use super::walk::apply::read_reply;
 use crate::storage::link::Link;
 
 /// Most jobs that are sent to Redis in one call.

@@ -3,19 +3,17 @@
 //! is missed, and what is added meanwhile is not looked at, so a walk ends. A change names the very records that were
 //! seen: what has become another job since is left alone.
 
-use std::collections::BTreeMap;
+pub(super) mod apply;
 
-use redis::Value;
+use std::collections::BTreeMap;
 
 use super::edit::Changed;
 use super::filter::Filter;
 use super::fingerprint::Fingerprint;
 use super::inspect::{self, JobRow, PAGE_MAX, PREVIEW_BYTES_MAX, Place, Seen, Wanted};
-use super::key::QueueKeys;
-use super::name::{HostId, JobId, QueueName};
+use super::name::{JobId, QueueName};
+
 use super::pace::Pace;
-use super::reply::{Fields, list, text};
-use super::script;
 use super::store::StoreError;
 use crate::storage::link::Link;
 
@@ -24,8 +22,6 @@ pub const GROUPS_MAX: usize = 1000;
 /// How often all places are walked for jobs that were named: one can move from a place that comes later to one that
 /// was looked at.
 const ROUNDS_MAX: u32 = 3;
-/// How long a host may take to hear of a cancelled job at all.
-const WORD_MS: u64 = 60_000;
 
 /// A walk over one place.
 pub struct Walk<'a> {
@@ -186,13 +182,15 @@ pub async fn change(
             let whole = change != Change::Count;
             let mut walk = Walk::new(link, queue, *place, &filter, whole).await?;
             while let Some(found) = walk.step().await? {
-                let done = apply(link, queue, *place, &found, change).await?;
+                let mut done = Changed::default();
+                let applied = apply::apply(link, queue, *place, &found, change, &mut done).await;
                 if change != Change::Count {
                     walk.forget(done.jobs);
                 }
                 changed.add(done);
                 let (looked, total) = walk.progress();
                 told(looked, total, changed.jobs);
+                applied?;
             }
         }
         // Only after a whole round, because several jobs may have one id.
@@ -202,119 +200,6 @@ pub async fn change(
         }
     }
     Ok(changed)
-}
-
-/// Applies `change` to the jobs that were found, if they are still there.
-async fn apply(
-    link: &Link,
-    queue: &QueueName,
-    place: Place,
-    found: &Found,
-    change: Change<'_>,
-) -> Result<Changed, StoreError> {
-    let Some(last) = found.seen.last() else { return Ok(Changed::default()) };
-    let keys = QueueKeys::new(queue);
-    let (source, kind) = match place {
-        Place::Waiting => (&keys.list, "list"),
-        Place::Ready => (&keys.ready, "ready"),
-        Place::Delayed => (&keys.delayed, "delayed"),
-        Place::Dead => (&keys.dead, "dead"),
-        Place::Parked => return remove_parked(link, &keys, found, change).await,
-        Place::Inflight if change == Change::Cancel => return cancel_running(link, &keys, found).await,
-        Place::Inflight if change == Change::Count => return Ok(found.counted()),
-        Place::Inflight => return Ok(Changed::default()),
-    };
-    let (script, mut call) = match change {
-        Change::Count => return Ok(found.counted()),
-        Change::Requeue(payload) => {
-            if !matches!(place, Place::Delayed | Place::Dead) {
-                return Ok(Changed::default());
-            }
-            let mut call = script::REVIVE.call(&[source, &keys.stats, &keys.ready]);
-            call.arg(kind).arg(u8::from(payload.is_some())).arg(payload.unwrap_or_default());
-            call.arg(keys.unique_prefix());
-            (&script::REVIVE, call)
-        }
-        Change::Discard | Change::Cancel => {
-            let counter = if change == Change::Cancel { "cancelled" } else { "discarded" };
-            let mut call = script::REMOVE.call(&[source, &keys.stats]);
-            let (from, to) = (found.seen[0].nth, last.nth);
-            call.arg(kind).arg(counter).arg(keys.unique_prefix());
-            call.arg(found.first + from).arg(to - from + 1);
-            (&script::REMOVE, call)
-        }
-    };
-    for seen in &found.seen {
-        call.arg(&seen.record);
-    }
-    let mut fields = read_reply(script.run::<Value>(link, &call).await?)?;
-    let mut changed = Changed { jobs: fields.number()?, ..Changed::default() };
-    if matches!(change, Change::Requeue(_)) {
-        changed.duplicates = fields.number()?;
-    }
-    changed.find(fields.next())?;
-    Ok(changed)
-}
-
-/// Takes parked jobs away, those of each key together.
-async fn remove_parked(
-    link: &Link,
-    keys: &QueueKeys,
-    found: &Found,
-    change: Change<'_>,
-) -> Result<Changed, StoreError> {
-    let counter = match change {
-        Change::Count => return Ok(found.counted()),
-        Change::Requeue(_) => return Ok(Changed::default()),
-        Change::Discard => "discarded",
-        Change::Cancel => "cancelled",
-    };
-    let mut by_key: BTreeMap<&str, Vec<&[u8]>> = BTreeMap::new();
-    for seen in &found.seen {
-        let key = seen.row.notes.iter().find(|(name, _)| name == "!key");
-        by_key.entry(key.map_or("", |(_, key)| key)).or_default().push(&seen.record);
-    }
-    let mut gone = Changed::default();
-    for (key, records) in by_key {
-        let mut call = script::REMOVE.call(&[&keys.parked_of(key), &keys.stats]);
-        // Where in its list each of them stands is not known: it is looked for from the head.
-        call.arg("parked").arg(counter).arg(keys.unique_prefix()).arg(0).arg(records.len()).arg(records);
-        let mut fields = read_reply(script::REMOVE.run::<Value>(link, &call).await?)?;
-        gone.jobs += fields.number()?;
-        gone.find(fields.next())?;
-    }
-    Ok(gone)
-}
-
-/// Takes what runs away from its hosts, and gives them word.
-async fn cancel_running(link: &Link, keys: &QueueKeys, found: &Found) -> Result<Changed, StoreError> {
-    let mut by_host: BTreeMap<HostId, BTreeMap<&str, Option<&JobId>>> = BTreeMap::new();
-    for seen in &found.seen {
-        if let Some(host) = seen.row.host.as_deref().and_then(HostId::parse) {
-            by_host.entry(host).or_default().insert(&seen.field, seen.row.id.as_ref());
-        }
-    }
-    let mut gone = Changed::default();
-    for (host, jobs) in by_host {
-        let mut call = script::CANCEL.call(&[&keys.inflight(&host), &keys.stats, &keys.word(&host)]);
-        call.arg(keys.unique_prefix()).arg(WORD_MS).arg(jobs.keys().collect::<Vec<_>>());
-        let mut fields = read_reply(script::CANCEL.run::<Value>(link, &call).await?)?;
-        gone.jobs += fields.number()?;
-        for field in list(fields.next())? {
-            let id = jobs.get(text(field)?.as_str()).copied().flatten();
-            gone.found.extend(id.cloned());
-        }
-    }
-    Ok(gone)
-}
-
-/// The fields of a reply after its code; an error if the code names a key of a wrong type.
-pub(super) fn read_reply(reply: Value) -> Result<Fields, StoreError> {
-    let mut fields = Fields::new(reply)?;
-    if fields.number()? != 0 {
-        return Err(StoreError::WrongType(fields.text()?));
-    }
-    Ok(fields)
 }
 
 /// Failures of one kind.

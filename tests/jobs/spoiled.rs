@@ -182,9 +182,7 @@ fn verdict(name: &str, spoiled: &str, act: &Act, before: &Dump, after: &Dump) ->
         if !is_named && !name.starts_with("registry: ") {
             return Some(format!("refused without the name of the key: {error}"));
         }
-        // In `ready`, because a due job that is put back becomes ready.
-        let moves = name == "turn: too large" && spoiled.ends_with(":dead");
-        if act.ended.is_empty() && before != after && !moves {
+        if act.ended.is_empty() && before != after {
             return Some(format!(
                 "refused ({error}), and yet something was written: {}",
                 changes(before, after)

@@ -31,13 +31,20 @@ local wrong = wrong_type(parked, 'hash', ready, 'list')
 if not wrong and most > 0 then wrong = wrong_type(places, 'hash', audit, 'hash', delayed, 'zset', hosts, 'zset') end
 if wrong then return {1, wrong} end
 local refused = refusal('RPUSH', ready, 'HDEL', parked, 'LPOP', prefix .. 'parked:', 'LLEN', prefix .. 'parked:',
-  'HLEN', parked, 'HEXISTS', parked, 'DEL', parked)
+  'HLEN', parked, 'HEXISTS', parked, 'DEL', parked, 'HSCAN', parked, 'DEL', prefix .. 'owed')
 if not refused and most > 0 then
-  refused = refusal('ZSCAN', delayed, 'LRANGE', ready, 'ZRANGE', hosts, 'HKEYS', prefix .. 'inflight:' .. host, 'HSET', audit,
-    'PEXPIRE', audit, 'HINCRBY', audit)
+  refused = refusal('ZSCAN', delayed, 'LRANGE', ready, 'ZRANGE', hosts, 'HSET', audit, 'PEXPIRE', audit, 'HINCRBY', audit,
+    'DEL', audit, 'HGETALL', audit, 'HGET', places, 'HSET', places, 'HDEL', places, 'HSET', parked)
 end
 if refused then return refused end
 if redis.call('EXISTS', parked) == 0 then return {0, 0, 0, 0} end
+if most > 0 then
+  for _, id in ipairs(redis.call('ZRANGE', hosts, 0, -1)) do
+    local records = prefix .. 'inflight:' .. id
+    refused = refusal('TYPE', records, 'HKEYS', records, 'HGET', records)
+    if refused then return refused end
+  end
+end
 
 local looked, bytes, moved = 0, 0, 0
 local function is_full() return looked >= records_max or bytes >= bytes_max end

@@ -226,8 +226,13 @@ local function take_due(room)
     local ask = portion(room, asked)
     full = ask < 1
     if full then return true end
-    local taken = call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, ask)
-    local accepted, held_back = accept(taken, true, ready, 'LPUSH')
+    local taken, before = call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, ask), oversized
+    local accepted, held_back = accept(taken, true, delayed)
+    -- Their scores, to put them back if they cannot be kept among the dead jobs; nothing if this user may not.
+    for i = before + 1, oversized do
+      local score = try('ZADD', delayed, 'XX', 'INCR', 0, large[i][1])
+      large[i][3] = not failed(score) and score
+    end
     if accepted > 0 then call('ZREM', delayed, unpack(taken, 1, accepted)) end
     if #taken < ask then return accepted < #taken end
     room, asked, looks = room - accepted + held_back, asked + ask, looks - ask
@@ -242,7 +247,7 @@ local dead_bytes_max = tonumber(ARGV[16])
 local function bury(record, home, seq, why)
   local id, attempts, crashes = string.format('%s-%d', ARGV[1], seq), '0', '0'
   local first_seen, notes, payload = string.format('%d', now), '', record
-  if home == ready and string.find(record, HEADER) then
+  if home ~= list and string.find(record, HEADER) then
     local begins
     id, attempts, crashes, first_seen, notes, begins = string.match(record, HEADER)
     payload = string.sub(record, begins)
@@ -259,7 +264,7 @@ local function bury(record, home, seq, why)
   local header = string.format('1 %s %s %s %s%s\n', id, attempts, crashes, first_seen, notes)
   add_dead(dead, stats, now, header .. payload)
   tell_result(stats, header, 'dead', why)
-  if home == ready then
+  if home ~= list then
     free_unique(unique, record)
     leave_key(stats, record)
   end
@@ -287,8 +292,14 @@ end
 if oversized > 0 and failed(try('ZADD', dead, 'XX', 'INCR', 0, '')) then
   -- If dead jobs cannot be kept, a job goes back to its list. If this user may not put it back, the host claims it.
   for i = oversized, 1, -1 do
-    local record, home, push = large[i][1], large[i][2], large[i][3]
-    if failed(try(push, home, record)) then lay(record, home == ready) end
+    local record, home, back = large[i][1], large[i][2], large[i][3]
+    local is_back
+    if home == delayed then
+      is_back = back and not failed(try('ZADD', delayed, back, record))
+    else
+      is_back = not failed(try(back, home, record))
+    end
+    if not is_back then lay(record, home ~= list) end
   end
   if enveloped + bare == 0 then return {2, settled, dead} end
   oversized = 0
