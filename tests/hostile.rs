@@ -31,6 +31,7 @@ fn all() -> Vec<&'static str> {
         name::ATTACKS,
         wasi::ATTACKS,
         bomb::ATTACKS,
+        bulk::ATTACKS,
         payload::ATTACKS,
         fleet::ATTACKS,
     ]

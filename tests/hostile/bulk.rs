@@ -3,12 +3,18 @@
 //! test measures how many jobs the neighbour runs one after the other per instruction of the attackers. If the
 //! neighbour had to wait for the end of an instruction each time, this would be one.
 
+use std::time::{Duration, Instant};
+
 use redis::AsyncCommands;
 
 use super::attack::attacker;
+use super::siege::longest;
+use super::table::{Figures, Pending};
 use crate::support::guest::worker;
 use crate::support::host::{Plugins, count, serve, stop, until};
 use crate::support::redis::TestRedis;
+
+pub(super) const ATTACKS: &[&str] = &["fills_and_copies_of_a_gigabyte_at_once"];
 
 /// Fills and copies of each run.
 const INSTRUCTIONS: u64 = 8;
@@ -38,7 +44,9 @@ fn bulk() -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_that_fill_a_gigabyte_at_once_hold_up_no_neighbour() {
-    let (redis, plugins) = (TestRedis::start(), Plugins::new());
+    let pending = Pending::new(ATTACKS[0], "spare threads");
+    let redis = TestRedis::start_with(&["--slowlog-max-len", "100000", "--slowlog-log-slower-than", "1000"]);
+    let plugins = Plugins::new();
     let mut plain = redis.plain().await;
     plugins.put("bulk", &bulk(), BULK);
     plugins.put("good", &worker("", "", "i32.const 0"), GOOD);
@@ -48,14 +56,23 @@ async fn runs_that_fill_a_gigabyte_at_once_hold_up_no_neighbour() {
     let _: u64 = plain.rpush("attack", vec!["go"; 2]).await.unwrap();
     until("both run", async || count(&host, "attack", |c| &c.claimed) == RUNS).await;
     let ended = || count(&host, "attack", |c| &c.completed) + count(&host, "attack", |c| &c.buried);
-    let mut jobs = 0;
+    let (mut jobs, mut waits) = (0, Vec::new());
     while ended() < RUNS {
+        let pushed = Instant::now();
         let _: u64 = plain.rpush("good", "x").await.unwrap();
         jobs += 1;
         until("the neighbour's job is done", async || count(&host, "good", |c| &c.completed) == jobs).await;
+        waits.push(pushed.elapsed());
     }
     assert_eq!(count(&host, "attack", |c| &c.completed), RUNS);
     let instructions = RUNS * INSTRUCTIONS;
     assert!(jobs >= JOBS_PER_INSTRUCTION * instructions, "{jobs} jobs beside {instructions} instructions");
+    waits.sort_unstable();
+    let p99 = waits[(waits.len() * 99 / 100).min(waits.len() - 1)];
+    let figures = Figures { p99, longest: Duration::from_micros(longest(&mut plain).await.0) };
+    pending.report_with(
+        format!("{RUNS} done, {instructions} instructions, {jobs} jobs of the neighbour"),
+        figures,
+    );
     stop(host).await;
 }

@@ -174,7 +174,7 @@ async fn outcome(hosts: &[Host], siege: &Siege, plain: &mut MultiplexedConnectio
 }
 
 /// The longest command in the slow log, in microseconds, and its text. Empties the log.
-async fn longest(plain: &mut MultiplexedConnection) -> (u64, String) {
+pub(super) async fn longest(plain: &mut MultiplexedConnection) -> (u64, String) {
     type Row = (u64, u64, u64, Vec<Vec<u8>>, String, String);
     let rows: Vec<Row> = redis::cmd("SLOWLOG").arg("GET").arg(100_000).query_async(plain).await.unwrap();
     let () = redis::cmd("SLOWLOG").arg("RESET").query_async(plain).await.unwrap();
