@@ -1,5 +1,6 @@
 //! `sandhog new`: what it writes, what it refuses; and of every language and kind a project that is built, tested and run.
 
+mod handlers;
 mod project;
 
 use std::fs;

@@ -101,32 +101,63 @@ impl Project {
         );
     }
 
-    fn built(&self, extension: &str) -> PathBuf {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The folder of hosts that is kept, and with it what was compiled.
+    pub(super) fn state(&self) -> PathBuf {
+        place("state")
+    }
+
+    /// The component or the manifest that was built.
+    pub(super) fn built(&self, extension: &str) -> PathBuf {
         self.folder.join("build").join(format!("{}.{extension}", self.name))
     }
 
-    /// Serves what was built, and looks whether it does what its kind does.
-    pub(super) async fn serve_and_check(&self) {
+    /// Serves what was built, with a changed manifest.
+    pub(super) async fn serve(&self, changed: impl Fn(&str) -> String) -> Served {
         let read = |extension: &str| {
             let file = self.built(extension);
             fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
         };
-        let manifest = String::from_utf8(read("toml")).unwrap();
-        let published = format!("publish = \"{PUBLISHED}\"\n{manifest}");
-        let manifest = if self.kind == "config-reader" { published } else { manifest };
-        let (redis, plugins) =
-            (TestRedis::start(), Plugins::new().with(&self.name, &read("wasm"), &manifest));
+        let manifest = changed(&String::from_utf8(read("toml")).unwrap());
+        let redis = TestRedis::start();
+        let plugins = Plugins::new().with(&self.name, &read("wasm"), &manifest);
         let mut settings = plugins.settings(&redis.url(), &self.name);
-        settings.host.state_dir = place("state");
-        let desk = Desk { name: &self.name, plain: redis.plain().await };
-        let host = serve(settings).await;
+        settings.host.state_dir = self.state();
+        Served { host: serve(settings).await, redis, _plugins: plugins }
+    }
+
+    /// Serves what was built, and looks whether it does what its kind does.
+    pub(super) async fn serve_and_check(&self) {
+        let published = |manifest: &str| format!("publish = \"{PUBLISHED}\"\n{manifest}");
+        let changed = |manifest: &str| match &*self.kind {
+            "config-reader" => published(manifest),
+            _ => manifest.to_owned(),
+        };
+        let served = self.serve(changed).await;
+        let desk = Desk { name: &self.name, plain: served.redis.plain().await };
         match &*self.kind {
-            "worker" => desk.counts_words(&host).await,
-            "config-reader" => desk.reads_its_key(&redis, &self.built("wasm")).await,
-            "batch" => desk.adds_up(&host).await,
+            "worker" => desk.counts_words(&served.host).await,
+            "config-reader" => desk.reads_its_key(&served.redis, &self.built("wasm")).await,
+            "batch" => desk.adds_up(&served.host).await,
             other => panic!("what does a {other} do?"),
         }
-        stop(host).await;
+        served.stop().await;
+    }
+}
+
+/// A host that serves a project.
+pub(super) struct Served {
+    pub(super) host: Host,
+    pub(super) redis: TestRedis,
+    _plugins: Plugins,
+}
+
+impl Served {
+    pub(super) async fn stop(self) {
+        stop(self.host).await;
     }
 }
 

@@ -1,1 +1,0 @@
-../../../guest-examples/python/orders/sandhog.py

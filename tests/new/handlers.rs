@@ -1,0 +1,123 @@
+//! Handlers that are `async`, and the mistakes of their authors: no job is done whose handler did not come to its end, and
+//! the reason of a failure names the mistake and its line.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use redis::AsyncCommands as _;
+use sandhog::job::envelope::Header;
+
+use super::project::Project;
+use crate::support::host::{count, until};
+use crate::support::program::Program;
+
+/// A project of the template with another program.
+fn project(kind: &str) -> Project {
+    let project = Project::named(&format!("my-async-python-{kind}"), "python", kind);
+    let handlers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/new/handlers");
+    let text = fs::read_to_string(handlers.join(format!("{kind}.py"))).unwrap();
+    fs::write(project.folder().join("app.py"), text.replace("{{name}}", project.name())).unwrap();
+    project.make("build");
+    project
+}
+
+/// Pushes a job of each payload, each with as few attempts as its kind may have. Returns the reasons of the dead ones by
+/// payload, and the values of the keys that the handlers change.
+async fn reasons(project: &Project, payloads: &[&str]) -> (BTreeMap<String, String>, BTreeMap<String, i64>) {
+    let attempts = if project.name().ends_with("batch") { 2 } else { 1 };
+    let few_attempts = |manifest: &str| {
+        let manifest = manifest.replace("max_attempts = 5", &format!("max_attempts = {attempts}"));
+        manifest.replace("16MiB", "32MiB")
+    };
+    let served = project.serve(few_attempts).await;
+    let (mut plain, name) = (served.redis.plain().await, project.name());
+    let _: u64 = plain.rpush(name, payloads).await.unwrap();
+    until("the jobs have ended", async || {
+        let ended = [count(&served.host, name, |c| &c.completed), count(&served.host, name, |c| &c.buried)];
+        ended[0] + ended[1] + count(&served.host, name, |c| &c.discarded) == payloads.len() as u64
+    })
+    .await;
+    let dead: Vec<Vec<u8>> = plain.zrange(format!("{{{name}}}:sandhog:dead"), 0, -1).await.unwrap();
+    let dead = dead.iter().map(|record| {
+        let (header, payload) = Header::decode(record).unwrap();
+        let reason = header.note("!reason").unwrap_or_default().to_owned();
+        (String::from_utf8_lossy(payload).into_owned(), reason)
+    });
+    let dead = dead.collect();
+    let mut held = BTreeMap::new();
+    for key in ["count:all", "count:text", "total:all", "secret"] {
+        held.extend(plain.get::<_, Option<i64>>(key).await.unwrap().map(|value| (key.to_owned(), value)));
+    }
+    served.stop().await;
+    (dead, held)
+}
+
+fn lines(reasons: &BTreeMap<String, String>) -> String {
+    reasons.iter().map(|(payload, reason)| format!("{payload}: {reason}\n")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_async_handler_in_python_is_run_to_its_end_and_mistakes_are_named_with_their_line() {
+    let payloads = [
+        "good",
+        "never",
+        "exception",
+        "text for bytes",
+        "denied",
+        "returns",
+        "late import",
+        "buries",
+        "discards",
+    ];
+    let (dead, held) = reasons(&project("worker"), &payloads).await;
+    insta::assert_snapshot!(lines(&dead), @r"
+    buries: not wanted
+    denied: the grants do not cover `secret`
+    exception: KeyError: 'name' (app.py:20)
+    late import: module `fractions` was not imported when the component was built: import it at the head of a module (app.py:28)
+    never: RuntimeError: the handler awaits something that nothing can wake: only tasks and timers can
+    returns: TypeError: the handler returned dict, not None; `status.set_result` sets a job's result
+    text for bytes: TypeError: kv.set: value must be bytes, not str (app.py:22)
+    ");
+    assert_eq!(held, BTreeMap::from([("count:all".to_owned(), 3)]), "only the good one has effects");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_async_batch_handler_in_python_is_run_to_its_end() {
+    let project = project("batch");
+    let (dead, held) = reasons(&project, &["good", "buries", "good"]).await;
+    insta::assert_snapshot!(lines(&dead), @"buries: not wanted");
+    assert_eq!(held, BTreeMap::from([("total:all".to_owned(), 2)]));
+    let (dead, held) = reasons(&project, &["raises"]).await;
+    insta::assert_snapshot!(lines(&dead), @"raises: ValueError: out of range (app.py:15)");
+    assert!(held.is_empty());
+    let (dead, _) = reasons(&project, &["number"]).await;
+    insta::assert_snapshot!(lines(&dead), @"number: TypeError: the handler answered int for a job, not None, Retry, Bury or Discard");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_async_config_reader_in_python_is_run_to_its_end() {
+    let project = project("config-reader");
+    let served =
+        project.serve(|manifest| format!("publish = \"seen\"\n{}", manifest.replace("16MiB", "32MiB"))).await;
+    let mut plain = served.redis.plain().await;
+    let seen = async |plain: &mut redis::aio::MultiplexedConnection| {
+        plain.hget::<_, _, Option<String>>("seen", "greeting").await.unwrap()
+    };
+    until("it has answered", async || seen(&mut plain.clone()).await.as_deref() == Some("hello")).await;
+    let key = format!("{}:greeting", project.name());
+    let _: () = plain.set(&key, "ada").await.unwrap();
+    until("it has followed", async || seen(&mut plain.clone()).await.as_deref() == Some("ada")).await;
+    let _: () = plain.set(&key, "number").await.unwrap();
+    let component = project.built("wasm");
+    let said = Program::alone()
+        .command(&["--redis", &served.redis.url(), "invoke", component.to_str().unwrap()])
+        .env("SANDHOG_STATE_DIR", project.state())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("the setting 'greeting' must be text, not int"), "{said}");
+    assert_eq!(seen(&mut plain).await.as_deref(), Some("ada"), "the last good settings stay");
+    served.stop().await;
+}
