@@ -97,6 +97,13 @@ async fn an_async_batch_handler_in_python_is_run_to_its_end() {
     let (dead, held) = reasons(&project, &["good", "buries", "good"]).await;
     insta::assert_snapshot!(lines(&dead), @"buries: not wanted");
     assert_eq!(held, BTreeMap::from([("total:all".to_owned(), 2)]));
+    let (dead, held) = reasons(&project, &["good", "denied", "good"]).await;
+    insta::assert_snapshot!(lines(&dead), @"denied: the grants do not cover `secret`");
+    assert_eq!(
+        held,
+        BTreeMap::from([("total:all".to_owned(), 2)]),
+        "one refused job does not bury the others"
+    );
     let (dead, held) = reasons(&project, &["raises"]).await;
     insta::assert_snapshot!(lines(&dead), @"raises: ValueError: out of range (app.py:15)");
     assert!(held.is_empty());

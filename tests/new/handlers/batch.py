@@ -13,6 +13,8 @@ async def answer(job):
             return sandhog.Bury("not wanted")
         case b"raises":
             raise ValueError("out of range")
+        case b"denied":
+            kv.set("secret", b"")
         case b"number":
             return 5
     kv.add("total:all", 1)

@@ -37,8 +37,8 @@ def batch(handle):
     `Bury` or `Discard`. The function may be `async`.
 
     Change nothing for a job that is not done: what a call changes belongs to all that are. An exception that the function
-    does not catch is the answer for all of them: a refusal of the host that cannot get better buries them, any other
-    exception is a failed attempt, with the traceback in the log.
+    does not catch is a failed attempt of all of them, with the traceback in the log unless it is a refusal of the host. A
+    job that is alone in its call is buried by a refusal that cannot get better.
     """
     answered = prepared(handle)
 
@@ -50,8 +50,11 @@ def batch(handle):
                     raise ValueError(f"the handler answered for {len(answers)} jobs, not {len(jobs)}")
                 return answers
             except Exception as error:
-                again = Err(failure(error))
-                return [again for _ in jobs]
+                again = failure(error)
+                if len(jobs) > 1 and not isinstance(again, Failure_Retry):
+                    # One job may be to blame: the host runs each alone in its last attempt.
+                    again = Failure_Retry(RetryOptions(again.value, None))
+                return [Err(again) for _ in jobs]
 
     return BatchHandler
 
