@@ -81,6 +81,18 @@ impl Project {
 
     /// Runs `make`, as its README says.
     pub(super) fn make(&self, target: &str) {
+        let (name, folder) = (&self.name, self.folder.display());
+        self.try_make(target).unwrap_or_else(|said| {
+            panic!(
+                "`make {target}` of {name} failed; to see it:\n  cd {folder} && make {target} SANDHOG={} TOOLS={}\n{said}",
+                env!("CARGO_BIN_EXE_sandhog"),
+                place("tools").display(),
+            )
+        });
+    }
+
+    /// The same; the error is the end of what it said.
+    pub(super) fn try_make(&self, target: &str) -> Result<(), String> {
         let mut command = Command::new("make");
         command.arg(target).current_dir(&self.folder).stdin(Stdio::null());
         command.env("SANDHOG", env!("CARGO_BIN_EXE_sandhog")).env("TOOLS", place("tools"));
@@ -92,13 +104,7 @@ impl Project {
         let output = command.output().unwrap_or_else(|error| panic!("make: {error}; install make"));
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said[said.len().saturating_sub(SAID_BYTES_MAX)..]).into_owned();
-        let (name, folder) = (&self.name, self.folder.display());
-        assert!(
-            output.status.success(),
-            "`make {target}` of {name} failed; to see it:\n  cd {folder} && make {target} SANDHOG={} TOOLS={}\n{said}",
-            env!("CARGO_BIN_EXE_sandhog"),
-            place("tools").display(),
-        );
+        if output.status.success() { Ok(()) } else { Err(said) }
     }
 
     pub(super) fn name(&self) -> &str {
