@@ -2,6 +2,7 @@
 
 mod handlers;
 mod mistakes;
+mod packages;
 mod project;
 
 use std::fs;

@@ -57,7 +57,7 @@ fn a_project_without_its_sample_tests_and_cases_passes() {
     for language in LANGUAGES.into_iter().filter(|language| !matches!(*language, "js" | "ts")) {
         let project = Project::named(&format!("my-bare-{language}"), language, KINDS[0]);
         fs::remove_dir_all(project.folder().join("cases")).unwrap();
-        for test in ["test_words.py", "test_words.c", "words/words_test.go"] {
+        for test in ["test_app.py", "test_words.py", "test_words.c", "words/words_test.go"] {
             let _ = fs::remove_file(project.folder().join(test));
         }
         project.make("test");
