@@ -42,7 +42,11 @@ fn bindings() -> Outcome<BTreeMap<PathBuf, Vec<u8>>> {
         // What the object file would hold is added by `sandhog componentize --world`.
         let options = wit_bindgen_c::Opts { no_object_file: true, ..Default::default() };
         for (name, text) in generated(&root, world, options.build())?.iter() {
-            let text = if name.ends_with(".h") { must_look(&String::from_utf8_lossy(text)).into() } else { text.to_owned() };
+            let text = if name.ends_with(".h") {
+                must_look(&String::from_utf8_lossy(text)).into()
+            } else {
+                text.to_owned()
+            };
             found.insert(root.join(c).join(name), text);
         }
         let options = wit_bindgen_go::Opts { pkg_name: Some("guest/bindings".into()), ..Default::default() };
