@@ -54,6 +54,8 @@ for nth = 1, 1000 do redis.call('HSET', 'hash', nth, nth) end";
 struct Stage {
     host: Host,
     plain: MultiplexedConnection,
+    /// The longest command of all cases, in microseconds.
+    most_us: u64,
     _redis: TestRedis,
     _plugins: Plugins,
 }
@@ -71,7 +73,7 @@ impl Stage {
         );
         let plugins = Plugins::new().with("probe", &example::component("probe"), &manifest);
         let host = plugins.serve(&redis.url(), "h").await;
-        Self { host, plain, _redis: redis, _plugins: plugins }
+        Self { host, plain, most_us: 0, _redis: redis, _plugins: plugins }
     }
 
     fn ended(&self) -> u64 {
@@ -108,6 +110,7 @@ impl Stage {
         let _: u64 = self.plain.rpush("jobs", vec![script; case.jobs]).await.unwrap();
         until("the jobs of the case have ended", async || self.ended() >= wanted).await;
         let (took_us, what) = self.longest().await;
+        self.most_us = self.most_us.max(took_us);
         (took_us as f64 / unit_us.max(1) as f64, what)
     }
 
@@ -143,7 +146,10 @@ fn hunt(effects: &str) {
         Err(TestCaseError::fail(format!("{units:.1} units of Redis: {what}")))
     });
     outcome.unwrap_or_else(|failure| panic!("[effects] {effects}: {failure}"));
-    runtime.block_on(stop(stage.take().unwrap().host));
+    let stage = stage.take().unwrap();
+    // Seen with `--nocapture`.
+    println!("longest command: {:.1} ms, {effects}", stage.most_us as f64 / 1000.0);
+    runtime.block_on(stop(stage.host));
 }
 
 #[test]

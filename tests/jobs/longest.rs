@@ -107,6 +107,8 @@ impl Watch {
     #[track_caller]
     pub(super) fn expect_short(&self) {
         let (units, what) = &self.longest;
+        // Seen with `--nocapture`.
+        println!("longest command: {:.1} ms, {what}", units * self.unit_ms);
         assert!(*units < UNITS_MAX, "{what}: {units:.1} units of {:.1} ms", self.unit_ms);
     }
 }

@@ -12,12 +12,20 @@ use super::project::Project;
 use crate::support::host::{count, until};
 use crate::support::program::Program;
 
+/// Why a promise is refused.
+const PROMISE: &str = "TypeError: an `async` function was called, and nothing runs a promise to its end here: make it a plain function";
+
 /// A project of the template with another program.
-fn project(kind: &str) -> Project {
-    let project = Project::named(&format!("my-async-python-{kind}"), "python", kind);
+fn project(language: &str, kind: &str) -> Project {
+    let (folder, extension) = match language {
+        "python" => ("async-python", "py"),
+        _ => ("mistaken-js", "js"),
+    };
+    let project = Project::named(&format!("my-{folder}-{kind}"), language, kind);
     let handlers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/new/handlers");
-    let text = fs::read_to_string(handlers.join(format!("{kind}.py"))).unwrap();
-    fs::write(project.folder().join("app.py"), text.replace("{{name}}", project.name())).unwrap();
+    let text = fs::read_to_string(handlers.join(format!("{kind}.{extension}"))).unwrap();
+    fs::write(project.folder().join(format!("app.{extension}")), text.replace("{{name}}", project.name()))
+        .unwrap();
     project.make("build");
     project
 }
@@ -70,7 +78,7 @@ async fn an_async_handler_in_python_is_run_to_its_end_and_mistakes_are_named_wit
         "buries",
         "discards",
     ];
-    let (dead, held) = reasons(&project("worker"), &payloads).await;
+    let (dead, held) = reasons(&project("python", "worker"), &payloads).await;
     insta::assert_snapshot!(lines(&dead), @r"
     buries: not wanted
     denied: the grants do not cover `secret`
@@ -85,7 +93,7 @@ async fn an_async_handler_in_python_is_run_to_its_end_and_mistakes_are_named_wit
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_async_batch_handler_in_python_is_run_to_its_end() {
-    let project = project("batch");
+    let project = project("python", "batch");
     let (dead, held) = reasons(&project, &["good", "buries", "good"]).await;
     insta::assert_snapshot!(lines(&dead), @"buries: not wanted");
     assert_eq!(held, BTreeMap::from([("total:all".to_owned(), 2)]));
@@ -98,26 +106,78 @@ async fn an_async_batch_handler_in_python_is_run_to_its_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_async_config_reader_in_python_is_run_to_its_end() {
-    let project = project("config-reader");
-    let served =
-        project.serve(|manifest| format!("publish = \"seen\"\n{}", manifest.replace("16MiB", "32MiB"))).await;
+    let project = project("python", "config-reader");
+    follow(&project, &[("number", "the setting 'greeting' must be text, not int")]).await;
+}
+
+/// The reader follows its key; of these values it makes errors.
+async fn follow(project: &Project, refused: &[(&str, &str)]) {
+    let changed = |manifest: &str| format!("publish = \"seen\"\n{}", manifest.replace("16MiB", "32MiB"));
+    let served = project.serve(changed).await;
     let mut plain = served.redis.plain().await;
-    let seen = async |plain: &mut redis::aio::MultiplexedConnection| {
+    let seen = async || {
+        let mut plain = served.redis.plain().await;
         plain.hget::<_, _, Option<String>>("seen", "greeting").await.unwrap()
     };
-    until("it has answered", async || seen(&mut plain.clone()).await.as_deref() == Some("hello")).await;
+    until("it has answered", async || seen().await.as_deref() == Some("hello")).await;
     let key = format!("{}:greeting", project.name());
     let _: () = plain.set(&key, "ada").await.unwrap();
-    until("it has followed", async || seen(&mut plain.clone()).await.as_deref() == Some("ada")).await;
-    let _: () = plain.set(&key, "number").await.unwrap();
+    until("it has followed", async || seen().await.as_deref() == Some("ada")).await;
     let component = project.built("wasm");
-    let said = Program::alone()
-        .command(&["--redis", &served.redis.url(), "invoke", component.to_str().unwrap()])
-        .env("SANDHOG_STATE_DIR", project.state())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    assert!(said.contains("the setting 'greeting' must be text, not int"), "{said}");
-    assert_eq!(seen(&mut plain).await.as_deref(), Some("ada"), "the last good settings stay");
+    for (value, reason) in refused {
+        let _: () = plain.set(&key, value).await.unwrap();
+        let alone = Program::alone();
+        let mut invoke =
+            alone.command(&["--redis", &served.redis.url(), "invoke", component.to_str().unwrap()]);
+        let said = invoke.env("SANDHOG_STATE_DIR", project.state()).output().unwrap();
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(said.contains(reason), "{said}");
+        assert_eq!(seen().await.as_deref(), Some("ada"), "the last good settings stay");
+    }
     served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_in_javascript_that_returns_a_promise_or_a_value_is_no_completed_job() {
+    let payloads = ["good", "async", "rejects", "returns", "exception"];
+    let (dead, held) = reasons(&project("js", "worker"), &payloads).await;
+    insta::assert_snapshot!(lines(&dead), @r"
+    async: TypeError: an `async` function was called, and nothing runs a promise to its end here: make it a plain function
+    exception: TypeError: cannot read property 'x' of undefined
+    rejects: TypeError: an `async` function was called, and nothing runs a promise to its end here: make it a plain function
+    returns: TypeError: the handler returned object, not undefined; `status.setResult` sets a job's result
+    ");
+    assert_eq!(held["count:all"], 1, "only the good one has effects");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_handler_in_javascript_that_returns_a_promise_or_wrong_answers_completes_no_job() {
+    let project = project("js", "batch");
+    for (payload, expected) in [
+        ("async", PROMISE),
+        ("too few", "TypeError: the handler must return an array of 1 answers, one for each job"),
+        ("number", "TypeError: an answer for a job is null, Retry, Bury or Discard"),
+    ] {
+        let (dead, held) = reasons(&project, &[payload]).await;
+        assert_eq!((dead[payload].as_str(), held.len()), (expected, 0));
+    }
+    assert_eq!(reasons(&project, &["good", "good"]).await.1["total:all"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_config_reader_in_javascript_that_returns_a_promise_publishes_no_empty_settings() {
+    let promise = PROMISE.trim_start_matches("TypeError: ");
+    let refused = [("async", promise), ("number", "the setting `greeting` must be text, not number")];
+    follow(&project("js", "config-reader"), &refused).await;
+}
+
+#[test]
+fn an_async_handler_in_typescript_does_not_compile() {
+    let project = Project::named("my-async-ts", "ts", "worker");
+    let app = fs::read_to_string(project.folder().join("app.ts")).unwrap();
+    let changed = app.replace("worker((job) =>", "worker(async (job) =>");
+    assert_ne!(app, changed);
+    fs::write(project.folder().join("app.ts"), changed).unwrap();
+    let said = project.try_make("build").unwrap_err();
+    assert!(said.contains("app.ts(") && said.contains("Promise<void>"), "{said}");
 }

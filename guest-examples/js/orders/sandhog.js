@@ -29,18 +29,34 @@ export class Discard extends Error {
   }
 }
 
-/** The handler the host calls, of a function that takes a job. The job is done when it returns; any other exception than
- *  those above is a failed attempt, too, and so is a refusal of the host. */
+/** The handler the host calls, of a function that takes a job. The job is done when it returns
+ *  nothing; a promise or another value is a failed attempt. Any other exception than those above is one, too, and so is a
+ *  refusal of the host. */
 export function worker(handle) {
   return {
     handle(job) {
       try {
-        handle(job);
+        finished(handle(job));
       } catch (error) {
         throw error?.failure ?? { tag: 'retry', val: { reason: said(error), afterMs: null } };
       }
     },
   };
+}
+
+/** Refuses a promise: nothing would run it to its end. */
+function settled(answer) {
+  if (typeof answer?.then === 'function') {
+    throw new TypeError('an `async` function was called, and nothing runs a promise to its end here: make it a plain function');
+  }
+  return answer;
+}
+
+/** Refuses what would be dropped. */
+function finished(answer) {
+  if (settled(answer) !== undefined) {
+    throw new TypeError(`the handler returned ${answer === null ? 'null' : typeof answer}, not undefined; \`status.setResult\` sets a job's result`);
+  }
 }
 
 /** What went wrong, in words. */

@@ -64,19 +64,35 @@ export class Discard extends Answer {
   }
 }
 
-/** The handler the host calls, of a function that takes a job. The job is done when it returns; any other exception than
- *  those above is a failed attempt, too, and so is a refusal of the host. */
-export function worker(handle: (job: Job) => void) {
+/** The handler the host calls, of a function that takes a job. The job is done when it returns
+ *  nothing; a promise or another value is a failed attempt. Any other exception than those above is one, too, and so is a
+ *  refusal of the host. */
+export function worker(handle: (job: Job) => undefined) {
   return {
     handle(job: Job): void {
       try {
-        handle(job);
+        finished(handle(job));
       } catch (error) {
         if (error instanceof Answer) throw error.failure;
         throw { tag: 'retry', val: { reason: said(error), afterMs: null } } satisfies Failure;
       }
     },
   };
+}
+
+/** Refuses a promise: nothing would run it to its end. */
+function settled<T>(answer: T): T {
+  if (typeof (answer as { then?: unknown } | null | undefined)?.then === 'function') {
+    throw new TypeError('an `async` function was called, and nothing runs a promise to its end here: make it a plain function');
+  }
+  return answer;
+}
+
+/** Refuses what would be dropped. */
+function finished(answer: unknown): void {
+  if (settled(answer) !== undefined) {
+    throw new TypeError(`the handler returned ${answer === null ? 'null' : typeof answer}, not undefined; \`status.setResult\` sets a job's result`);
+  }
 }
 
 /** What went wrong, in words. */

@@ -36,12 +36,31 @@ export function batch(handle) {
   return {
     handleBatch(jobs) {
       try {
-        return handle(jobs).map((answer) => (answer == null ? { tag: 'ok' } : { tag: 'err', val: answer.failure }));
+        return answers(jobs, handle(jobs)).map((answer) => (answer == null ? { tag: 'ok' } : { tag: 'err', val: answer.failure }));
       } catch (error) {
         return jobs.map(() => ({ tag: 'err', val: { tag: 'retry', val: { reason: said(error), afterMs: null } } }));
       }
     },
   };
+}
+
+/** Refuses a promise: nothing would run it to its end. */
+function settled(answer) {
+  if (typeof answer?.then === 'function') {
+    throw new TypeError('an `async` function was called, and nothing runs a promise to its end here: make it a plain function');
+  }
+  return answer;
+}
+
+/** Refuses answers that are not one for each job. */
+function answers(jobs, all) {
+  if (!Array.isArray(settled(all)) || all.length !== jobs.length) {
+    throw new TypeError(`the handler must return an array of ${jobs.length} answers, one for each job`);
+  }
+  if (!all.every((answer) => answer == null || answer.failure)) {
+    throw new TypeError('an answer for a job is null, Retry, Bury or Discard');
+  }
+  return all;
 }
 
 /** What went wrong, in words. */

@@ -75,13 +75,32 @@ export function batch(handle: (jobs: Job[]) => (Answer | null)[]) {
   return {
     handleBatch(jobs: Job[]): Result[] {
       try {
-        return handle(jobs).map((answer) => (answer === null ? { tag: 'ok' } : { tag: 'err', val: answer.failure }));
+        return answers(jobs, handle(jobs)).map((answer) => (answer == null ? { tag: 'ok' } : { tag: 'err', val: answer.failure }));
       } catch (error) {
         const again: Failure = { tag: 'retry', val: { reason: said(error), afterMs: null } };
         return jobs.map(() => ({ tag: 'err', val: again }));
       }
     },
   };
+}
+
+/** Refuses a promise: nothing would run it to its end. */
+function settled<T>(answer: T): T {
+  if (typeof (answer as { then?: unknown } | null | undefined)?.then === 'function') {
+    throw new TypeError('an `async` function was called, and nothing runs a promise to its end here: make it a plain function');
+  }
+  return answer;
+}
+
+/** Refuses answers that are not one for each job. */
+function answers(jobs: Job[], all: (Answer | null)[]): (Answer | null)[] {
+  if (!Array.isArray(settled(all)) || all.length !== jobs.length) {
+    throw new TypeError(`the handler must return an array of ${jobs.length} answers, one for each job`);
+  }
+  if (!all.every((answer) => answer == null || answer.failure)) {
+    throw new TypeError('an answer for a job is null, Retry, Bury or Discard');
+  }
+  return all;
 }
 
 /** What went wrong, in words. */

@@ -16,12 +16,31 @@ export function configReader(read: () => Record<string, string>) {
   return {
     read(): [string, string][] {
       try {
-        return Object.entries(read());
+        return settings(read());
       } catch (error) {
         throw said(error);
       }
     },
   };
+}
+
+/** Refuses a promise: nothing would run it to its end. */
+function settled<T>(answer: T): T {
+  if (typeof (answer as { then?: unknown } | null | undefined)?.then === 'function') {
+    throw new TypeError('an `async` function was called, and nothing runs a promise to its end here: make it a plain function');
+  }
+  return answer;
+}
+
+/** Refuses settings that are not an object of text. */
+function settings(answer: Record<string, string>): [string, string][] {
+  if (typeof settled(answer) !== 'object' || answer === null) {
+    throw new TypeError(`the reader returned ${answer === null ? 'null' : typeof answer}, not an object of text`);
+  }
+  for (const [name, text] of Object.entries(answer)) {
+    if (typeof text !== 'string') throw new TypeError(`the setting \`${name}\` must be text, not ${typeof text}`);
+  }
+  return Object.entries(answer);
 }
 
 /** What went wrong, in words. */
