@@ -1,6 +1,8 @@
 //! `sandhog new`: what it writes, what it refuses; and of every language and kind a project that is built, tested and run.
 
 mod handlers;
+mod mistakes;
+mod packages;
 mod project;
 
 use std::fs;

@@ -42,7 +42,12 @@ fn bindings() -> Outcome<BTreeMap<PathBuf, Vec<u8>>> {
         // What the object file would hold is added by `sandhog componentize --world`.
         let options = wit_bindgen_c::Opts { no_object_file: true, ..Default::default() };
         for (name, text) in generated(&root, world, options.build())?.iter() {
-            found.insert(root.join(c).join(name), text.to_owned());
+            let text = if name.ends_with(".h") {
+                must_look(&String::from_utf8_lossy(text)).into()
+            } else {
+                text.to_owned()
+            };
+            found.insert(root.join(c).join(name), text);
         }
         let options = wit_bindgen_go::Opts { pkg_name: Some("guest/bindings".into()), ..Default::default() };
         for (name, text) in generated(&root, world, options.build())?.iter() {
@@ -54,6 +59,11 @@ fn bindings() -> Outcome<BTreeMap<PathBuf, Vec<u8>>> {
         }
     }
     Ok(found)
+}
+
+/// A header in which the compiler notices a call whose answer nobody looks at. Those of the host answer `bool`.
+fn must_look(header: &str) -> String {
+    header.replace("\nextern bool ", "\nextern __attribute__((warn_unused_result)) bool ")
 }
 
 fn generated(root: &Path, world: &str, mut generator: Box<dyn WorldGenerator>) -> Outcome<Files> {

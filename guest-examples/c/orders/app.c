@@ -46,6 +46,8 @@ bool exports_sandhog_worker_handler_handle(exports_sandhog_worker_handler_job_t 
       wasi_logging_logging_log(WASI_LOGGING_LOGGING_LEVEL_INFO, &context, &message);
       return true;
     }
+    case REFUSED:
+      return bury(failure, reason);
     default:
       return retry(failure, reason);
   }

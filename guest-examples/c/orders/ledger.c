@@ -42,7 +42,7 @@ static booking_t refused(const sandhog_worker_types_error_t *error, char **reaso
   queue_worker_string_t what = error->val.denied;  // every case holds a string
 #pragma clang diagnostic ignored "-Wformat-nonliteral"
   *reason = text_of(SAID[error->tag & 3], (int)what.len, (const char *)what.ptr);
-  return REFUSED;
+  return error->tag == SANDHOG_WORKER_TYPES_ERROR_UNAVAILABLE ? UNAVAILABLE : REFUSED;
 }
 
 static bool add(const char *key, int64_t delta, sandhog_worker_types_error_t *error) {

@@ -16,9 +16,9 @@ typedef struct {
 // No round trip: the host keeps one snapshot for the whole run.
 settings_t settings_read(void);
 
-typedef enum { BOOKED, BOOKED_BEFORE, REFUSED } booking_t;
+typedef enum { BOOKED, BOOKED_BEFORE, REFUSED, UNAVAILABLE } booking_t;
 
-// Books an order, unless another job has. REFUSED: `reason` says what the host said.
+// Books an order, unless another job has. REFUSED, or UNAVAILABLE if Redis did not answer: why is in `reason`.
 booking_t ledger_book(const exports_sandhog_worker_handler_job_t *job, const order_t *order,
                       const settings_t *settings, char **reason);
 

@@ -1,4 +1,4 @@
-// A queue worker: takes orders as JSON, keeps totals, pushes a receipt for each. What it answers is in worker.
+// The component: what the host calls is in bindings/export_…, which calls the package that does the work.
 package main
 
 import _ "guest/bindings/wit_exports"

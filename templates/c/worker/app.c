@@ -32,13 +32,14 @@ static bool bury(failure_t *failure, const char *reason) {
   return false;
 }
 
-// What the host refused runs the job again, after the back-off of the manifest.
+// What the host refused buries the job, unless Redis did not answer: then it runs again, after the back-off of the manifest.
 static bool refused(failure_t *failure, const sandhog_worker_types_error_t *error) {
   static const char *const SAID[] = {"the grants do not cover `%.*s`", "`%.*s` holds something else",
                                      "the bound `%.*s` was passed", "%.*s"};
   queue_worker_string_t what = error->val.denied;  // every case holds a string
 #pragma clang diagnostic ignored "-Wformat-nonliteral"
   char *reason = text_of(SAID[error->tag & 3], (int)what.len, (const char *)what.ptr);
+  if (error->tag != SANDHOG_WORKER_TYPES_ERROR_UNAVAILABLE) return bury(failure, reason);
   failure->tag = EXPORTS_SANDHOG_WORKER_HANDLER_FAILURE_RETRY;
   failure->val.retry.reason = string(reason);
   failure->val.retry.after_ms.is_some = false;

@@ -368,59 +368,59 @@ typedef struct {
 
 // Imported Functions from `sandhog:worker/kv@0.1.0`
 // The value of `key`; none if there is no such key.
-extern bool sandhog_worker_kv_get(queue_worker_string_t *key, queue_worker_option_list_u8_t *ret, sandhog_worker_kv_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_kv_get(queue_worker_string_t *key, queue_worker_option_list_u8_t *ret, sandhog_worker_kv_error_t *err);
 // The values of up to 1,000 `keys`, in their order, in one round trip. A key of another type counts as
 // absent, as in Redis' MGET. Together the values may have `limits.value` bytes.
-extern bool sandhog_worker_kv_get_many(queue_worker_list_string_t *keys, queue_worker_list_option_list_u8_t *ret, sandhog_worker_kv_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_kv_get_many(queue_worker_list_string_t *keys, queue_worker_list_option_list_u8_t *ret, sandhog_worker_kv_error_t *err);
 // Sets `key` to `value`, without expiry, whatever it held.
-extern bool sandhog_worker_kv_set(queue_worker_string_t *key, queue_worker_list_u8_t *value, sandhog_worker_kv_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_kv_set(queue_worker_string_t *key, queue_worker_list_u8_t *value, sandhog_worker_kv_error_t *err);
 // Sets `key` if `condition` holds; answers whether it did.
-extern bool sandhog_worker_kv_set_with(queue_worker_string_t *key, queue_worker_list_u8_t *value, sandhog_worker_kv_set_options_t *options, bool *ret, sandhog_worker_kv_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_kv_set_with(queue_worker_string_t *key, queue_worker_list_u8_t *value, sandhog_worker_kv_set_options_t *options, bool *ret, sandhog_worker_kv_error_t *err);
 // Sets up to 1,000 keys in one round trip, as one step. Together the values may have `limits.value` bytes.
-extern bool sandhog_worker_kv_set_many(queue_worker_list_tuple2_string_list_u8_t *entries, sandhog_worker_kv_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_kv_set_many(queue_worker_list_tuple2_string_list_u8_t *entries, sandhog_worker_kv_error_t *err);
 // Deletes `key`, whatever it held; answers whether it was there.
-extern bool sandhog_worker_kv_delete(queue_worker_string_t *key, bool *ret, sandhog_worker_kv_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_kv_delete(queue_worker_string_t *key, bool *ret, sandhog_worker_kv_error_t *err);
 // Whether there is such a key, of any type.
-extern bool sandhog_worker_kv_exists(queue_worker_string_t *key, bool *ret, sandhog_worker_kv_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_kv_exists(queue_worker_string_t *key, bool *ret, sandhog_worker_kv_error_t *err);
 // Adds `delta` to the decimal integer at `key` (absent counts as 0). Never conflicts with other jobs: use
 // it for counters and sums. A sum outside `s64` is `wrong-type`, and nothing is changed. In the atomic mode
 // Redis is not asked, so what the run cannot know (a key of another type, a sum too large) shows at the
 // completion: then it is a failed attempt that changed nothing, and its reason names the key.
-extern bool sandhog_worker_kv_add(queue_worker_string_t *key, int64_t delta, sandhog_worker_kv_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_kv_add(queue_worker_string_t *key, int64_t delta, sandhog_worker_kv_error_t *err);
 // As `add`, and answers the new value. In the atomic mode it decides: of two jobs that do it to the same key at
 // once, one runs again, so that every value is given out once.
-extern bool sandhog_worker_kv_increment(queue_worker_string_t *key, int64_t delta, int64_t *ret, sandhog_worker_kv_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_kv_increment(queue_worker_string_t *key, int64_t delta, int64_t *ret, sandhog_worker_kv_error_t *err);
 // Replaces the value if it is still `expected` (none: absent); `replacement` none deletes. Answers whether
 // it did. A replacement has no expiry.
-extern bool sandhog_worker_kv_compare_and_swap(queue_worker_string_t *key, queue_worker_list_u8_t *maybe_expected, queue_worker_list_u8_t *maybe_replacement, bool *ret, sandhog_worker_kv_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_kv_compare_and_swap(queue_worker_string_t *key, queue_worker_list_u8_t *maybe_expected, queue_worker_list_u8_t *maybe_replacement, bool *ret, sandhog_worker_kv_error_t *err);
 // Lets `key` expire in `ttl-ms` milliseconds, at most 100 years (none: never); answers whether the key was
 // there. 0 deletes it.
-extern bool sandhog_worker_kv_expire(queue_worker_string_t *key, uint64_t *maybe_ttl_ms, bool *ret, sandhog_worker_kv_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_kv_expire(queue_worker_string_t *key, uint64_t *maybe_ttl_ms, bool *ret, sandhog_worker_kv_error_t *err);
 // Milliseconds until `key` expires; none if it is absent or does not expire.
-extern bool sandhog_worker_kv_ttl(queue_worker_string_t *key, queue_worker_option_u64_t *ret, sandhog_worker_kv_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_kv_ttl(queue_worker_string_t *key, queue_worker_option_u64_t *ret, sandhog_worker_kv_error_t *err);
 // Keys that start with `prefix` (taken literally), a page at a time, in no order; a key may come twice.
 // A key that the grants do not cover, that is not UTF-8 or longer than 1,024 bytes, is left out. Needs
 // `kv.read` for `<prefix>*`. A page takes a bounded look at the key space, so it may be empty though more follow.
 // In the atomic mode keys that the run itself has made come with the first page, those it has deleted in none.
-extern bool sandhog_worker_kv_list_keys(queue_worker_string_t *prefix, queue_worker_string_t *maybe_cursor, sandhog_worker_kv_key_page_t *ret, sandhog_worker_kv_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_kv_list_keys(queue_worker_string_t *prefix, queue_worker_string_t *maybe_cursor, sandhog_worker_kv_key_page_t *ret, sandhog_worker_kv_error_t *err);
 
 // Imported Functions from `sandhog:worker/queue@0.1.0`
 // Pushes `payload` to the back; answers the number of entries waiting in the list then, as far as this run can
 // see.
-extern bool sandhog_worker_queue_push(queue_worker_string_t *queue, queue_worker_list_u8_t *payload, uint64_t *ret, sandhog_worker_queue_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_queue_push(queue_worker_string_t *queue, queue_worker_list_u8_t *payload, uint64_t *ret, sandhog_worker_queue_error_t *err);
 // Pushes with options.
-extern bool sandhog_worker_queue_push_with(queue_worker_string_t *queue, queue_worker_list_u8_t *payload, sandhog_worker_queue_push_options_t *options, sandhog_worker_queue_push_outcome_t *ret, sandhog_worker_queue_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_queue_push_with(queue_worker_string_t *queue, queue_worker_list_u8_t *payload, sandhog_worker_queue_push_options_t *options, sandhog_worker_queue_push_outcome_t *ret, sandhog_worker_queue_error_t *err);
 // Pushes up to 1,000 entries to the back, in order, as one step; answers the number waiting. Together they
 // may have `limits.value` bytes.
-extern bool sandhog_worker_queue_push_many(queue_worker_string_t *queue, queue_worker_list_list_u8_t *payloads, uint64_t *ret, sandhog_worker_queue_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_queue_push_many(queue_worker_string_t *queue, queue_worker_list_list_u8_t *payloads, uint64_t *ret, sandhog_worker_queue_error_t *err);
 // Takes one entry; none if the list is empty. An entry larger than `limits.value` stays where it is and
 // answers `quota`.
-extern bool sandhog_worker_queue_pop(queue_worker_string_t *queue, sandhog_worker_queue_end_t end, queue_worker_option_list_u8_t *ret, sandhog_worker_queue_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_queue_pop(queue_worker_string_t *queue, sandhog_worker_queue_end_t end, queue_worker_option_list_u8_t *ret, sandhog_worker_queue_error_t *err);
 // Number of entries waiting in the list.
-extern bool sandhog_worker_queue_length(queue_worker_string_t *queue, uint64_t *ret, sandhog_worker_queue_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_queue_length(queue_worker_string_t *queue, uint64_t *ret, sandhog_worker_queue_error_t *err);
 // Up to `count` entries (at most 1,000) from the front, left where they are. Together they may have
 // `limits.value` bytes; a longer answer is `quota`.
-extern bool sandhog_worker_queue_peek(queue_worker_string_t *queue, uint32_t count, queue_worker_list_list_u8_t *ret, sandhog_worker_queue_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_queue_peek(queue_worker_string_t *queue, uint32_t count, queue_worker_list_list_u8_t *ret, sandhog_worker_queue_error_t *err);
 
 // Imported Functions from `sandhog:worker/status@0.1.0`
 // Tells operators how far the run is: `done` of `total` (0: nobody knows), and a few words, cut at 200 bytes.
@@ -434,13 +434,13 @@ extern void sandhog_worker_status_progress(uint64_t done, uint64_t total, queue_
 // It is there from the moment the job is completed, together with its effects; the last call of a run counts, and a run
 // that does not complete its job leaves none. Bound: 64 KiB, or `limits.value` bytes if that is less; else `quota` names `result`. What is larger
 // belongs under a key of its own, and its name into the result.
-extern bool sandhog_worker_status_set_result(queue_worker_list_u8_t *value, sandhog_worker_status_error_t *err);
+extern __attribute__((warn_unused_result)) bool sandhog_worker_status_set_result(queue_worker_list_u8_t *value, sandhog_worker_status_error_t *err);
 
 // Imported Functions from `wasi:config/store@0.2.0-rc.1`
 // The setting named `key`; none if there is no such setting.
-extern bool wasi_config_store_get(queue_worker_string_t *key, queue_worker_option_string_t *ret, wasi_config_store_error_t *err);
+extern __attribute__((warn_unused_result)) bool wasi_config_store_get(queue_worker_string_t *key, queue_worker_option_string_t *ret, wasi_config_store_error_t *err);
 // Every setting this plugin can see, sorted by name.
-extern bool wasi_config_store_get_all(queue_worker_list_tuple2_string_string_t *ret, wasi_config_store_error_t *err);
+extern __attribute__((warn_unused_result)) bool wasi_config_store_get_all(queue_worker_list_tuple2_string_string_t *ret, wasi_config_store_error_t *err);
 
 // Imported Functions from `wasi:logging/logging@0.1.0-draft`
 // Writes one line. `context` names the part of the guest that speaks; it may be empty.

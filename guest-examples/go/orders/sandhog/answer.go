@@ -26,12 +26,13 @@ func (e Retry) Error() string   { return e.Reason }
 func (e Bury) Error() string    { return e.Reason }
 func (e Discard) Error() string { return e.Reason }
 
-// Answer makes the host's answer of a handler's error. None: the job is done. Any other error than those above runs the
-// job again.
+// Answer makes the host's answer of a handler's error. None: the job is done. A refusal of the host that cannot get better buries
+// the job; any other error than those above runs it again.
 func Answer(err error) witTypes.Result[witTypes.Unit, sandhog_worker_handler.Failure] {
 	var retry Retry
 	var bury Bury
 	var discard Discard
+	var refused Refused
 	switch {
 	case err == nil:
 		return witTypes.Ok[witTypes.Unit, sandhog_worker_handler.Failure](witTypes.Unit{})
@@ -40,6 +41,8 @@ func Answer(err error) witTypes.Result[witTypes.Unit, sandhog_worker_handler.Fai
 	case errors.As(err, &discard):
 		return failure(sandhog_worker_handler.MakeFailureDiscard(discard.Reason))
 	case errors.As(err, &retry):
+	case errors.As(err, &refused) && refused.Why != Unavailable:
+		return failure(sandhog_worker_handler.MakeFailureBury(err.Error()))
 	default:
 		retry = Retry{Reason: err.Error()}
 	}

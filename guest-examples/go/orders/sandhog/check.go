@@ -1,7 +1,6 @@
 package sandhog
 
 import (
-	"errors"
 	"fmt"
 
 	"guest/bindings/sandhog_worker_types"
@@ -9,7 +8,42 @@ import (
 	witTypes "go.bytecodealliance.org/pkg/wit/types"
 )
 
-// Check makes Go's pair of what kv and queue answer.
+// Refused is an error of kv and queue: the host refused a call, or Redis did not answer.
+type Refused struct {
+	// Why is one of the constants below.
+	Why Why
+	// Name is the key, queue or bound; with Unavailable the reason.
+	Name string
+}
+
+// Why the host refused a call.
+type Why int
+
+const (
+	// Denied: the grants do not cover the key or queue.
+	Denied Why = iota
+	// WrongType: the key holds another type.
+	WrongType
+	// Quota: a bound was passed.
+	Quota
+	// Unavailable: Redis did not answer, or refused. The only one that a retry can fix.
+	Unavailable
+)
+
+func (e Refused) Error() string {
+	switch e.Why {
+	case Denied:
+		return fmt.Sprintf("the grants do not cover `%s`", e.Name)
+	case WrongType:
+		return fmt.Sprintf("`%s` holds something else", e.Name)
+	case Quota:
+		return fmt.Sprintf("the bound `%s` was passed", e.Name)
+	default:
+		return e.Name
+	}
+}
+
+// Check makes Go's pair of what the bindings answer.
 func Check[T any](result witTypes.Result[T, sandhog_worker_types.Error]) (T, error) {
 	if result.IsOk() {
 		return result.Ok(), nil
@@ -21,12 +55,12 @@ func Check[T any](result witTypes.Result[T, sandhog_worker_types.Error]) (T, err
 func refusal(refused sandhog_worker_types.Error) error {
 	switch refused.Tag() {
 	case sandhog_worker_types.ErrorDenied:
-		return fmt.Errorf("the grants do not cover `%s`", refused.Denied())
+		return Refused{Denied, refused.Denied()}
 	case sandhog_worker_types.ErrorWrongType:
-		return fmt.Errorf("`%s` holds something else", refused.WrongType())
+		return Refused{WrongType, refused.WrongType()}
 	case sandhog_worker_types.ErrorQuota:
-		return fmt.Errorf("the bound `%s` was passed", refused.Quota())
+		return Refused{Quota, refused.Quota()}
 	default:
-		return errors.New(refused.Unavailable())
+		return Refused{Unavailable, refused.Unavailable()}
 	}
 }

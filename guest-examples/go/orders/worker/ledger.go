@@ -4,12 +4,9 @@ import (
 	"encoding/json"
 	"time"
 
-	kv "guest/bindings/sandhog_worker_kv"
-	queue "guest/bindings/sandhog_worker_queue"
 	"guest/order"
-	"guest/sandhog"
-
-	witTypes "go.bytecodealliance.org/pkg/wit/types"
+	"guest/sandhog/kv"
+	"guest/sandhog/queue"
 )
 
 // How long an order is remembered.
@@ -29,20 +26,19 @@ type receipt struct {
 // nothing here is prepared for a run that was cut off, and a job that runs twice books once. That leaves the producer,
 // who may push the same order as two jobs: each order has a marker, set only if there is none.
 func book(jobID string, order order.Order, settings settings) (bool, error) {
-	once := kv.SetOptions{TtlMs: witTypes.Some(uint64(seen.Milliseconds())), Condition: kv.ConditionIfAbsent}
-	isFirst, err := sandhog.Check(kv.SetWith("order:seen:"+order.ID, []byte(jobID), once))
+	once := kv.Options{TTL: seen, Condition: kv.IfAbsent}
+	isFirst, err := kv.SetWith("order:seen:"+order.ID, []byte(jobID), once)
 	if err != nil {
 		return false, err
 	}
 	if !isFirst {
-		_, err = sandhog.Check(kv.Add("orders:duplicates", 1))
-		return false, err
+		return false, kv.Add("orders:duplicates", 1)
 	}
 	for _, sum := range []struct {
 		key string
 		by  int64
 	}{{"total:" + order.Customer, order.AmountCents}, {"total:all", order.AmountCents}, {"orders:count", 1}} {
-		if _, err = sandhog.Check(kv.Add(sum.key, sum.by)); err != nil {
+		if err = kv.Add(sum.key, sum.by); err != nil {
 			return false, err
 		}
 	}
@@ -50,6 +46,6 @@ func book(jobID string, order order.Order, settings settings) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, err = sandhog.Check(queue.Push("receipts", text))
+	_, err = queue.Push("receipts", text)
 	return true, err
 }

@@ -5,8 +5,8 @@ import sys
 
 from wit_world.imports.types import Error_Denied, Error_Quota, Error_Unavailable, Error_WrongType
 
-_OWN = os.path.dirname(__file__)
-_LIBRARY = "/python/"  # Where componentize-py puts the standard library.
+_OWN = os.path.dirname(__file__) + "/"
+_PROGRAM = os.path.dirname(os.path.dirname(__file__)) + "/"  # Packages and the standard library are elsewhere.
 
 
 def of_refusal(error):
@@ -42,7 +42,7 @@ def _place(traceback):
     place = None
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename
-        if not file.startswith((_OWN, _LIBRARY)):
+        if file.startswith(_PROGRAM) and not file.startswith(_OWN):
             place = f"{file.rpartition('/')[2]}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
     return place

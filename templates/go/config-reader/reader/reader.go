@@ -5,9 +5,8 @@
 package reader
 
 import (
-	kv "guest/bindings/sandhog_worker_kv"
 	"guest/greeting"
-	"guest/sandhog"
+	"guest/sandhog/kv"
 )
 
 // Where the greeting is.
@@ -15,13 +14,13 @@ const key = "{{name}}:greeting"
 
 // Read answers the settings: names and values.
 func Read() (map[string]string, error) {
-	value, err := sandhog.Check(kv.Get(key))
+	value, err := kv.Get(key)
 	if err != nil {
 		return nil, err
 	}
 	said := greeting.Default
-	if value.IsSome() {
-		if said, err = greeting.Checked(key, value.Some()); err != nil {
+	if value != nil {
+		if said, err = greeting.Checked(key, value); err != nil {
 			return nil, err
 		}
 	}

@@ -9,9 +9,9 @@ import (
 	"unicode/utf8"
 
 	"guest/bindings/sandhog_worker_handler"
-	kv "guest/bindings/sandhog_worker_kv"
-	queue "guest/bindings/sandhog_worker_queue"
 	"guest/sandhog"
+	"guest/sandhog/kv"
+	"guest/sandhog/queue"
 	"guest/words"
 )
 
@@ -22,10 +22,10 @@ func Handle(job sandhog_worker_handler.Job) error {
 	}
 	found := words.Of(string(job.Payload))
 	for _, word := range found {
-		if _, err := sandhog.Check(kv.Add("count:"+word, 1)); err != nil {
+		if err := kv.Add("count:"+word, 1); err != nil {
 			return err
 		}
 	}
-	_, err := sandhog.Check(queue.Push("word-counts", []byte(strconv.Itoa(len(found)))))
+	_, err := queue.Push("word-counts", []byte(strconv.Itoa(len(found))))
 	return err
 }

@@ -1,0 +1,1 @@
+../../../../guest-examples/python/orders/sandhog/testing.py

@@ -1,0 +1,1 @@
+../../../../guest-examples/python/orders/tools/failure.py
