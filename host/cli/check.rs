@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use sandhog::app::compiling;
 use sandhog::config::problem::Problems;
 use sandhog::config::settings::Settings;
 use sandhog::plugin::load::{kind_name, load};
@@ -13,7 +12,7 @@ use sandhog::sandbox::Compiling;
 use sandhog::sandbox::engine::{PoolSettings, Sandbox};
 use serde_json::{Value, json};
 
-use crate::cli::child;
+use crate::cli::cache;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::plugins::{self, VERSION_DIGITS};
@@ -113,7 +112,7 @@ fn judge(pairs: &[Pair], settings: &Settings, together: bool) -> Outcome<Vec<Ver
 
 /// A sandbox as large as it must be to try one component after the other.
 pub(crate) fn sandbox(settings: &Settings) -> Outcome<Sandbox> {
-    sandbox_with(settings, compiling(settings, child::OURSELVES.into(), false))
+    sandbox_with(settings, cache::compiling_here(settings))
 }
 
 /// The same that compiles in another way.

@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sandhog::app::Host;
+use sandhog::app::{Host, compiled_dir};
 use sandhog::config::settings::{Overrides, Watch};
 use sandhog::telemetry::Reader;
 use serde_json::json;
 
+use crate::cli::cache;
 use crate::cli::context::{self, Context};
 use crate::cli::error::Outcome;
 use crate::cli::private_redis::{PrivateRedis, Reach};
@@ -43,9 +44,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         plugins_dir: args.plugins,
         log_level: args.log,
         host_name: Some("dev".to_owned()),
-        state_dir: Some(state.path().to_owned()),
         ..Overrides::default()
     })?;
+    // The next start finds compiled components in the cache of `run`; everything else is for this Redis only.
+    settings.compiled_dir = cache::is_ours(&settings.host.state_dir).then(|| compiled_dir(&settings));
+    settings.host.state_dir = state.path().to_owned();
     settings.plugins.watch = Watch::Events;
     settings.plugins.poll = LOOK_EVERY;
     // A person is waiting for the error, and a private Redis has already answered.

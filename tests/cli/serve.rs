@@ -220,6 +220,22 @@ fn dev_brings_its_own_redis_and_follows_the_folder() {
 }
 
 #[test]
+fn dev_keeps_what_it_compiled_for_the_next_start_and_for_invoke() {
+    let program = Program::alone();
+    with_a_plugin(&program);
+    let mut host = program.start(&["dev"]);
+    host.wait_for("all plugins are loaded");
+    host.signal(Signal::INT);
+    assert_eq!(host.wait(), Some(0), "{}", host.stderr());
+    let plugin = program.folder().join("plugins/noop.wasm").display().to_string();
+    let told = program.json(&["invoke", &plugin, "--payload", "x"]);
+    assert_eq!(told["from_cache"], true);
+    let kept = std::fs::read_dir(program.folder().join(".local/state/sandhog")).unwrap();
+    let kept: Vec<_> = kept.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(kept, ["compiled"], "everything else ends with dev's Redis");
+}
+
+#[test]
 fn a_killed_dev_leaves_no_redis_behind() {
     let program = Program::alone();
     with_a_plugin(&program);
