@@ -228,12 +228,21 @@ fn dev_keeps_what_it_compiled_for_the_next_start_and_for_invoke() {
     host.wait_for("all plugins are loaded");
     host.signal(Signal::INT);
     assert_eq!(host.wait(), Some(0), "{}", host.stderr());
+    let log = host.stderr();
+    for line in
+        ["compiling plugin=\"noop\" version=\"", "size=\"2 KiB\"", "compiled plugin=\"noop\"", "took_ms="]
+    {
+        assert!(log.contains(line), "no `{line}` in:\n{log}");
+    }
     let plugin = program.folder().join("plugins/noop.wasm").display().to_string();
     let told = program.json(&["invoke", &plugin, "--payload", "x"]);
     assert_eq!(told["from_cache"], true);
     let kept = std::fs::read_dir(program.folder().join(".local/state/sandhog")).unwrap();
     let kept: Vec<_> = kept.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(kept, ["compiled"], "everything else ends with dev's Redis");
+    let mut host = program.start(&["dev"]);
+    host.wait_for("all plugins are loaded");
+    assert!(!host.stderr().contains("compil"), "{}", host.stderr());
 }
 
 #[test]

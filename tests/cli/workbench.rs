@@ -182,6 +182,20 @@ fn test_and_check_fill_the_cache_that_invoke_uses() {
 }
 
 #[test]
+fn a_terminal_shows_what_is_being_compiled() {
+    let program = Program::alone();
+    let invoke = ["invoke", &orders(), "--payload", ORDER];
+    let seen = program.on_terminal(&invoke);
+    assert!(seen.contains("compiling orders ("), "{seen}");
+    let seen = program.on_terminal(&invoke);
+    assert!(!seen.contains("compiling"), "the cache has it: {seen}");
+    let program = Program::alone();
+    program.file("cases/any.toml", format!("component = {:?}\npayload = '{ORDER}'\n", orders()));
+    let seen = program.on_terminal(&["test", "cases"]);
+    assert!(seen.contains("compiling orders ("), "{seen}");
+}
+
+#[test]
 fn a_state_folder_that_is_a_file_costs_time_and_nothing_else() {
     let program = Program::alone();
     program.file("state", "");

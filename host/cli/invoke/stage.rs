@@ -27,7 +27,7 @@ use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::private_redis::{PrivateRedis, Reach};
 use crate::cli::test::held::Held;
-use crate::cli::{cache, check};
+use crate::cli::{cache, check, progress};
 
 /// Longest payload read from a file.
 const PAYLOAD_BYTES_MAX: u64 = 512 * 1024 * 1024;
@@ -93,6 +93,7 @@ impl<'a> Stage<'a> {
         let source = self.pair.read(&self.settings.ceilings, &[]).map_err(refusal)?;
         fits(self.args, &source.manifest)?;
         let sandbox = self.sandbox.clone();
+        let bar = progress::compiling(&source, &sandbox);
         let (done, loaded) = oneshot::channel();
         // A thread of nobody's: who is told to end does not wait for a compiler.
         std::thread::Builder::new()
@@ -101,6 +102,7 @@ impl<'a> Stage<'a> {
             .context("cannot start a thread")
             .refuse()?;
         let loaded = loaded.await.context("the component makes the host panic; please report this")?;
+        drop(bar);
         let loaded = loaded.map_err(refusal)?;
         let payloads = match (&self.read, &self.args.payload_file) {
             (Some(read), _) => vec![read.clone()],
