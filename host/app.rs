@@ -87,10 +87,14 @@ pub struct Options {
 /// one that is there is used.
 pub fn compiling(settings: &Settings, program: PathBuf, make: bool) -> Compiling {
     let CompileSettings { memory_bytes, time, cache_bytes } = settings.compile;
-    let folder = settings.host.state_dir.join(CACHE_FOLDER);
-    let cache = CacheSettings { folder, bytes_max: cache_bytes, make };
+    let cache = CacheSettings { folder: compiled_dir(settings), bytes_max: cache_bytes, make };
     let limits = CompileLimits { memory_bytes, time };
     Compiling { program, limits, cache: (cache_bytes > 0).then_some(cache) }
+}
+
+/// Where compiled components are kept under these settings.
+pub fn compiled_dir(settings: &Settings) -> PathBuf {
+    settings.compiled_dir.clone().unwrap_or_else(|| settings.host.state_dir.join(CACHE_FOLDER))
 }
 
 /// A running host. Dropped without `stopped`, it leaves at once and is waited for.

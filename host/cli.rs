@@ -4,6 +4,7 @@
 mod acl;
 mod argument;
 mod bench;
+mod cache;
 mod check;
 mod child;
 mod compile;

@@ -308,6 +308,7 @@ impl Hosted {
             refused: None,
             refused_deploy: 0,
             loading: false,
+            compiling: false,
         }
     }
 }

@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::readers::Trial;
@@ -15,8 +17,10 @@ use crate::plugin::load::{Loaded, load_in};
 use crate::plugin::manifest::Kind;
 use crate::plugin::name::PluginName;
 use crate::plugin::release::Digest;
+use crate::plugin::scan::Source;
 use crate::plugin::shelf::Shelf;
 use crate::plugin::survey::Offer;
+use crate::sandbox::Compiled;
 use crate::sandbox::engine::Sandbox;
 use crate::sandbox::line::{Claim, Turn};
 use crate::worker::executor::ExecutorHandle;
@@ -60,13 +64,23 @@ pub(super) struct Loads {
     /// The latest load of each plugin; earlier ones were stopped.
     newest: HashMap<PluginName, Newest>,
     started: u64,
+    /// Notified when a compiler begins or ends.
+    compilers: Arc<Notify>,
 }
 
 struct Newest {
+    compiler: Compiler,
     load: u64,
     id: Digest,
     number: u64,
     task: AbortHandle,
+}
+
+/// Whether a compiler works for a load.
+#[derive(Clone)]
+struct Compiler {
+    is_at_work: Arc<AtomicBool>,
+    changed: Arc<Notify>,
 }
 
 /// What became of a load.
@@ -96,6 +110,7 @@ impl Loads {
             tasks: JoinSet::new(),
             newest: HashMap::new(),
             started: 0,
+            compilers: Arc::default(),
         }
     }
 
@@ -111,16 +126,18 @@ impl Loads {
         let (name, id, number) = (order.name.clone(), order.id.clone(), order.number);
         let (sandbox, shelf) = (self.sandbox.clone(), self.shelf.clone());
         let (executor, users) = (self.executor.clone(), self.users.clone());
+        let compiler = Compiler { is_at_work: Arc::default(), changed: self.compilers.clone() };
+        let of_load = compiler.clone();
         let task = self.tasks.spawn(panics::named("loader", async move {
             let mut is_final = true;
-            let loading = order.load(sandbox, shelf, executor, users, &mut is_final);
+            let loading = order.load(sandbox, shelf, executor, users, &of_load, &mut is_final);
             let ended = panics::contained_while("load", loading).await;
             let result =
                 ended.unwrap_or_else(|panicked| Err(fault_of_host(&order.origin, &panicked.to_string())));
             let Order { name, id, number, stands_in, .. } = order;
             Ended { name, id, number, stands_in, is_final, result, load }
         }));
-        self.newest.insert(name, Newest { load, id, number, task });
+        self.newest.insert(name, Newest { compiler, load, id, number, task });
     }
 
     /// What is no longer to be loaded.
@@ -144,6 +161,16 @@ impl Loads {
     /// Whether this plugin is being loaded.
     pub(super) fn has(&self, name: &PluginName) -> bool {
         self.newest.contains_key(name)
+    }
+
+    /// Whether a compiler works on this plugin now.
+    pub(super) fn is_compiling(&self, name: &PluginName) -> bool {
+        self.newest.get(name).is_some_and(|newest| newest.compiler.is_at_work.load(Relaxed))
+    }
+
+    /// Notified when a compiler begins or ends.
+    pub(super) fn compilers(&self) -> Arc<Notify> {
+        self.compilers.clone()
     }
 
     /// Whether a deploy of the fleet is being loaded. Its queues are not known yet.
@@ -190,6 +217,7 @@ impl Order {
         shelf: Shelf,
         executor: ExecutorHandle,
         users: Option<Users>,
+        compiler: &Compiler,
         is_final: &mut bool,
     ) -> Result<Loaded, Problems> {
         let unavailable = |unavailable: Unavailable, is_final: &mut bool| {
@@ -203,9 +231,14 @@ impl Order {
             let offer = (self.offer)().await.map_err(|error| unavailable(error, is_final))?;
             // A superseded load is dropped here, which stops its compiler.
             let _wanted = turn.wanted();
+            if !claim.is_kept {
+                compiler.begin(&offer);
+            }
             let (of_load, shelf) = (sandbox.clone(), shelf.clone());
             let loading = run_blocking(&executor, move || load_and_keep(&offer, &of_load, &shelf, &turn));
-            match loading.await.unwrap_or_else(|fault| Err(fault_of_host(&self.origin, &fault)))? {
+            let loading = loading.await;
+            compiler.end();
+            match loading.unwrap_or_else(|fault| Err(fault_of_host(&self.origin, &fault)))? {
                 Some(loaded) => break loaded,
                 None if claim.is_kept => claim.is_kept = false,
                 None => {
@@ -242,6 +275,34 @@ impl Order {
     }
 }
 
+impl Compiler {
+    fn begin(&self, offer: &Offer) {
+        let Source { name, component, .. } = &offer.source;
+        let version = offer.release.component.short();
+        let size = size(component.len());
+        tracing::info!(plugin = name.as_str(), version, size, "compiling");
+        self.set(true);
+    }
+
+    fn end(&self) {
+        self.set(false);
+    }
+
+    fn set(&self, is_at_work: bool) {
+        if self.is_at_work.swap(is_at_work, Relaxed) != is_at_work {
+            self.changed.notify_one();
+        }
+    }
+}
+
+/// A size for people, rounded up.
+fn size(bytes: usize) -> String {
+    match bytes.div_ceil(1 << 10) {
+        kib @ ..1024 => format!("{kib} KiB"),
+        kib => format!("{} MiB", kib.div_ceil(1024)),
+    }
+}
+
 fn fault_of_host(origin: &str, fault: &str) -> Problems {
     Problems::one(Problem::new(origin, format!("loading failed inside the host: {fault}")))
 }
@@ -255,6 +316,12 @@ fn load_and_keep(
 ) -> Result<Option<Loaded>, Problems> {
     let Offer { source, release, .. } = offer;
     let Some(loaded) = load_in(source, sandbox, turn)? else { return Ok(None) };
+    let Compiled { took, is_cached } = loaded.version.compiled();
+    if !is_cached {
+        let (plugin, version) = (loaded.name.as_str(), loaded.version.short_digest());
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(plugin, version, took_ms, "compiled");
+    }
     if let Err(error) = shelf.put(&loaded.name, release, &source.component) {
         let plugin = loaded.name.as_str();
         tracing::warn!(plugin, %error, "the version is not kept for a rollback");

@@ -3,22 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use sandhog::app::compiling;
 use sandhog::config::problem::Problems;
 use sandhog::config::settings::Settings;
-use sandhog::plugin::load::{kind_name, load};
+use sandhog::plugin::load::kind_name;
 use sandhog::plugin::manifest::Manifest;
 use sandhog::plugin::scan::{self, Pair, Source};
 use sandhog::sandbox::Compiling;
 use sandhog::sandbox::engine::{PoolSettings, Sandbox};
 use serde_json::{Value, json};
 
-use crate::cli::child;
+use crate::cli::cache;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::plugins::{self, VERSION_DIGITS};
 use crate::cli::table::{Column, Table};
-use crate::cli::text;
+use crate::cli::{progress, text};
 
 /// Runs that must fit at once while components are only tried.
 const TRIALS_AT_ONCE: u32 = 4;
@@ -113,7 +112,7 @@ fn judge(pairs: &[Pair], settings: &Settings, together: bool) -> Outcome<Vec<Ver
 
 /// A sandbox as large as it must be to try one component after the other.
 pub(crate) fn sandbox(settings: &Settings) -> Outcome<Sandbox> {
-    sandbox_with(settings, compiling(settings, child::OURSELVES.into(), false))
+    sandbox_with(settings, cache::compiling_here(settings))
 }
 
 /// The same that compiles in another way.
@@ -124,7 +123,7 @@ pub(crate) fn sandbox_with(settings: &Settings, compiling: Compiling) -> Outcome
 
 impl Verdict {
     fn load(&mut self, source: Source, sandbox: &Sandbox) {
-        match load(source, sandbox) {
+        match progress::load_showing(source, sandbox) {
             Ok(loaded) => self.version = Some(loaded.version.digest().to_owned()),
             Err(problems) => self.problems.extend(problems.list.iter().map(ToString::to_string)),
         }

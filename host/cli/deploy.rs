@@ -7,7 +7,6 @@ use std::time::Duration;
 use sandhog::config::env;
 use sandhog::config::problem::Problems;
 use sandhog::plugin::depot::{Depot, Put};
-use sandhog::plugin::load::load;
 use sandhog::plugin::manifest::Manifest;
 use sandhog::plugin::name::PluginName;
 use sandhog::plugin::release::{Digest, Release, Wanted};
@@ -41,9 +40,9 @@ pub(crate) struct Args {
     /// Waits until every living host has taken it; fails with the reasons of those that refuse it.
     #[arg(long)]
     wait: bool,
-    /// How long to wait.
-    #[arg(long, value_name = "TIME", default_value = rollout::WAIT_MAX, value_parser = argument::duration)]
-    timeout: Duration,
+    /// How long to wait; default: 2m, and up to 1h while a host compiles the component.
+    #[arg(long, value_name = "TIME", value_parser = argument::duration)]
+    timeout: Option<Duration>,
 }
 
 /// Runs the command.
@@ -66,7 +65,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             Manifest::parse(&source.origin, &source.text, &settings.ceilings).map_err(refused)?;
     }
     let key = sign::order_key(args.key.as_deref(), &settings, context)?;
-    load(source.clone(), &check::sandbox(&settings)?).map_err(refused)?;
+    progress::load_showing(source.clone(), &check::sandbox(&settings)?).map_err(refused)?;
 
     let link = context::connect(&settings).await?;
     let depot = Depot::new(link.clone());

@@ -71,6 +71,11 @@ impl Row {
         self.hosts.iter().filter(|(_, report)| report.loading).map(|(host, _)| host.as_str())
     }
 
+    /// The hosts whose compiler works on it now.
+    fn compiling(&self) -> impl Iterator<Item = &str> {
+        self.hosts.iter().filter(|(_, report)| report.compiling).map(|(host, _)| host.as_str())
+    }
+
     /// Hosts that have the version, or have refused it.
     fn host_count(&self) -> usize {
         let has_only_begun =
@@ -83,7 +88,9 @@ impl Row {
         if self.paused {
             words.push("paused".to_owned());
         }
-        if self.loading().next().is_some() {
+        if self.compiling().next().is_some() {
+            words.push("compiling".to_owned());
+        } else if self.loading().next().is_some() {
             words.push("loading".to_owned());
         }
         match self.problems.len() as u64 {
@@ -147,10 +154,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         }
     }
     for (name, row) in &rows {
-        let hosts: Vec<&str> = row.loading().collect();
-        if !hosts.is_empty() {
-            let (name, hosts) = (text::visible(name.as_bytes(), 64), hosts.join(", "));
-            context.out.line(&format!("{name}: still being loaded on {hosts}"))?;
+        let compiling: Vec<&str> = row.compiling().collect();
+        let waiting: Vec<&str> = row.loading().filter(|host| !compiling.contains(host)).collect();
+        for (what, hosts) in [("being compiled", compiling), ("still being loaded", waiting)] {
+            if !hosts.is_empty() {
+                let (name, hosts) = (text::visible(name.as_bytes(), 64), hosts.join(", "));
+                context.out.line(&format!("{name}: {what} on {hosts}"))?;
+            }
         }
     }
     for problem in rows.values().flat_map(|row| &row.problems).chain(&others) {
@@ -316,6 +326,7 @@ fn document(row: &Row) -> Value {
         "hosts": hosts,
         "served": served,
         "loading": row.loading().collect::<Vec<_>>(),
+        "compiling": row.compiling().collect::<Vec<_>>(),
         "problems": row.problems,
         "paused": row.paused,
     })

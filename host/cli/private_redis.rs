@@ -19,6 +19,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// A free port can be taken by another program before the server has it: then another one is tried.
 const PORT_TRIES: usize = 5;
+/// What the server logs if another program listens on its port.
+const IN_USE: &str = "Address already in use";
 /// What to do when there is no server to start.
 const INSTALL: &str = "install it: `apt-get install redis-server`, `dnf install redis` or `brew install redis`; \
                        name another program, such as `valkey-server`, in SANDHOG_REDIS_SERVER; \
@@ -33,6 +35,16 @@ pub(crate) enum Reach {
     Port,
 }
 
+impl Reach {
+    /// A port that is free now, if clients need one.
+    fn port(self) -> Outcome<Option<u16>> {
+        match self {
+            Self::Socket => Ok(None),
+            Self::Port => free_port().context("cannot find a free port on 127.0.0.1").refuse().map(Some),
+        }
+    }
+}
+
 /// A running server.
 pub(crate) struct PrivateRedis {
     child: Child,
@@ -44,13 +56,22 @@ impl PrivateRedis {
     /// Starts a server and waits until it answers.
     pub(crate) async fn start(reach: Reach) -> Outcome<Self> {
         for _ in 1..PORT_TRIES {
-            match Self::try_start(reach).await? {
+            match Self::try_start(reach.port()?).await? {
                 Ok(server) => return Ok(server),
-                Err(log) if log.contains("Address already in use") => {}
+                Err(log) if log.contains(IN_USE) => {}
                 Err(log) => return Err(did_not_start(&log)),
             }
         }
-        Self::try_start(reach).await?.map_err(|log| did_not_start(&log))
+        Self::try_start(reach.port()?).await?.map_err(|log| did_not_start(&log))
+    }
+
+    /// Starts a server on this port of 127.0.0.1; none if another program uses the port.
+    pub(crate) async fn start_at(port: u16) -> Outcome<Option<Self>> {
+        match Self::try_start(Some(port)).await? {
+            Ok(server) => Ok(Some(server)),
+            Err(log) if log.contains(IN_USE) => Ok(None),
+            Err(log) => Err(did_not_start(&log)),
+        }
     }
 
     /// The URL of the unix socket.
@@ -68,16 +89,12 @@ impl PrivateRedis {
     }
 
     /// One attempt; the inner error is the server's own log.
-    async fn try_start(reach: Reach) -> Outcome<Result<Self, String>> {
+    async fn try_start(port: Option<u16>) -> Outcome<Result<Self, String>> {
         let dir = tempfile::Builder::new()
             .prefix("sandhog-redis-")
             .tempdir()
             .context("cannot make a folder for a private Redis")
             .refuse()?;
-        let port = match reach {
-            Reach::Socket => None,
-            Reach::Port => Some(free_port().context("cannot find a free port on 127.0.0.1").refuse()?),
-        };
         let log = dir.path().join("redis.log");
         let mut command = child::command(env::redis_server());
         command

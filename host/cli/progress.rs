@@ -1,6 +1,18 @@
 //! Progress of long work, for whoever looks at a terminal; nothing is drawn anywhere else.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use sandhog::config::problem::Problems;
+use sandhog::plugin::load::{Loaded, load};
+use sandhog::plugin::release::Digest;
+use sandhog::plugin::scan::Source;
+use sandhog::sandbox::Sandbox;
+
+use crate::cli::text;
+
+/// Time between two pictures of a spinner.
+const SPIN_EVERY: Duration = Duration::from_millis(100);
 
 /// A bar over `bytes` (none: of unknown length) that also shows a message.
 pub(crate) fn over_bytes(bytes: Option<u64>) -> ProgressBar {
@@ -19,6 +31,24 @@ pub(crate) fn over_steps(steps: u64) -> ProgressBar {
 /// One line that changes.
 pub(crate) fn live_line() -> ProgressBar {
     drawn(None, "{msg}")
+}
+
+/// A line that shows what is compiled and for how long, until it is dropped. Hidden if the code is in the cache.
+pub(crate) fn compiling(source: &Source, sandbox: &Sandbox) -> ProgressBar {
+    if sandbox.keeps(Digest::of(&source.component).as_str()) {
+        return ProgressBar::hidden();
+    }
+    let bar = drawn(None, "{spinner} {msg}  {elapsed}").with_finish(ProgressFinish::AndClear);
+    let size = text::size(source.component.len() as u64);
+    bar.set_message(format!("compiling {} ({size})", source.name));
+    bar.enable_steady_tick(SPIN_EVERY);
+    bar
+}
+
+/// Loads a plugin, and shows that it is compiled.
+pub(crate) fn load_showing(source: Source, sandbox: &Sandbox) -> Result<Loaded, Problems> {
+    let _bar = compiling(&source, sandbox);
+    load(source, sandbox)
 }
 
 fn drawn(length: Option<u64>, template: &str) -> ProgressBar {

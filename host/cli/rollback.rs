@@ -39,9 +39,9 @@ pub(crate) struct Args {
     /// Waits until every living host of the fleet has taken it; fails with the reasons of those that refuse it.
     #[arg(long)]
     wait: bool,
-    /// How long to wait.
-    #[arg(long, value_name = "TIME", default_value = rollout::WAIT_MAX, value_parser = argument::duration)]
-    timeout: Duration,
+    /// How long to wait; default: 2m, and up to 1h while a host compiles the component.
+    #[arg(long, value_name = "TIME", value_parser = argument::duration)]
+    timeout: Option<Duration>,
 }
 
 /// Runs the command.

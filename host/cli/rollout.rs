@@ -14,13 +14,17 @@ use crate::cli::{progress, text};
 
 /// Time between two looks at what the hosts tell.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long a fleet may take: compiling takes a minute at the most, on every host at once.
-pub(crate) const WAIT_MAX: &str = "2m";
+/// How long a fleet may take if no host compiles, unless the operator says otherwise.
+const WAIT_MAX: Duration = Duration::from_secs(120);
+/// How long hosts may compile. Each host bounds its compilers, but a report in Redis may say anything.
+const COMPILE_MAX: Duration = Duration::from_secs(3600);
 
 /// Where a host is on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stand {
     Pending,
+    /// It compiles the release, or waits for a compiler.
+    Loading,
     /// It runs the release, or tries it as a canary.
     Done,
     Refused(String),
@@ -33,19 +37,22 @@ pub(crate) async fn wait(
     link: Link,
     plugin: &PluginName,
     wanted: &Wanted,
-    patience: Duration,
+    patience: Option<Duration>,
 ) -> Outcome {
     let leases = Leases::new(link);
     let begun = Instant::now();
     let bar = progress::over_steps(0);
-    let mut told = Vec::new();
+    let (mut told, mut is_told) = (Vec::new(), false);
     let stands = loop {
         let rows = leases.list().await?;
         let stands = stands(&rows, plugin, wanted);
         show(&bar, &stands, &mut told, begun);
-        let is_pending = stands.iter().any(|(_, stand)| *stand == Stand::Pending);
-        if !is_pending || begun.elapsed() > patience {
+        if !goes_on(&stands, begun.elapsed(), patience) {
             break stands;
+        }
+        if patience.is_none() && begun.elapsed() > WAIT_MAX && !is_told {
+            is_told = true;
+            bar.suspend(|| context.note("still waiting: a host is compiling the component"));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     };
@@ -66,12 +73,25 @@ pub(crate) async fn wait(
     Ok(())
 }
 
+/// Whether to go on waiting after this time. A host that compiles is waited for, unless the operator has set a time.
+fn goes_on(stands: &[(String, Stand)], elapsed: Duration, patience: Option<Duration>) -> bool {
+    let is_any = |wanted: &Stand| stands.iter().any(|(_, stand)| stand == wanted);
+    let most = match patience {
+        Some(patience) => patience,
+        None if is_any(&Stand::Loading) => COMPILE_MAX,
+        None => WAIT_MAX,
+    };
+    (is_any(&Stand::Pending) || is_any(&Stand::Loading)) && elapsed <= most
+}
+
 /// A line for each host that has come to its end, over a bar that names those it waits for.
 fn show(bar: &ProgressBar, stands: &[(String, Stand)], told: &mut Vec<String>, begun: Instant) {
     let mut pending = Vec::new();
     for (host, stand) in stands {
         if *stand == Stand::Pending {
-            pending.push(host.as_str());
+            pending.push(host.clone());
+        } else if *stand == Stand::Loading {
+            pending.push(format!("{host} (compiling)"));
         } else if !told.contains(host) {
             let word = if *stand == Stand::Done { "took it" } else { "refuses it" };
             bar.println(format!("{host} {word} after {}", text::elapsed(begun.elapsed())));
@@ -97,6 +117,7 @@ fn stands(rows: &[HostRow], plugin: &PluginName, wanted: &Wanted) -> Vec<(String
             {
                 Stand::Refused(report.refusal.clone().unwrap_or_default())
             }
+            Some(report) if report.loading => Stand::Loading,
             _ => Stand::Pending,
         };
         (row.id.as_str().to_owned(), stand)
@@ -108,6 +129,25 @@ fn why(host: &str, stand: &Stand) -> Option<String> {
     match stand {
         Stand::Done => None,
         Stand::Pending => Some(format!("{host}: has not said anything yet; it may still take it")),
+        Stand::Loading => Some(format!("{host}: is still compiling it; it may still take it")),
         Stand::Refused(reason) => Some(format!("{host}: {}", text::visible(reason.as_bytes(), 2000))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_compiles_is_waited_for_unless_the_operator_has_set_a_time() {
+        let goes_on = |stand: Stand, seconds: u64, patience: Option<u64>| {
+            let stands = [("a".to_owned(), Stand::Done), ("b".to_owned(), stand)];
+            goes_on(&stands, Duration::from_secs(seconds), patience.map(Duration::from_secs))
+        };
+        assert!(goes_on(Stand::Pending, 119, None) && !goes_on(Stand::Pending, 121, None));
+        assert!(goes_on(Stand::Loading, 121, None) && goes_on(Stand::Loading, 3599, None));
+        assert!(!goes_on(Stand::Loading, 3601, None), "but not for ever");
+        assert!(goes_on(Stand::Loading, 4, Some(5)) && !goes_on(Stand::Loading, 6, Some(5)));
+        assert!(!goes_on(Stand::Done, 0, None) && !goes_on(Stand::Refused(String::new()), 0, None));
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sandhog::config::settings::{Overrides, Settings};
-use sandhog::plugin::load::{Loaded, load};
+use sandhog::plugin::load::Loaded;
 use sandhog::plugin::scan::Pair;
 use sandhog::sandbox::engine::Sandbox;
 use sandhog::telemetry::Heard;
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::private_redis::{PrivateRedis, Reach};
-use crate::cli::{check, text};
+use crate::cli::{check, progress, text};
 use case::Case;
 use trial::{Bench, Miss};
 
@@ -170,7 +170,7 @@ fn load_one(
     let refused = |problems| context::refusal("the plugin would be refused", &problems);
     let pair = Pair::of(component, manifest).map_err(refused)?;
     let source = pair.read(&settings.ceilings, &[]).map_err(refused)?;
-    load(source, sandbox).map_err(refused)
+    progress::load_showing(source, sandbox).map_err(refused)
 }
 
 impl Tried {

@@ -38,6 +38,8 @@ pub struct Settings {
     pub ceilings: Ceilings,
     /// What compiling a component may cost, and what is kept of it.
     pub compile: CompileSettings,
+    /// The folder of compiled components; none: `compiled` in the state folder.
+    pub compiled_dir: Option<PathBuf>,
     /// What is logged.
     pub log: LogSettings,
     /// Schedules by their names.

@@ -33,6 +33,9 @@ pub struct PluginReport {
     /// The latest version is being compiled, or waits for a compiler. The version above, if any, continues.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub loading: bool,
+    /// A compiler works on it now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compiling: bool,
 }
 
 /// A version of a plugin on one host.

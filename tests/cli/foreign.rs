@@ -18,8 +18,8 @@ const SHOWN: &str = "\\u{202e}\\u{1b}]52;c;QUJD\\u{7}\\u{1b}[2J\\u{9b}31m";
 /// What reaches a terminal with `--raw`.
 const RAW: &str = "\u{202e}\u{1b}]52;c;QUJD\u{7}\u{1b}[2J";
 const QUEUE: &str = "evil\u{1b}[2J\u{202e}\u{e0041}";
-/// What the program prints itself.
-const STYLES: [&str; 5] = ["\x1b[0m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[36m"];
+/// What the program prints itself; the last one replaces the line that shows what is being compiled.
+const STYLES: [&str; 6] = ["\x1b[0m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[36m", "\r\x1b[2K"];
 
 const PROBE: &str = "kind = \"worker\"\n[[consume]]\nqueue = \"jobs\"\nmax_attempts = 1\n[grants]\nkv.read = [\"*\"]\n\
     kv.write = [\"*\"]\nqueue.push = [\"*\"]\n";

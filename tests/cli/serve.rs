@@ -1,5 +1,6 @@
 //! Whole hosts in a process of their own: signals, the private Redis, and that nothing is left behind.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use insta::assert_snapshot;
@@ -217,6 +218,67 @@ fn dev_brings_its_own_redis_and_follows_the_folder() {
     host.signal(Signal::INT);
     assert_eq!(host.wait(), Some(0), "{}", host.stderr());
     assert!(redis::Client::open(url).unwrap().get_connection().is_err(), "its Redis still runs");
+}
+
+#[test]
+fn dev_keeps_what_it_compiled_for_the_next_start_and_for_invoke() {
+    let program = Program::alone();
+    with_a_plugin(&program);
+    let mut host = program.start(&["dev"]);
+    host.wait_for("all plugins are loaded");
+    host.signal(Signal::INT);
+    assert_eq!(host.wait(), Some(0), "{}", host.stderr());
+    let log = host.stderr();
+    for line in
+        ["compiling plugin=\"noop\" version=\"", "size=\"2 KiB\"", "compiled plugin=\"noop\"", "took_ms="]
+    {
+        assert!(log.contains(line), "no `{line}` in:\n{log}");
+    }
+    let plugin = program.folder().join("plugins/noop.wasm").display().to_string();
+    let told = program.json(&["invoke", &plugin, "--payload", "x"]);
+    assert_eq!(told["from_cache"], true);
+    let kept = std::fs::read_dir(program.folder().join(".local/state/sandhog")).unwrap();
+    let kept: Vec<_> = kept.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(kept, ["compiled"], "everything else ends with dev's Redis");
+    let mut host = program.start(&["dev"]);
+    host.wait_for("all plugins are loaded");
+    assert!(!host.stderr().contains("compil"), "{}", host.stderr());
+}
+
+#[test]
+fn dev_says_that_its_port_is_in_use_and_which_one_it_has_instead() {
+    let program = Program::alone();
+    with_a_plugin(&program);
+    // Hosts of other tests may have the port for a while.
+    let mut taken = None;
+    until("the port does not become free", || {
+        taken = TcpListener::bind(("127.0.0.1", 6390)).ok();
+        taken.is_some()
+    });
+    let mut host = program.start(&["dev"]);
+    host.wait_for("(port 6390 is in use)");
+    host.wait_for("Ctrl-C");
+    let told = host.stdout();
+    let url = told.split_whitespace().find(|word| word.starts_with("redis://")).unwrap();
+    assert!(redis::Client::open(url).unwrap().get_connection().is_ok(), "{told}");
+}
+
+#[test]
+fn dev_has_the_port_that_was_asked_for_or_does_not_start() {
+    let program = Program::alone();
+    with_a_plugin(&program);
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let refused = program.transcript(&["dev", "--port", &port]);
+    let why = format!("sandhog: port {port} of 127.0.0.1 is in use\n");
+    assert!(refused.contains(&why) && refused.contains("exit code 2"), "{refused}");
+    let both = program.transcript(&["dev", "--port", &port, "--redis", "redis://127.0.0.1:1"]);
+    assert!(both.contains("leave out `--port` or `--redis`") && both.contains("exit code 2"), "{both}");
+    drop(taken);
+    let mut host = program.start(&["dev", "--port", &port]);
+    host.wait_for(&format!("redis://127.0.0.1:{port}"));
+    host.wait_for("Ctrl-C");
+    assert!(!host.stdout().contains("is in use"), "{}", host.stdout());
 }
 
 #[test]

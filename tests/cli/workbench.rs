@@ -1,6 +1,6 @@
 //! invoke as a workbench: keys from a file, what the guest said, many runs, many jobs in one call.
 
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
@@ -153,11 +153,9 @@ fn invoke_tells_the_start_of_an_instance_from_its_run() {
 }
 
 #[test]
-fn invoke_says_when_the_code_comes_from_the_cache() {
+fn a_second_invoke_compiles_nothing_although_no_host_ever_ran() {
     let program = Program::alone();
     program.file("sandhog.toml", "[host]\nstate_dir = \"state\"\n");
-    let cache = program.folder().join("state/compiled");
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(cache).unwrap();
     let invoke = ["invoke", &orders(), "--payload", ORDER];
     let told = program.json(&invoke);
     assert_eq!(told["from_cache"], false);
@@ -165,6 +163,46 @@ fn invoke_says_when_the_code_comes_from_the_cache() {
     assert_eq!(program.json(&invoke)["from_cache"], true);
     let out = String::from_utf8(program.output(&invoke).stdout).unwrap();
     assert!(out.contains(" to take from the cache, "), "{out}");
+    let mode = program.folder().join("state/compiled").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn test_and_check_fill_the_cache_that_invoke_uses() {
+    let filled_by = |arguments: &[&str]| {
+        let program = Program::alone();
+        let case = format!("component = {:?}\npayload = '{ORDER}'\n", orders());
+        program.file("cases/any.toml", case);
+        program.output(arguments);
+        program.json(&["invoke", &orders(), "--payload", ORDER])["from_cache"] == true
+    };
+    assert!(filled_by(&["test", "cases"]));
+    assert!(filled_by(&["check", &orders()]));
+    assert!(!filled_by(&["plugins"]), "nothing was compiled before");
+}
+
+#[test]
+fn a_terminal_shows_what_is_being_compiled() {
+    let program = Program::alone();
+    let invoke = ["invoke", &orders(), "--payload", ORDER];
+    let seen = program.on_terminal(&invoke);
+    assert!(seen.contains("compiling orders ("), "{seen}");
+    let seen = program.on_terminal(&invoke);
+    assert!(!seen.contains("compiling"), "the cache has it: {seen}");
+    let program = Program::alone();
+    program.file("cases/any.toml", format!("component = {:?}\npayload = '{ORDER}'\n", orders()));
+    let seen = program.on_terminal(&["test", "cases"]);
+    assert!(seen.contains("compiling orders ("), "{seen}");
+}
+
+#[test]
+fn a_state_folder_that_is_a_file_costs_time_and_nothing_else() {
+    let program = Program::alone();
+    program.file("state", "");
+    program.file("sandhog.toml", "[host]\nstate_dir = \"state\"\n");
+    let invoke = ["invoke", &orders(), "--payload", ORDER];
+    assert_eq!(program.json(&invoke)["from_cache"], false);
+    assert_eq!(program.json(&invoke)["from_cache"], false);
 }
 
 #[test]

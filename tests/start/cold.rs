@@ -5,6 +5,7 @@ use futures_util::FutureExt as _;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use sandhog::app::Host;
+use sandhog::config::settings::PluginsFrom;
 use sandhog::job::report::PluginReport;
 
 use crate::support::gate::{Gate, heavy, weight};
@@ -70,19 +71,44 @@ async fn a_host_serves_the_plugins_that_are_ready_while_another_one_is_compiled(
         let all = document["plugins"].as_array().unwrap().clone();
         all.into_iter().find(|plugin| plugin["plugin"] == "a-slow").unwrap()
     };
+    until("the fleet is told", async || shown()["compiling"].as_array().unwrap().len() == 1).await;
     assert_eq!(shown()["loading"].as_array().unwrap().len(), 1, "{}", shown());
     let folder = plugins.path().display().to_string();
     let table = Program::with(&redis).transcript(&["plugins", "--plugins", &folder]);
-    assert!(table.contains("a-slow: still being loaded on h."), "{table}");
+    assert!(table.contains("a-slow: being compiled on h."), "{table}");
+    assert!(table.contains(" compiling\n"), "{table}");
 
     gate.open();
     complete(&mut plain, "slow").await;
     host.settled().await;
     assert!(!report(&host, "a-slow").loading);
     until("the fleet is told", async || shown()["loading"].as_array().unwrap().is_empty()).await;
+    assert_eq!(shown()["compiling"], serde_json::json!([]));
     // The first version that a host serves is not a swap, however late it is loaded.
     let history = Program::with(&redis).json(&["plugins", "--history"]);
     assert!(history["swaps"].as_array().unwrap().is_empty(), "{history}");
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_tells_which_hosts_are_still_compiling() {
+    let (redis, plugins, gate) = (TestRedis::start(), Plugins::new(), Gate::new());
+    let mut settings = plugins.settings(&redis.url(), "h");
+    settings.plugins.source = PluginsFrom::Redis;
+    let host = gate.serve(settings).await;
+    let program = Program::with(&redis);
+    program.file("slow.wasm", heavy("a"));
+    program.file("slow.toml", manifest("slow"));
+    let deploy = |more: &[&str]| program.transcript(&[&["deploy", "slow.wasm", "--wait"], more].concat());
+    until("the host compiles", async || {
+        let told = deploy(&["--timeout", "500ms"]);
+        assert!(told.contains("1 host of 1 did not take it"), "{told}");
+        told.contains(": is still compiling it; it may still take it")
+    })
+    .await;
+    gate.open();
+    let told = deploy(&[]);
+    assert!(told.contains("1 host took it within "), "{told}");
     stop(host).await;
 }
 

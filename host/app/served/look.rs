@@ -31,6 +31,8 @@ pub(in crate::app) enum Event {
     Wanted(AllWanted),
     /// It is time to try again what could not be had.
     Retry,
+    /// A compiler has begun or ended.
+    Compiling,
     /// A config reader that workers wait for has answered, or has not answered in time.
     Answered,
 }
@@ -114,6 +116,7 @@ impl Served {
     /// waits forever if none of these can happen.
     pub(in crate::app) async fn next(&mut self) -> Event {
         let is_open = self.refusals.values().any(|refusal| !refusal.is_final && refusal.release.is_some());
+        let compilers = self.loads.compilers();
         let fleet = async {
             match &mut self.fleet {
                 Some(fleet) => fleet.changed().await,
@@ -124,6 +127,7 @@ impl Served {
             ended = self.loads.next() => Event::Loaded(Box::new(ended)),
             wanted = fleet => Event::Wanted(wanted),
             () = tokio::time::sleep(RETRY_EVERY), if is_open => Event::Retry,
+            () = compilers.notified() => Event::Compiling,
             () = self.readers.answered() => Event::Answered,
         }
     }
@@ -137,6 +141,8 @@ impl Served {
                 self.look(false).await;
             }
             Event::Retry => self.look(false).await,
+            // Only what the host publishes has changed.
+            Event::Compiling => {}
             Event::Answered => self.readers.note_answers(),
         }
     }

@@ -22,7 +22,11 @@ impl Served {
                 .map_or((None, 0), |(id, number)| (Some(id.as_str().to_owned()), *number));
             PluginReport { refusal: Some(text), refused, refused_deploy, ..report }
         };
-        let loading = |name: &PluginName, report| PluginReport { loading: self.loads.has(name), ..report };
+        let loading = |name: &PluginName, report| PluginReport {
+            loading: self.loads.has(name),
+            compiling: self.loads.is_compiling(name),
+            ..report
+        };
         let served = self.plugins.iter();
         let mut views: Vec<PluginReport> =
             served.map(|(name, plugin)| loading(name, refused(name, plugin.view()))).collect();

@@ -7,7 +7,6 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use sandhog::app::compiling;
 use sandhog::config::settings::{Overrides, Settings};
 use sandhog::job::change::Changes;
 use sandhog::job::commit::{Verdict, Why, apply};
@@ -28,7 +27,7 @@ use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::private_redis::{PrivateRedis, Reach};
 use crate::cli::test::held::Held;
-use crate::cli::{check, child};
+use crate::cli::{cache, check, progress};
 
 /// Longest payload read from a file.
 const PAYLOAD_BYTES_MAX: u64 = 512 * 1024 * 1024;
@@ -94,6 +93,7 @@ impl<'a> Stage<'a> {
         let source = self.pair.read(&self.settings.ceilings, &[]).map_err(refusal)?;
         fits(self.args, &source.manifest)?;
         let sandbox = self.sandbox.clone();
+        let bar = progress::compiling(&source, &sandbox);
         let (done, loaded) = oneshot::channel();
         // A thread of nobody's: who is told to end does not wait for a compiler.
         std::thread::Builder::new()
@@ -102,6 +102,7 @@ impl<'a> Stage<'a> {
             .context("cannot start a thread")
             .refuse()?;
         let loaded = loaded.await.context("the component makes the host panic; please report this")?;
+        drop(bar);
         let loaded = loaded.map_err(refusal)?;
         let payloads = match (&self.read, &self.args.payload_file) {
             (Some(read), _) => vec![read.clone()],
@@ -203,10 +204,10 @@ fn fits(args: &Args, manifest: &Manifest) -> Outcome {
     Err(Failure::refused(why))
 }
 
-/// A sandbox; one that watches remembers what it has compiled, where no host does so anyway.
+/// A sandbox. Watching needs a cache: without that of `run`, a folder of its own.
 fn sandbox(args: &Args, settings: &Settings) -> Outcome<(Sandbox, Option<TempDir>)> {
-    let compiling = compiling(settings, child::OURSELVES.into(), false);
-    if !args.watch || compiling.cache.as_ref().is_some_and(|cache| cache.folder.is_dir()) {
+    let compiling = cache::compiling_here(settings);
+    if !args.watch || compiling.cache.as_ref().is_some_and(CacheSettings::is_usable) {
         return Ok((check::sandbox_with(settings, compiling)?, None));
     }
     let made = tempfile::Builder::new().prefix("sandhog-compiled-").tempdir();

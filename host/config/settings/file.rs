@@ -107,6 +107,7 @@ pub(super) fn resolve(
         dead,
         ceilings,
         compile,
+        compiled_dir: None,
         log,
         schedules,
         file,

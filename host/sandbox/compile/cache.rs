@@ -28,9 +28,16 @@ pub struct CacheSettings {
     pub folder: PathBuf,
     /// All files together; those that were not used for longest go first.
     pub bytes_max: u64,
-    /// Makes the folder if it is not there; who only looks at components leaves that to the host, whose user
-    /// may be another.
+    /// Makes the folder if it does not exist. Commands other than a host do so only if they cannot take the folder
+    /// away from a host that runs as another user.
     pub make: bool,
+}
+
+impl CacheSettings {
+    /// Whether compiled components can be kept there. Makes the folder if the settings allow it.
+    pub fn is_usable(&self) -> bool {
+        Cache::open(self.clone()).is_ok_and(|cache| cache.is_some())
+    }
 }
 
 /// The folder, looked at and found to be ours alone.
