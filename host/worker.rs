@@ -3,32 +3,21 @@
 //!
 //! It runs sandboxes but does not know how they work; it changes jobs' places only through `job::store`.
 
-mod adopt;
 mod brake;
-mod commit;
 pub mod counters;
 mod desk;
 pub mod edition;
-mod exchange;
 pub mod executor;
 pub mod fate;
 pub mod feeder;
 pub mod heal;
-mod hear;
 pub mod holds;
 pub mod lane;
 pub mod membership;
 pub mod poll;
-mod portion;
 pub mod precedence;
 pub mod reaper;
-mod rights;
 mod runner;
 pub mod sandboxes;
 pub mod scheduler;
 pub mod search;
-mod setback;
-mod stuck;
-mod unbegun;
-mod wall;
-mod window;

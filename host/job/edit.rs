@@ -17,7 +17,7 @@ use crate::storage::link::Link;
 /// Most jobs that one script reads.
 const PAGE: u64 = 100;
 /// Bytes of jobs after which a page ends early, so that Redis can serve other clients between pages.
-const PAGE_BYTES: u64 = 2 << 20;
+const PAGE_BYTES: u64 = 1 << 20;
 
 /// Which jobs are meant.
 #[derive(Debug, Clone, Copy)]

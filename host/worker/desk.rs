@@ -314,11 +314,11 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::worker) mod tests {
     use super::*;
     use crate::job::name::{HostId, JobId};
 
-    pub(super) fn job(seq: u64, alone: bool) -> Job {
+    pub(in crate::worker) fn job(seq: u64, alone: bool) -> Job {
         let id = JobId::new(format!("j-{seq}")).unwrap();
         let header = Header { id, attempts: 0, crashes: 0, first_seen_ms: 0, notes: Vec::new() };
         let claimed = Claimed { slot: Slot { seq, enveloped: alone }, header, payload: Vec::new() };

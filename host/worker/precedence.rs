@@ -62,6 +62,11 @@ impl Standing {
         }
     }
 
+    /// The queue has no claim on others now.
+    pub(super) fn withdraw(&mut self) {
+        self.press(0, false);
+    }
+
     /// Whether a queue of this priority has to let another one go first.
     pub(super) fn must_yield(&self, priority: u32) -> bool {
         self.precedence.highest.borrow().is_some_and(|highest| highest > priority)

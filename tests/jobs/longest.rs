@@ -1,6 +1,6 @@
-//! How long one command blocks Redis, with the worst payloads that the defaults allow. The unit is the processor time
-//! that Redis' main thread needs for a script that pushes eight payloads of a mebibyte and pops them: 15 to 25 ms on an
-//! idle machine. Other load slows down both.
+//! How long one command blocks Redis, with the worst payloads that the defaults allow: at most one unit, 25 ms on an idle
+//! machine of two 2.6 GHz cores. A unit is the processor time that Redis' main thread needs for a script of fixed work, so a
+//! slower machine or other load slows down both.
 
 use redis::{AsyncCommands, cmd};
 use sandhog::job::change::{Changes, Expiry, Seen};
@@ -18,16 +18,15 @@ use crate::support::redis::TestRedis;
 
 /// The default of `limits.value`.
 pub(super) const VALUE_MAX: usize = 1 << 20;
-/// The script that defines one unit.
+/// The script that defines one unit: it pushes seven payloads of a mebibyte and pops them.
 const UNIT: &str = "
 local payload = string.rep('x', 1048576)
-for nth = 1, 8 do
+for nth = 1, 7 do
   redis.call('RPUSH', KEYS[1], payload .. nth)
   redis.call('LPOP', KEYS[1], 1)
 end";
-/// Most units that a command may take. The longest commands take less than one unit on an idle machine, and took up to
-/// two on a busy one. The bugs that this test detects take many.
-const UNITS_MAX: f64 = 4.0;
+/// How often a scenario is tried.
+const TRIES: usize = 4;
 
 /// The processor time that Redis' main thread has used, in milliseconds.
 pub(super) async fn used_ms(scene: &mut Scene) -> f64 {
@@ -104,13 +103,26 @@ impl Watch {
         panic!("{what}: the queue does not drain");
     }
 
-    #[track_caller]
-    pub(super) fn expect_short(&self) {
+    /// The longest command in words. Printed, it is seen with `--nocapture`.
+    fn report(&self) -> String {
         let (units, what) = &self.longest;
-        // Seen with `--nocapture`.
-        println!("longest command: {:.1} ms, {what}", units * self.unit_ms);
-        assert!(*units < UNITS_MAX, "{what}: {units:.1} units of {:.1} ms", self.unit_ms);
+        format!("longest command: {units:.2} units, {:.1} ms: {what}", units * self.unit_ms)
     }
+}
+
+/// Fails if a command of this scenario takes too long in each of a few attempts: other load can slow down one of them,
+/// a command that does too much is slow in all.
+pub(super) async fn expect_short(scenario: impl AsyncFn() -> Watch) {
+    let mut reports = Vec::new();
+    for _ in 0..TRIES {
+        let watch = scenario().await;
+        reports.push(watch.report());
+        if watch.longest.0 < 1.0 {
+            println!("{}", watch.report());
+            return;
+        }
+    }
+    panic!("{reports:#?}");
 }
 
 /// A JSON text of about a mebibyte, or with this many of `part` in it.
@@ -141,70 +153,81 @@ fn worst() -> Vec<(&'static str, Payload)> {
 
 #[tokio::test]
 async fn no_claim_blocks_redis_for_long_whatever_the_payloads() {
-    let mut watch = Watch::new(ROOMY).await;
-    for (what, payload) in worst() {
-        for (how, tenants, limits) in [
-            ("of one key", 1, key("/tenant", Some(1), None)),
-            ("of many keys", 64, key("/tenant", Some(1), None)),
-            ("with a rate", 1, key("/tenant", None, Some(100_000))),
-            ("without limits", 1, NO_LIMITS.clone()),
-        ] {
-            watch.scene.begin(&[]).await;
-            for nth in 0..24 {
-                let _: u64 =
-                    watch.scene.plain.rpush("q", payload(&format!("t{}", nth % tenants))).await.unwrap();
+    expect_short(async || {
+        let mut watch = Watch::new(ROOMY).await;
+        for (what, payload) in worst() {
+            for (how, tenants, limits) in [
+                ("of one key", 1, key("/tenant", Some(1), None)),
+                ("of many keys", 64, key("/tenant", Some(1), None)),
+                ("with a rate", 1, key("/tenant", None, Some(100_000))),
+                ("without limits", 1, NO_LIMITS.clone()),
+            ] {
+                watch.scene.begin(&[]).await;
+                for nth in 0..24 {
+                    let _: u64 =
+                        watch.scene.plain.rpush("q", payload(&format!("t{}", nth % tenants))).await.unwrap();
+                }
+                assert_eq!(watch.drain(&format!("{what}, {how}"), &limits).await, 24, "{what}, {how}");
             }
-            assert_eq!(watch.drain(&format!("{what}, {how}"), &limits).await, 24, "{what}, {how}");
         }
-    }
-    watch.expect_short();
+        watch
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn no_claim_blocks_redis_for_long_if_large_jobs_follow_small_ones() {
-    let mut watch = Watch::new(ROOMY).await;
-    let giant = "x".repeat(VALUE_MAX - 60);
-    for limits in [NO_LIMITS.clone(), key("header:t", Some(1), None)] {
-        watch.scene.begin(&[]).await;
-        for nth in 0..96 {
-            let text = if nth % 48 < 24 { "" } else { giant.as_str() };
-            let envelope = format!("1 job-{nth} 0 0 5 t={nth}\n{text}");
-            let plain = &mut watch.scene.plain;
-            let _: u64 = plain.rpush("q", text).await.unwrap();
-            let _: u64 = plain.rpush("{q}:sandhog:ready", &envelope).await.unwrap();
-            let _: u64 = plain.zadd("{q}:sandhog:delayed", &envelope, nth).await.unwrap();
+    expect_short(async || {
+        let mut watch = Watch::new(ROOMY).await;
+        let giant = "x".repeat(VALUE_MAX - 60);
+        for limits in [NO_LIMITS.clone(), key("header:t", Some(1), None)] {
+            watch.scene.begin(&[]).await;
+            for nth in 0..96 {
+                let text = if nth % 48 < 24 { "" } else { giant.as_str() };
+                let envelope = format!("1 job-{nth} 0 0 5 t={nth}\n{text}");
+                let plain = &mut watch.scene.plain;
+                let _: u64 = plain.rpush("q", text).await.unwrap();
+                let _: u64 = plain.rpush("{q}:sandhog:ready", &envelope).await.unwrap();
+                let _: u64 = plain.zadd("{q}:sandhog:delayed", &envelope, nth).await.unwrap();
+            }
+            assert_eq!(watch.drain("small and large", &limits).await, 288);
         }
-        assert_eq!(watch.drain("small and large", &limits).await, 288);
-    }
-    watch.expect_short();
+        watch
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn no_claim_blocks_redis_for_long_whatever_its_settings_for_lists() {
-    let (small, giant) = ("s".repeat(540), "x".repeat(VALUE_MAX - 60));
     for settings in [
         ["--list-compress-depth", "1"],
         ["--list-max-listpack-size", "-3"],
         ["--list-max-listpack-size", "-5"],
         ["--list-max-listpack-size", "1000"],
     ] {
-        let mut watch = Watch::on(TestRedis::start_with(&settings), ROOMY).await;
-        let can_measure = watch.scene.link.has_small_nodes().await;
-        assert_eq!(can_measure, Ok(settings[1] == "1000"), "{settings:?}");
-        watch.scene.begin(&[]).await;
-        // A node at the head as large as the settings allow, so that the nodes behind it seem small.
-        let head = if settings[1] == "-5" { 63_000 } else { 7_400 };
-        let mut seeds = vec![small.clone(); 15];
-        seeds.extend(vec![giant.clone(); 80]);
-        seeds.extend(vec!["s".to_owned(); 5]);
-        seeds.push("h".repeat(head));
-        seeds.extend((0..80).map(|nth: u32| format!("{nth}").repeat(120_000)));
-        for seed in &seeds {
-            let _: u64 = watch.scene.plain.rpush("q", seed).await.unwrap();
-        }
-        assert_eq!(watch.drain(&settings.join(" "), &NO_LIMITS).await, 181, "{settings:?}");
-        watch.expect_short();
+        expect_short(async || drained_with(settings).await).await;
     }
+}
+
+/// Drains a list of small and large payloads on a server with these settings for lists.
+async fn drained_with(settings: [&str; 2]) -> Watch {
+    let (small, giant) = ("s".repeat(540), "x".repeat(VALUE_MAX - 60));
+    let mut watch = Watch::on(TestRedis::start_with(&settings), ROOMY).await;
+    let can_measure = watch.scene.link.has_small_nodes().await;
+    assert_eq!(can_measure, Ok(settings[1] == "1000"), "{settings:?}");
+    watch.scene.begin(&[]).await;
+    // A node at the head as large as the settings allow, so that the nodes behind it seem small.
+    let head = if settings[1] == "-5" { 63_000 } else { 7_400 };
+    let mut seeds = vec![small.clone(); 15];
+    seeds.extend(vec![giant.clone(); 80]);
+    seeds.extend(vec!["s".to_owned(); 5]);
+    seeds.push("h".repeat(head));
+    seeds.extend((0..80).map(|nth: u32| format!("{nth}").repeat(120_000)));
+    for seed in &seeds {
+        let _: u64 = watch.scene.plain.rpush("q", seed).await.unwrap();
+    }
+    assert_eq!(watch.drain(&settings.join(" "), &NO_LIMITS).await, 181, "{settings:?}");
+    watch
 }
 
 #[tokio::test]
@@ -225,7 +248,7 @@ async fn payloads_far_above_the_limit_are_popped_one_at_a_time() {
         if small == 0 {
             one_alone = watch.longest.0;
         }
-        let (units, most) = (watch.longest.0, UNITS_MAX.max(2.5 * one_alone));
+        let (units, most) = (watch.longest.0, f64::max(1.0, 2.5 * one_alone));
         assert!(
             units < most,
             "{small} small jobs first: {units:.1} units, and one giant alone {one_alone:.1}"
@@ -235,88 +258,98 @@ async fn payloads_far_above_the_limit_are_popped_one_at_a_time() {
 
 #[tokio::test]
 async fn no_end_of_a_run_blocks_redis_for_long() {
-    // More jobs are dead than are kept: each burial drops some.
-    let mut watch = Watch::new(DeadLimits { bytes: 4 << 20, ..ROOMY }).await;
-    let envelope = |nth: u64| format!("1 job-{nth} 0 0 5\n{}", "x".repeat(VALUE_MAX));
-    watch.scene.begin(&[]).await;
-    for nth in 0..48 {
-        let _: u64 = watch.scene.plain.zadd("{q}:sandhog:dead", envelope(nth), nth).await.unwrap();
-    }
-    let _: u64 = watch.scene.plain.hset("{q}:sandhog:stats", "dead_bytes", 48 * VALUE_MAX).await.unwrap();
-    let fates = [Fate::Complete, Fate::Discard, Fate::Retry { delay_ms: 60_000 }, Fate::Bury, Fate::Release];
-    for (nth, fate) in (100..).zip(fates) {
-        let _: u64 = watch.scene.plain.rpush("{q}:sandhog:ready", envelope(nth)).await.unwrap();
-        let job = watch.turn("a claim", &NO_LIMITS, &[], 1).await.jobs.remove(0);
+    expect_short(async || {
+        // More jobs are dead than are kept: each burial drops some.
+        let mut watch = Watch::new(DeadLimits { bytes: 4 << 20, ..ROOMY }).await;
+        let envelope = |nth: u64| format!("1 job-{nth} 0 0 5\n{}", "x".repeat(VALUE_MAX));
+        watch.scene.begin(&[]).await;
+        for nth in 0..48 {
+            let _: u64 = watch.scene.plain.zadd("{q}:sandhog:dead", envelope(nth), nth).await.unwrap();
+        }
+        let _: u64 = watch.scene.plain.hset("{q}:sandhog:stats", "dead_bytes", 48 * VALUE_MAX).await.unwrap();
+        let fates =
+            [Fate::Complete, Fate::Discard, Fate::Retry { delay_ms: 60_000 }, Fate::Bury, Fate::Release];
+        for (nth, fate) in (100..).zip(fates) {
+            let _: u64 = watch.scene.plain.rpush("{q}:sandhog:ready", envelope(nth)).await.unwrap();
+            let job = watch.turn("a claim", &NO_LIMITS, &[], 1).await.jobs.remove(0);
+            let before = used_ms(&mut watch.scene).await;
+            assert!(watch.scene.settle(job.slot, &job.header, fate).await.unwrap());
+            watch.note(before, &format!("{fate:?}")).await;
+        }
         let before = used_ms(&mut watch.scene).await;
-        assert!(watch.scene.settle(job.slot, &job.header, fate).await.unwrap());
-        watch.note(before, &format!("{fate:?}")).await;
-    }
-    let before = used_ms(&mut watch.scene).await;
-    watch.scene.store.trim().await.unwrap();
-    watch.note(before, "trimming").await;
-    watch.scene.begin(&[]).await;
-    for nth in 200..204 {
-        let _: u64 = watch.scene.plain.rpush("{q}:sandhog:ready", envelope(nth)).await.unwrap();
-    }
-    let jobs = [
-        watch.turn("a claim", &NO_LIMITS, &[], 1).await.jobs,
-        watch.turn("a claim", &NO_LIMITS, &[], 1).await.jobs,
-    ];
-    let (slots, changes): (Vec<Slot>, _) =
-        (jobs.concat().iter().map(|job| job.slot).collect(), Changes::default());
-    let commits: Vec<Commit<'_>> =
-        slots[..2].iter().map(|slot| Commit { slot: *slot, others: &[], changes: &changes }).collect();
-    let (before, link) = (used_ms(&mut watch.scene).await, watch.scene.link.clone());
-    watch.scene.store.commit(&link, &watch.scene.host, &commits).await.unwrap();
-    watch.note(before, "a commit of the most bytes that a host sends").await;
-    for nth in 0..24 {
-        watch.scene.send(&["HSET", ":inflight:HOST", &format!("e{nth}"), &envelope(nth)]).await;
-    }
-    let mut left = 1;
-    while left > 0 {
-        let before = used_ms(&mut watch.scene).await;
-        left = watch.scene.store.reap(&watch.scene.host, Death::Certain, 9).await.unwrap().left;
-        watch.note(before, "reclaiming from a dead host").await;
-    }
-    watch.expect_short();
+        watch.scene.store.trim().await.unwrap();
+        watch.note(before, "trimming").await;
+        watch.scene.begin(&[]).await;
+        for nth in 200..204 {
+            let _: u64 = watch.scene.plain.rpush("{q}:sandhog:ready", envelope(nth)).await.unwrap();
+        }
+        let jobs = [
+            watch.turn("a claim", &NO_LIMITS, &[], 1).await.jobs,
+            watch.turn("a claim", &NO_LIMITS, &[], 1).await.jobs,
+        ];
+        let (slots, changes): (Vec<Slot>, _) =
+            (jobs.concat().iter().map(|job| job.slot).collect(), Changes::default());
+        let commits: Vec<Commit<'_>> =
+            slots[..2].iter().map(|slot| Commit { slot: *slot, others: &[], changes: &changes }).collect();
+        let (before, link) = (used_ms(&mut watch.scene).await, watch.scene.link.clone());
+        watch.scene.store.commit(&link, &watch.scene.host, &commits).await.unwrap();
+        watch.note(before, "a commit of the most bytes that a host sends").await;
+        for nth in 0..24 {
+            watch.scene.send(&["HSET", ":inflight:HOST", &format!("e{nth}"), &envelope(nth)]).await;
+        }
+        let mut left = 1;
+        while left > 0 {
+            let before = used_ms(&mut watch.scene).await;
+            left = watch.scene.store.reap(&watch.scene.host, Death::Certain, 9).await.unwrap().left;
+            watch.note(before, "reclaiming from a dead host").await;
+        }
+        watch
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn no_end_of_runs_blocks_redis_for_long_if_large_jobs_wait_for_slots() {
-    let mut watch = Watch::new(ROOMY).await;
-    let limits = key("header:t", Some(1), None);
-    watch.scene.begin(&[]).await;
-    let job =
-        |kind: &str, nth: u64, size: usize| format!("1 {kind}-{nth} 0 0 5 t={nth}\n{}", "x".repeat(size));
-    for nth in 0..192 {
-        let _: u64 = watch.scene.plain.rpush("{q}:sandhog:ready", job("small", nth, 0)).await.unwrap();
-    }
-    let mut running = Vec::new();
-    while running.len() < 192 {
-        running.extend(watch.turn("a claim", &limits, &[], 0).await.jobs);
-    }
-    for nth in 0..192 {
-        let _: u64 =
-            watch.scene.plain.rpush("{q}:sandhog:ready", job("large", nth, VALUE_MAX)).await.unwrap();
-    }
-    assert_eq!(watch.drain("parking", &limits).await, 0);
-    let acks: Vec<Slot> = running.iter().map(|job| job.slot).collect();
-    let first = watch.turn("jobs end that others wait for", &limits, &acks, 0).await.jobs.len();
-    assert_eq!(first + watch.drain("those that waited", &limits).await, 192);
-    watch.expect_short();
+    expect_short(async || {
+        let mut watch = Watch::new(ROOMY).await;
+        let limits = key("header:t", Some(1), None);
+        watch.scene.begin(&[]).await;
+        let job =
+            |kind: &str, nth: u64, size: usize| format!("1 {kind}-{nth} 0 0 5 t={nth}\n{}", "x".repeat(size));
+        for nth in 0..192 {
+            let _: u64 = watch.scene.plain.rpush("{q}:sandhog:ready", job("small", nth, 0)).await.unwrap();
+        }
+        let mut running = Vec::new();
+        while running.len() < 192 {
+            running.extend(watch.turn("a claim", &limits, &[], 0).await.jobs);
+        }
+        for nth in 0..192 {
+            let _: u64 =
+                watch.scene.plain.rpush("{q}:sandhog:ready", job("large", nth, VALUE_MAX)).await.unwrap();
+        }
+        assert_eq!(watch.drain("parking", &limits).await, 0);
+        let acks: Vec<Slot> = running.iter().map(|job| job.slot).collect();
+        let first = watch.turn("jobs end that others wait for", &limits, &acks, 0).await.jobs.len();
+        assert_eq!(first + watch.drain("those that waited", &limits).await, 192);
+        watch
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn no_commit_blocks_redis_for_long_if_others_have_grown_a_list_that_was_peeked_at() {
-    let mut watch = Watch::new(ROOMY).await;
-    watch.scene.begin(&[]).await;
-    for _ in 0..64 {
-        let _: u64 = watch.scene.plain.rpush("k", vec![b'x'; VALUE_MAX]).await.unwrap();
-    }
-    let seen = Seen::Range { start: 0, stop: 999, entries: vec![b"a".to_vec()] };
-    let changes = Changes { writes: vec![set("w", b"", Expiry::Never)], ..assuming("k", seen) };
-    let before = used_ms(&mut watch.scene).await;
-    assert_eq!(watch.scene.commit_one(changes).await, Verdict::Conflict("k".to_owned()));
-    watch.note(before, "a list that has grown").await;
-    watch.expect_short();
+    expect_short(async || {
+        let mut watch = Watch::new(ROOMY).await;
+        watch.scene.begin(&[]).await;
+        for _ in 0..64 {
+            let _: u64 = watch.scene.plain.rpush("k", vec![b'x'; VALUE_MAX]).await.unwrap();
+        }
+        let seen = Seen::Range { start: 0, stop: 999, entries: vec![b"a".to_vec()] };
+        let changes = Changes { writes: vec![set("w", b"", Expiry::Never)], ..assuming("k", seen) };
+        let before = used_ms(&mut watch.scene).await;
+        assert_eq!(watch.scene.commit_one(changes).await, Verdict::Conflict("k".to_owned()));
+        watch.note(before, "a list that has grown").await;
+        watch
+    })
+    .await;
 }

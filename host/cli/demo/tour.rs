@@ -30,6 +30,8 @@ const BATCH_EVERY: Duration = Duration::from_millis(25);
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(3);
 /// How long any step may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait until the host has orders in flight. New ones come every `BATCH_EVERY`.
+const IN_FLIGHT_WAIT: Duration = Duration::from_secs(1);
 
 /// The tour under way.
 pub(super) struct Tour<'t> {
@@ -102,6 +104,7 @@ impl<'t> Tour<'t> {
         let swapped = self.swap(pid).await?;
 
         self.booked(self.orders.good / 2).await?;
+        self.wait_for_orders_in_flight().await?;
         self.host.kill()?;
         let killed = Instant::now();
         let before = number(&self.link, "orders:count").await?;
@@ -134,6 +137,14 @@ impl<'t> Tour<'t> {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Returns when the host has orders in flight: a kill that finds none would show nothing. If orders come too slowly for
+    /// that, it returns after a while.
+    async fn wait_for_orders_in_flight(&self) -> Outcome {
+        let asked = Instant::now();
+        while self.jobs().await?.inflight == 0 && asked.elapsed() < IN_FLIGHT_WAIT {}
+        Ok(())
     }
 
     /// Returns when so many orders are booked.

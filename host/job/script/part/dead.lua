@@ -9,7 +9,7 @@
 -- number in one call (`dead_recount`: jobs and bytes so far), and until then no job is dropped because of the bytes.
 local TRIM_MAX = 100
 local RECOUNT_JOBS_MAX, RECOUNT_BYTES_MAX = 1000, 4194304
-local trim_bytes_max = 4194304
+local trim_bytes_max = 1048576
 
 local function add_dead(dead, stats, now, envelope)
   local stored = add_record(dead, now, envelope)

@@ -3,8 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::feeder::{Feeder, Phase};
-use super::rights;
+use super::{Feeder, Phase, rights};
 use crate::job::store::StoreError;
 use crate::storage::reminder::Reminder;
 
@@ -46,10 +45,10 @@ impl Trouble {
 impl Feeder {
     /// Reacts to a failed exchange, and returns when another attempt makes sense.
     pub(super) async fn setback(&mut self, error: StoreError) {
-        self.take_up();
+        self.process_reply();
         self.trouble.since.get_or_insert_with(Instant::now);
         // A feeder that cannot work must not delay others.
-        self.standing.press(0, false);
+        self.gate.withdraw();
         let queue = self.lane.queue.as_str();
         match error {
             StoreError::NoLease => self.rejoin().await,
@@ -89,8 +88,8 @@ impl Feeder {
 
     /// Whether no job waits or runs here, and no end is to be reported.
     fn has_nothing(&mut self) -> bool {
-        let load = self.lane.desk.collect(&mut self.batch);
-        load.waiting == 0 && load.running == 0 && self.batch.is_empty()
+        let load = self.collect(Instant::now());
+        load.waiting == 0 && load.running == 0 && self.outbox.is_empty()
     }
 
     /// Whether a feeder without jobs stops although Redis has not confirmed it: the host drains, and Redis has not

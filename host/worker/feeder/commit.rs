@@ -1,14 +1,11 @@
 //! Commits: runs whose effects are applied in one step with their job's end, what becomes of those that Redis
 //! refuses, and the entries that runs have popped in vain. All of it travels on a connection of its own, in order.
 
-use super::counters::Counters;
-use super::desk::{Commitment, End, Ended, Job};
-use super::edition::Edition;
-use super::exchange::by_tenure;
-use super::feeder::Feeder;
-use super::lane::Lane;
+use super::Feeder;
+use super::accounts::Accounts;
+use super::acl_check;
+use super::outbox::by_epoch;
 use super::portion::portion;
-use super::{runner, wall};
 use crate::job::change::Write;
 use crate::job::commit::{Commit, Verdict, Why};
 use crate::job::envelope::SINGLE;
@@ -16,6 +13,11 @@ use crate::job::settle::Fate;
 use crate::job::store::{Slot, StoreError};
 use crate::job::take;
 use crate::sandbox::outcome::{Outcome, tidy};
+use crate::worker::counters::Counters;
+use crate::worker::desk::{Commitment, End, Ended, Job};
+use crate::worker::edition::Edition;
+use crate::worker::lane::Lane;
+use crate::worker::runner;
 
 /// Conflicts of one job in a row after which its attempt has failed.
 const CONFLICTS_MAX: u32 = 16;
@@ -25,62 +27,51 @@ const TOGETHER_CONFLICTS_MAX: u32 = 4;
 impl Feeder {
     /// Puts back what runs have popped in vain, and lets those run again that only waited for this.
     pub(super) async fn put_back(&mut self) -> Result<(), StoreError> {
-        let (back, rest): (Vec<Ended>, Vec<Ended>) =
-            std::mem::take(&mut self.batch).into_iter().partition(|ended| !ended.put_back.is_empty());
-        self.batch = rest;
         let mut failure = None;
-        for mut group in by_tenure(back) {
+        for mut group in by_epoch(self.outbox.take_put_backs()) {
             let host = group[0].tenure.host.clone();
             let taken: Vec<_> = group.iter().flat_map(|ended| ended.put_back.iter().cloned()).collect();
             match take::put_back(&self.lane.commits, &host, &taken).await {
                 Ok(()) => group.iter_mut().for_each(|ended| ended.put_back.clear()),
                 Err(error) => failure = Some(error),
             }
-            self.batch.extend(group);
+            let mut accounts = self.accounts();
+            group.into_iter().for_each(|ended| accounts.keep(ended));
         }
         if let Some(error) = failure {
             return Err(error);
         }
-        let is_again = |ended: &Ended| matches!(ended.end, End::Again(_));
-        let (again, rest): (Vec<Ended>, Vec<Ended>) =
-            std::mem::take(&mut self.batch).into_iter().partition(is_again);
-        self.batch = rest;
-        self.batch.retain(|ended| !matches!(ended.end, End::Gone));
         // Backwards, because each is laid before the others.
-        for ended in again.into_iter().rev() {
-            if let End::Again(job) = ended.end {
-                self.lane.desk.add_first(*job);
-            }
+        for job in self.outbox.take_reruns().into_iter().rev() {
+            self.lane.desk.add_first(job);
         }
         Ok(())
     }
 
-    /// Takes the runs that wait for a commit out of the batch, those of one tenure together.
+    /// Takes the runs that wait for a commit out of the outbox, those of one lease epoch together.
     pub(super) fn take_commits(&mut self) -> Vec<Vec<Ended>> {
-        let is_commit = |ended: &Ended| matches!(ended.end, End::Commit(_));
-        if !self.batch.iter().any(is_commit) {
-            return Vec::new();
-        }
-        let (commits, rest) = std::mem::take(&mut self.batch).into_iter().partition(is_commit);
-        self.batch = rest;
-        by_tenure(commits)
+        by_epoch(self.outbox.take_commits())
     }
 
-    /// Does what the answers call for. Those without one stay in the batch: committing twice is harmless, for the
-    /// record of the job is the proof.
+    /// Does what the answers call for. Commits without an answer stay in the outbox: committing twice is harmless,
+    /// because Redis applies a commit only while the record of the job exists.
     pub(super) async fn judge_all(
         &mut self,
         commits: Vec<Vec<Ended>>,
         verdicts: Vec<Result<Vec<Verdict>, StoreError>>,
     ) -> Result<(), StoreError> {
         let mut failure = None;
+        let mut accounts = self.accounts();
         for (group, verdicts) in commits.into_iter().zip(verdicts) {
             match verdicts {
                 Ok(verdicts) => {
-                    group.into_iter().zip(verdicts).for_each(|(ended, verdict)| self.judge(ended, verdict))
+                    group
+                        .into_iter()
+                        .zip(verdicts)
+                        .for_each(|(ended, verdict)| accounts.judge(ended, verdict));
                 }
                 Err(error) => {
-                    self.batch.extend(group);
+                    group.into_iter().for_each(|ended| accounts.keep(ended));
                     failure = Some(error);
                 }
             }
@@ -88,7 +79,9 @@ impl Feeder {
         // Those that met a conflict have things to put back before they run again.
         failure.map_or(Ok(()), Err).and(self.put_back().await)
     }
+}
 
+impl Accounts<'_> {
     /// Does what a commit's answer calls for.
     fn judge(&mut self, ended: Ended, verdict: Verdict) {
         let counters = self.lane.counters.clone();
@@ -103,7 +96,7 @@ impl Feeder {
                             self.accepted(Fate::Complete, &Ended::of(&job, End::Complete));
                             Counters::add(&counters.commits, 1);
                         }
-                        answer => self.batch.push(self.failed(job, &edition, &answer)),
+                        answer => self.keep(self.failed(job, &edition, &answer)),
                     }
                 }
             }
@@ -111,12 +104,12 @@ impl Feeder {
                 // Where it was the answer to the first commit that got lost, there is nothing to put back.
                 let End::Commit(mut commitment) = ended.end else { return };
                 let put_back = std::mem::take(&mut commitment.pending.changes.taken);
-                self.batch.push(Ended { put_back, ..Ended::of(&commitment.job, End::Gone) });
+                self.keep(Ended { put_back, ..Ended::of(&commitment.job, End::Gone) });
                 let edition = commitment.edition.clone();
                 for (job, answer) in commitment.into_jobs() {
                     match answer {
                         Outcome::Done => self.fenced(&job),
-                        answer => self.batch.push(self.failed(job, &edition, &answer)),
+                        answer => self.keep(self.failed(job, &edition, &answer)),
                     }
                 }
             }
@@ -155,7 +148,7 @@ impl Feeder {
                 Outcome::Done => self.failed(job, &edition, &failure),
                 answer => self.failed(job, &edition, &answer),
             };
-            self.batch.push(Ended { put_back: std::mem::take(&mut put_back), ..end });
+            self.keep(Ended { put_back: std::mem::take(&mut put_back), ..end });
         }
     }
 
@@ -171,7 +164,7 @@ impl Feeder {
             } else {
                 Ended::again(job)
             };
-            self.batch.push(Ended { put_back: std::mem::take(&mut put_back), ..end });
+            self.keep(Ended { put_back: std::mem::take(&mut put_back), ..end });
         }
     }
 
@@ -197,12 +190,12 @@ impl Feeder {
             } else {
                 self.failed(job, &edition, &answer)
             };
-            self.batch.push(Ended { put_back: std::mem::take(&mut put_back), ..end });
+            self.keep(Ended { put_back: std::mem::take(&mut put_back), ..end });
         }
     }
 
     fn failed(&self, job: Job, edition: &Edition, outcome: &Outcome) -> Ended {
-        runner::fail(&self.lane, edition, outcome, job)
+        runner::fail(self.lane, edition, outcome, job)
     }
 }
 
@@ -221,7 +214,7 @@ async fn send_group(lane: &Lane, group: &[Ended]) -> Result<Vec<Verdict>, StoreE
         _ => None,
     });
     let commitments: Vec<(Slot, &Commitment)> = commitments.collect();
-    let mut forbidden = wall::forbidden(&commitments).await?;
+    let mut forbidden = acl_check::forbidden(&commitments).await?;
     let allowed = commitments.iter().zip(&forbidden).filter(|(_, forbidden)| forbidden.is_none());
     let allowed: Vec<_> =
         allowed.map(|((slot, commitment), _)| (*slot, *commitment, others(commitment))).collect();

@@ -19,13 +19,13 @@ const HALVES_IN: Duration = Duration::from_millis(10);
 
 /// Learns how fast runs end and says how many jobs to hold.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct Prefetch {
     jobs_per_ms: f64,
     ended: u64,
     since: Instant,
 }
 
-impl Window {
+impl Prefetch {
     pub(super) fn new(now: Instant) -> Self {
         Self { jobs_per_ms: 0.0, ended: 0, since: now }
     }
@@ -60,32 +60,32 @@ mod tests {
     #[test]
     fn slow_jobs_are_not_claimed_ahead_and_fast_ones_are() {
         let start = Instant::now();
-        let mut window = Window::new(start);
-        assert_eq!(window.ahead(start), 0);
+        let mut prefetch = Prefetch::new(start);
+        assert_eq!(prefetch.ahead(start), 0);
         for second in 1..20 {
-            window.ended(8, start + Duration::from_secs(second));
+            prefetch.ended(8, start + Duration::from_secs(second));
         }
         let start = start + Duration::from_secs(19);
-        assert_eq!(window.ahead(start), 0, "eight runs a second: nothing ahead");
+        assert_eq!(prefetch.ahead(start), 0, "eight runs a second: nothing ahead");
         for step in 1..200 {
-            window.ended(1000, start + Duration::from_millis(step * 10));
+            prefetch.ended(1000, start + Duration::from_millis(step * 10));
         }
         let now = start + Duration::from_millis(1990);
-        assert!((300..=AHEAD_MAX).contains(&window.ahead(now)), "{}", window.ahead(now));
+        assert!((300..=AHEAD_MAX).contains(&prefetch.ahead(now)), "{}", prefetch.ahead(now));
         let now = start + Duration::from_secs(3);
-        window.ended(usize::MAX >> 20, now);
-        assert_eq!(window.ahead(now), AHEAD_MAX, "bounded");
+        prefetch.ended(usize::MAX >> 20, now);
+        assert_eq!(prefetch.ahead(now), AHEAD_MAX, "bounded");
     }
 
     #[test]
     fn the_rate_of_the_past_is_forgotten_while_no_run_ends() {
         let start = Instant::now();
-        let mut window = Window::new(start);
+        let mut prefetch = Prefetch::new(start);
         for step in 1..200 {
-            window.ended(1000, start + Duration::from_millis(step * 10));
+            prefetch.ended(1000, start + Duration::from_millis(step * 10));
         }
         let last = start + Duration::from_millis(1990);
-        let after = |ms| window.ahead(last + Duration::from_millis(ms));
+        let after = |ms| prefetch.ahead(last + Duration::from_millis(ms));
         assert_eq!(after(0), after(10), "a few milliseconds say nothing");
         assert!(after(20) < after(10) && after(20) > 0);
         assert_eq!(after(110), 0);

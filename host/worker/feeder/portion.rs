@@ -2,9 +2,6 @@
 //! end of a job with a header, Redis reads its record because of the notes in it, and the payload is part of the
 //! record.
 
-use super::desk::Ended;
-use super::feeder::Feeder;
-
 /// Most bytes of payloads in one claim. While the reply is read, memory holds it several times, and Redis needs some
 /// milliseconds for each MiB.
 pub const CLAIM_BYTES_MAX: u64 = 2 << 20;
@@ -26,19 +23,6 @@ pub(super) fn portion(bytes: impl Iterator<Item = u64>) -> usize {
         sum <= RECORDS_BYTES_MAX
     };
     bytes.take_while(fits).count().max(1)
-}
-
-impl Feeder {
-    /// Removes the ends from the batch that are too many for one turn.
-    pub(super) fn keep_for_later(&mut self) -> Vec<Ended> {
-        let count = portion(self.batch.iter().map(|ended| self.record_bytes(ended)));
-        self.batch.split_off(count.min(self.batch.len()))
-    }
-
-    fn record_bytes(&self, ended: &Ended) -> u64 {
-        let held = || self.held.get(&(ended.tenure.number, ended.slot));
-        if ended.slot.enveloped { held().copied().unwrap_or(0) } else { 0 }
-    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::desk::Commitment;
 use crate::job::store::Slot;
 use crate::sandbox::asks;
 use crate::storage::fault::Fault;
 use crate::storage::user::Ask;
+use crate::worker::desk::Commitment;
 
 /// For each commit, the key of a change that Redis would not let the plugin's own user make, if there is one.
 pub(super) async fn forbidden(commits: &[(Slot, &Commitment)]) -> Result<Vec<Option<String>>, Fault> {

@@ -4,10 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::desk::{Ended, Load};
-use super::feeder::Feeder;
-use crate::job::settle::Fate;
-use crate::job::store::Delivery;
+use crate::worker::desk::Load;
 
 /// How long claimed jobs wait here while no run ends.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -49,6 +46,17 @@ impl Stuck {
         self.most
     }
 
+    /// Whether waiting jobs are to be given back: no run has ended for some time. Asked again, it answers after as long.
+    pub(super) fn is_due(&mut self, load: Load, now: Instant) -> bool {
+        self.retry(now);
+        if load.waiting == 0 || now < self.since + PATIENCE {
+            return false;
+        }
+        self.since = now;
+        // If nothing runs, the jobs are about to start.
+        load.running > 0
+    }
+
     /// Lifts the limit once enough time has passed.
     fn retry(&mut self, now: Instant) {
         if self.retry_at.is_some_and(|at| at <= now) {
@@ -64,36 +72,10 @@ impl Stuck {
     }
 
     /// Records that jobs were given back while `running` jobs ran.
-    fn gave_back(&mut self, running: usize, now: Instant) {
+    pub(super) fn gave_back(&mut self, running: usize, now: Instant) {
         (self.since, self.most) = (now, running);
         self.retry_at = Some(now + self.retry_after);
         self.retry_after = (self.retry_after * 2).min(RETRY_MAX);
-    }
-}
-
-impl Feeder {
-    /// Gives waiting jobs back if no run ends. Jobs without a record cannot be given back.
-    pub(super) fn give_back_stuck(&mut self, mut load: Load) -> Load {
-        let now = Instant::now();
-        self.stuck.retry(now);
-        if load.waiting == 0 || now < self.stuck.since + PATIENCE {
-            return load;
-        }
-        self.stuck.since = now;
-        if load.running == 0 || self.lane.delivery == Delivery::AtMostOnce {
-            return load;
-        }
-        let jobs = self.lane.desk.take_unbegun();
-        load.waiting = load.waiting.saturating_sub(jobs.len());
-        if !jobs.is_empty() {
-            self.stuck.gave_back(load.running, now);
-            let order = self.lane.current().policy.order;
-            self.batch.extend(jobs.into_iter().map(|job| Ended::settled(job, Fate::GiveBack(order))));
-            self.begin_batch(now);
-            self.hungry = true;
-            self.note_idle(false);
-        }
-        load
     }
 }
 
