@@ -155,7 +155,7 @@ impl Feeder {
                 continue;
             }
             let now = Instant::now();
-            let claim = self.to_claim(load, phase, now);
+            let claim = self.jobs_to_claim(load, phase, now);
             if claim > 0 || self.outbox.is_due(still, self.end_wait, now) {
                 if !self.sync_with_redis(claim).await && phase == Phase::Leaving {
                     break false;
@@ -200,7 +200,7 @@ impl Feeder {
 
     /// How many jobs to claim now: none while a queue of a higher priority has waiting jobs. Tells the other queues of
     /// this host whether jobs wait here.
-    fn to_claim(&mut self, load: Load, phase: Phase, now: Instant) -> u32 {
+    fn jobs_to_claim(&mut self, load: Load, phase: Phase, now: Instant) -> u32 {
         let is_serving = phase == Phase::Serving;
         let priority = self.lane.current().policy.priority;
         let is_backlogged = is_serving && (self.demand.is_hungry() || load.waiting > 0);
