@@ -117,6 +117,17 @@ async fn large_entries_that_go_back_after_a_failed_run_do_not_block_redis() {
     assert!(dead.contains("queue.pop:%20ok%20some%20bytes:1048576"), "{}", &dead[..dead.len().min(400)]);
 }
 
+/// Each would be within its own bound: together they were 30 ms in one script.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_a_run_read_and_values_that_it_writes_share_one_bound() {
+    let mut lines = in_turn(2, &["kv.get a", "kv.get b"]);
+    lines.extend((0..4).map(|nth| format!("kv.set written:{nth} rep:1000000:61")));
+    lines.push("bury $results".to_owned());
+    let dead = run("serializable", &lines).await.unwrap();
+    let refused = "kv.set:%20ok;%20kv.set:%20ok;%20kv.set:%20err%20quota%20%22effect-bytes%22";
+    assert!(dead.contains(refused), "{}", &dead[dead.len().saturating_sub(400)..]);
+}
+
 /// Redis frees the list in its background thread. The test counts such lists, because the time to free one grows with
 /// its length.
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use sandhog::storage::address::{Address, TlsFiles};
 use sandhog::storage::link::{Link, Tracking};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 
 thread_local! {
     static STAGE: RefCell<Option<Stage>> = const { RefCell::new(None) };
@@ -38,9 +38,18 @@ impl Stage {
     }
 }
 
-/// Says yes to what a client says at first, then gives the answer and hangs up.
+/// Serves each connection in the same way. A client that connects again is answered, too: otherwise it would wait for its
+/// timeout, and its connection would be left to the next input.
 async fn serve(listener: &UnixListener, answer: &[u8]) {
-    let Ok((mut client, _)) = listener.accept().await else { return };
+    loop {
+        if let Ok((client, _)) = listener.accept().await {
+            serve_one(client, answer).await;
+        }
+    }
+}
+
+/// Says yes to what a client says at first, then gives the answer and hangs up.
+async fn serve_one(mut client: UnixStream, answer: &[u8]) {
     let mut heard = vec![0; 64 << 10];
     loop {
         let Ok(count @ 1..) = client.read(&mut heard).await else { return };
@@ -93,6 +102,9 @@ fuzz_target!(|input: (u8, &[u8])| STAGE.with_borrow_mut(|stage| {
         Address::parse(&format!("unix://{}", socket.display()), TlsFiles::default()).expect("a URL");
     runtime.block_on(async {
         let link = Link::new(&address, "fuzz", Duration::from_millis(200), Tracking::Off).expect("a link");
-        tokio::join!(serve(listener, input.1), ask(input.0, link));
+        tokio::select! {
+            () = ask(input.0, link) => {}
+            () = serve(listener, input.1) => {}
+        }
     });
 }));

@@ -22,7 +22,8 @@ use crate::job::change::{Assumption, Changes, Write};
 use known::Known;
 use slot::{Due, Presence, Slot};
 
-/// Most bytes of keys, values and payloads that one run can write.
+/// Most bytes of keys, values and payloads that one run can write. What its commit checks counts against the same bytes
+/// of work (`known`).
 pub const EFFECT_BYTES_MAX: usize = 4 << 20;
 /// Most bytes that one run holds until its end: what it writes, and what it takes for granted.
 pub const HELD_BYTES_MAX: u64 = (EFFECT_BYTES_MAX + known::BYTES_MAX) as u64;
@@ -166,6 +167,7 @@ impl Overlay {
         if sum > EFFECT_BYTES_MAX {
             return Err(Refusal::Quota("effect-bytes"));
         }
+        self.known.add_written(BYTES_EACH + bytes)?;
         self.bytes = sum;
         Ok(())
     }
