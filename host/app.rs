@@ -28,7 +28,7 @@ use crate::config::settings::{CompileSettings, Settings};
 use crate::job::report::PluginReport;
 use crate::job::store::StoreError;
 use crate::panics;
-use crate::sandbox::{CacheSettings, CompileLimits, Compiling};
+use crate::sandbox::{CacheSettings, CompileLimits, Compiling, Tier};
 use crate::storage::address::AddressError;
 use crate::storage::fault::Fault;
 use crate::worker::feeder::Phase;
@@ -81,15 +81,24 @@ pub struct Options {
     /// This program, which compiles components with its hidden subcommand: `/proc/self/exe`, unless this process
     /// is another.
     pub program: PathBuf,
+    /// Which compiler is tried first: `Tier::Optimized`, unless the user of this process wrote the components.
+    pub tier: Tier,
+}
+
+impl Options {
+    /// A host that only its log and Redis tell about, with the compiler for components of strangers.
+    pub fn new(settings: Settings, program: PathBuf) -> Self {
+        Self { settings, observer: None, program, tier: Tier::default() }
+    }
 }
 
 /// How components are compiled under these settings. `make` makes the folder that keeps the results; without it
 /// one that is there is used.
-pub fn compiling(settings: &Settings, program: PathBuf, make: bool) -> Compiling {
+pub fn compiling(settings: &Settings, program: PathBuf, tier: Tier, make: bool) -> Compiling {
     let CompileSettings { memory_bytes, time, cache_bytes } = settings.compile;
     let cache = CacheSettings { folder: compiled_dir(settings), bytes_max: cache_bytes, make };
     let limits = CompileLimits { memory_bytes, time };
-    Compiling { program, limits, cache: (cache_bytes > 0).then_some(cache) }
+    Compiling { program, limits, cache: (cache_bytes > 0).then_some(cache), tier }
 }
 
 /// Where compiled components are kept under these settings.

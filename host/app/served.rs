@@ -100,7 +100,7 @@ impl Served {
             instances: settings.ceilings.instances.saturating_add(SPARE_INSTANCES),
             memory_bytes_max: settings.ceilings.memory_bytes,
         };
-        let compiling = super::compiling(&settings, options.program, true);
+        let compiling = super::compiling(&settings, options.program, options.tier, true);
         let sandbox = Sandbox::new(&pool, compiling).map_err(|e| StartError::Sandbox(e.to_string()))?;
         let primary = feeders.link.primary().clone();
         let lanes = Lanes::new(&settings, feeders, executor, options.observer)?;

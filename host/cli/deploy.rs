@@ -11,6 +11,7 @@ use sandhog::plugin::manifest::Manifest;
 use sandhog::plugin::name::PluginName;
 use sandhog::plugin::release::{Digest, Release, Wanted};
 use sandhog::plugin::scan::Pair;
+use sandhog::sandbox::Tier;
 use serde_json::json;
 
 use crate::cli::context::{self, Context};
@@ -65,7 +66,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             Manifest::parse(&source.origin, &source.text, &settings.ceilings).map_err(refused)?;
     }
     let key = sign::order_key(args.key.as_deref(), &settings, context)?;
-    progress::load_showing(source.clone(), &check::sandbox(&settings)?).map_err(refused)?;
+    progress::load_showing(source.clone(), &check::sandbox(&settings, Tier::Optimized)?).map_err(refused)?;
 
     let link = context::connect(&settings).await?;
     let depot = Depot::new(link.clone());

@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Port of the private Redis on 127.0.0.1, 0 for any free one; default: 6390, or a free one if 6390 is in use.
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
+    /// Compile as `run` does: slower, and the code is faster.
+    #[arg(long)]
+    optimized: bool,
     /// What is logged: a level, or a filter such as `info,guest=debug`.
     #[arg(long, value_name = "LEVEL")]
     log: Option<String>,
@@ -70,7 +73,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Some(port) => format!("redis://127.0.0.1:{port}"),
         None => settings.redis.address.to_string(),
     };
-    let Some(host) = serve::start(settings, &mut signals).await? else { return Ok(()) };
+    let Some(host) = serve::start(settings, cache::tier(args.optimized), &mut signals).await? else {
+        return Ok(());
+    };
     // After this time the address is shown without the queues of plugins that are still being compiled.
     let _ = tokio::time::timeout(SETTLE_MAX, host.settled()).await;
     let is_second_choice =
