@@ -15,6 +15,7 @@ mod readers;
 mod seat;
 mod served;
 mod start_wait;
+mod state_dir;
 mod users;
 
 use std::path::PathBuf;
@@ -63,6 +64,11 @@ pub enum StartError {
     /// The engine refused its settings.
     #[error("cannot set up the sandbox: {0}")]
     Sandbox(String),
+    /// The host could not write to its state folder.
+    #[error(
+        "cannot write to `state_dir` (`{0}`): {1}; the host keeps its seat, compiled components and former versions there"
+    )]
+    StateDir(String, String),
     /// A thread or a runtime could not be made.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -142,11 +148,12 @@ impl Host {
     /// Starts a host and returns when it serves the first plugin, unless `stop` resolves first: then the host shuts down in
     /// order, and the result is `None`.
     pub async fn start_unless(
-        options: Options,
+        mut options: Options,
         stop: impl Future<Output = ()>,
     ) -> Result<Option<Self>, StartError> {
         // Checked before the wait for Redis, because a wrong folder has nothing to do with Redis.
         folder::check(&options.settings)?;
+        let temporary = state_dir::prepare(&mut options.settings)?;
         let phase = watch::Sender::new(Phase::Serving);
         let (commands, requests) = mpsc::channel(COMMANDS_MAX);
         let (ready, started) = oneshot::channel();
@@ -155,6 +162,7 @@ impl Host {
         let orders = control::Orders { phase: phase.clone(), requests };
         let body = move || {
             control::run(options, orders, ready);
+            drop(temporary);
             finished.send_replace(true);
         };
         let thread = panics::thread("control", body)?;

@@ -62,6 +62,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     // The next start finds compiled components in the cache of `run`; everything else is for this Redis only.
     settings.compiled_dir = cache::is_ours(&settings.host.state_dir).then(|| compiled_dir(&settings));
     settings.host.state_dir = state.path().to_owned();
+    settings.redis.is_temporary = redis.is_some();
     settings.plugins.watch = Watch::Events;
     settings.plugins.poll = LOOK_EVERY;
     // A person is waiting for the error, and a private Redis has already answered.

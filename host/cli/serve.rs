@@ -115,6 +115,9 @@ pub(crate) fn refusal(error: StartError) -> Failure {
         StartError::Plugins(problems) => context::refusal("no plugin could be loaded", &problems),
         StartError::NoPlugins(_) => Failure::refused(error.to_string())
             .with_hint("put `name.wasm` and `name.toml` there, or name another folder with `--plugins DIR`"),
+        StartError::StateDir(..) => Failure::refused(error.to_string()).with_hint(
+            "name a folder that it can write to (`host.state_dir`), or set `host.stateless = true`",
+        ),
         error => Failure::refused(error.to_string()),
     }
 }
