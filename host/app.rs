@@ -15,6 +15,7 @@ mod readers;
 mod seat;
 mod served;
 mod start_wait;
+mod state_dir;
 mod users;
 
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ use crate::config::settings::{CompileSettings, Settings};
 use crate::job::report::PluginReport;
 use crate::job::store::StoreError;
 use crate::panics;
-use crate::sandbox::{CacheSettings, CompileLimits, Compiling};
+use crate::sandbox::{CacheSettings, CompileLimits, Compiling, Tier};
 use crate::storage::address::AddressError;
 use crate::storage::fault::Fault;
 use crate::worker::feeder::Phase;
@@ -63,6 +64,11 @@ pub enum StartError {
     /// The engine refused its settings.
     #[error("cannot set up the sandbox: {0}")]
     Sandbox(String),
+    /// The host could not write to its state folder.
+    #[error(
+        "cannot write to `state_dir` (`{0}`): {1}; the host keeps its seat, compiled components and former versions there"
+    )]
+    StateDir(String, String),
     /// A thread or a runtime could not be made.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -81,15 +87,24 @@ pub struct Options {
     /// This program, which compiles components with its hidden subcommand: `/proc/self/exe`, unless this process
     /// is another.
     pub program: PathBuf,
+    /// Which compiler is tried first: `Tier::Optimized`, unless the user of this process wrote the components.
+    pub tier: Tier,
+}
+
+impl Options {
+    /// A host that only its log and Redis tell about, with the compiler for components of strangers.
+    pub fn new(settings: Settings, program: PathBuf) -> Self {
+        Self { settings, observer: None, program, tier: Tier::default() }
+    }
 }
 
 /// How components are compiled under these settings. `make` makes the folder that keeps the results; without it
 /// one that is there is used.
-pub fn compiling(settings: &Settings, program: PathBuf, make: bool) -> Compiling {
+pub fn compiling(settings: &Settings, program: PathBuf, tier: Tier, make: bool) -> Compiling {
     let CompileSettings { memory_bytes, time, cache_bytes } = settings.compile;
     let cache = CacheSettings { folder: compiled_dir(settings), bytes_max: cache_bytes, make };
     let limits = CompileLimits { memory_bytes, time };
-    Compiling { program, limits, cache: (cache_bytes > 0).then_some(cache) }
+    Compiling { program, limits, cache: (cache_bytes > 0).then_some(cache), tier }
 }
 
 /// Where compiled components are kept under these settings.
@@ -133,11 +148,12 @@ impl Host {
     /// Starts a host and returns when it serves the first plugin, unless `stop` resolves first: then the host shuts down in
     /// order, and the result is `None`.
     pub async fn start_unless(
-        options: Options,
+        mut options: Options,
         stop: impl Future<Output = ()>,
     ) -> Result<Option<Self>, StartError> {
         // Checked before the wait for Redis, because a wrong folder has nothing to do with Redis.
         folder::check(&options.settings)?;
+        let temporary = state_dir::prepare(&mut options.settings)?;
         let phase = watch::Sender::new(Phase::Serving);
         let (commands, requests) = mpsc::channel(COMMANDS_MAX);
         let (ready, started) = oneshot::channel();
@@ -146,6 +162,7 @@ impl Host {
         let orders = control::Orders { phase: phase.clone(), requests };
         let body = move || {
             control::run(options, orders, ready);
+            drop(temporary);
             finished.send_replace(true);
         };
         let thread = panics::thread("control", body)?;

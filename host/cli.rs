@@ -5,6 +5,7 @@ mod acl;
 mod argument;
 mod bench;
 mod cache;
+mod changes;
 mod check;
 mod child;
 mod compile;
@@ -22,6 +23,7 @@ mod invoke;
 mod jobs;
 mod keygen;
 mod keys;
+mod known;
 mod new;
 mod output;
 mod plugins;
@@ -55,7 +57,7 @@ use sandhog::telemetry;
 
 /// Runs untrusted job handlers as WebAssembly components on Redis queues.
 #[derive(Debug, Parser)]
-#[command(name = "sandhog", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(name = "sandhog", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     global: Global,

@@ -2,6 +2,7 @@
 //! knows nothing of queues, retries or files; what a guest can reach is in `capability`.
 
 mod binding;
+pub mod bytes;
 pub mod compile;
 pub mod engine;
 mod fuse;
@@ -26,7 +27,7 @@ pub use instance::Instance;
 pub use limits::Limits;
 pub use load::{Compiled, Kind, LoadError, NotLoaded, Terms, Version};
 pub use outcome::Outcome;
-pub use profile::{Profile, ProfileChoice};
+pub use profile::{Profile, ProfileChoice, Tier};
 pub use reading::ConfigReport;
 pub use run::{BatchReport, JobCall, RunContext, RunReport};
 pub use snapshot::SnapshotError;

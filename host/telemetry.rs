@@ -16,6 +16,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
 use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::{self, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -35,7 +36,8 @@ static OUTLET: OnceLock<Outlet> = OnceLock::new();
 /// Who reads the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
-    /// An operator, perhaps later, perhaps by a program: every line with its date.
+    /// An operator, perhaps later, perhaps by a program: every line with its date. On a terminal, the time of day is
+    /// enough.
     Operator,
     /// Somebody who watches: the time since the start is enough.
     Watcher,
@@ -71,8 +73,12 @@ pub fn init(settings: &LogSettings, reader: Reader) -> Result<(), TelemetryError
     let lines = fmt().with_env_filter(parsed).with_writer(clean).with_ansi(ansi);
     // The library would report its own failures with a macro that panics if standard error is closed.
     let lines = lines.log_internal_errors(false);
+    let is_watched = reader == Reader::Operator && std::io::stderr().is_terminal();
     let done = match (settings.format, reader) {
         (LogFormat::Json, _) => lines.json().flatten_event(true).finish().try_init(),
+        (LogFormat::Text, Reader::Operator) if is_watched => {
+            lines.with_timer(TimeOfDay).with_target(false).finish().try_init()
+        }
         (LogFormat::Text, Reader::Operator) => lines.finish().try_init(),
         (LogFormat::Text, Reader::Watcher) => {
             lines.with_timer(fmt::time::uptime()).with_target(false).finish().try_init()
@@ -95,6 +101,15 @@ pub fn print(text: &str) {
 /// Waits until all lines have been written, but at most a second: nobody may be reading them.
 pub fn flush() {
     OUTLET.get().into_iter().for_each(|outlet| outlet.flush(FLUSH_MAX));
+}
+
+/// The local time of day, for somebody who reads along.
+struct TimeOfDay;
+
+impl FormatTime for TimeOfDay {
+    fn format_time(&self, to: &mut fmt::format::Writer<'_>) -> std::fmt::Result {
+        write!(to, "{}", jiff::Zoned::now().strftime("%H:%M:%S"))
+    }
 }
 
 fn report_dropped(lines: u64) {

@@ -39,8 +39,7 @@ async fn a_host_has_told_of_a_queue_before_it_claims_wherever_its_first_words_ar
         let _: () = redis::cmd("FLUSHALL").query_async(&mut plain).await.unwrap();
         let proxy = Proxy::start(&redis.socket(), at, Cut::Before);
         push(&mut plain, JOBS).await;
-        let options =
-            Options { settings: plugins.settings(&proxy.url(), "h"), observer: None, program: program() };
+        let options = Options::new(plugins.settings(&proxy.url(), "h"), program());
         let host = match Host::start(options.clone()).await {
             Ok(host) => host,
             Err(error) => {
@@ -68,7 +67,7 @@ async fn cut_everywhere(cut: Cut) {
         settings.host.threads = 1;
         settings.ceilings.instances = 16;
         settings.redis.timeout = Duration::from_secs(5);
-        let options = Options { settings, observer: None, program: program() };
+        let options = Options::new(settings, program());
         let jobs = push(&mut plain, JOBS).await;
         let host = match Host::start(options.clone()).await {
             Ok(host) => host,

@@ -3,6 +3,10 @@
 
 // Flags, settings and a Redis that is not there.
 mod refusal;
+// Warnings that are needed, and false alarms.
+mod alarms;
+// Mistyped and shortened names, and tables on narrow terminals.
+mod names;
 // A Redis that cannot be used: the error and the hint.
 mod obstacle;
 mod order;

@@ -2,6 +2,7 @@
 //! what becomes of versions that are no longer used in `retired`, limits that the host inherited in `inherited`.
 
 mod cache;
+mod functions;
 mod inherited;
 mod retired;
 

@@ -117,7 +117,7 @@ async fn child_with_a_host() {
     settings.host.lease = LEASE;
     settings.ceilings.instances = 16;
     let observer = Panics { begin: when == "begin" };
-    let options = Options { settings, observer: Some(Arc::new(observer)), program: program() };
+    let options = Options { observer: Some(Arc::new(observer)), ..Options::new(settings, program()) };
     Host::start(options).await.unwrap().ended().await;
 }
 

@@ -1,5 +1,6 @@
 //! What every kind of run is reported as. Hostile ones, each in a whole host, are in `hostile`.
 
+mod baseline;
 mod config;
 pub(crate) mod profile;
 mod snapshot;

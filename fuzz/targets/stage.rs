@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sandhog::capability::limits::Limits;
 use sandhog::sandbox::{
-    CacheSettings, CompileLimits, Compiling, Kind, PoolSettings, ProfileChoice, Sandbox, Terms,
+    CacheSettings, CompileLimits, Compiling, Kind, PoolSettings, ProfileChoice, Sandbox, Terms, Tier,
 };
 
 /// The program, for its hidden subcommand that compiles. `make fuzz` names it.
@@ -20,7 +20,7 @@ pub fn program() -> PathBuf {
 pub fn sandbox_with(cache: Option<CacheSettings>) -> Sandbox {
     let pool = PoolSettings { instances: 4, memory_bytes_max: 64 << 20 };
     let limits = CompileLimits { memory_bytes: 1 << 30, time: Duration::from_secs(5) };
-    Sandbox::new(&pool, Compiling { program: program(), limits, cache }).expect("a sandbox")
+    Sandbox::new(&pool, Compiling { program: program(), limits, cache, tier: Tier::default() }).expect("a sandbox")
 }
 
 /// The sandbox of this process.

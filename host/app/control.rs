@@ -166,7 +166,8 @@ impl Parts {
         let info = info.map_err(StartError::Server)?;
         let about = format!("{} {}", info.kind, info.version);
         tracing::info!(redis = claims.address(), server = about, "connected");
-        info.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let persistence = info.persistence.iter().filter(|_| !settings.redis.is_temporary);
+        info.warnings.iter().chain(persistence).for_each(|warning| tracing::warn!("{warning}"));
 
         let leases = Leases::new(primary.link("lease", Tracking::Off)?);
         let seat = start_wait.retry(async || seat::take(&settings, &leases).await).await?;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::capability::limits::CALL_NAMES_BYTES;
+use crate::capability::limits::{CALL_NAMES_BYTES, Limits};
 use crate::capability::overlay::HELD_BYTES_MAX;
 use crate::config::settings::Ceilings;
 use crate::job::name::QueueName;
@@ -25,6 +25,8 @@ const COPIES: u64 = 3;
 const REPLIES: u64 = 2;
 /// The answer to a claim, besides the jobs themselves: a buffer grows by doubling, and is read into values.
 const CLAIM_COPIES: u64 = 3;
+/// Runs of a queue at once unless its manifest says otherwise.
+const CONCURRENCY: u32 = 64;
 /// A page of keys.
 const PAGE_BYTES: u64 = 1 << 20;
 /// Reasons, backtraces and headers of a lane's jobs that have ended, until Redis knows of it.
@@ -50,6 +52,8 @@ pub(super) struct Figure {
     pub(super) jobs: u64,
     /// Slots kept warm, components that are being loaded, the host itself.
     pub(super) rest: u64,
+    /// Whether a manifest allows more than the default somewhere: only then can the operator lower it again.
+    pub(super) is_raised: bool,
 }
 
 /// What one run may need.
@@ -98,6 +102,7 @@ impl Figure {
         wanted.sort_by_key(|(per_run, _)| std::cmp::Reverse(per_run.sum()));
         let mut places = u64::from(ceilings.instances);
         (figure.asked, figure.places) = (asked(manifests), places);
+        figure.is_raised = manifests.iter().any(|manifest| is_raised(manifest));
         for (per_run, runs) in wanted {
             let runs = runs.min(places);
             places -= runs;
@@ -141,7 +146,7 @@ impl Figure {
 
     /// Logs it, and what to do where the machine has less.
     pub(super) fn tell(&self, machine_bytes: Option<u64>) {
-        let Self { runs, asked, places, sandboxes, copies, replies, effects, jobs, rest } = *self;
+        let Self { runs, asked, places, sandboxes, copies, replies, effects, jobs, rest, is_raised } = *self;
         let [sandboxes, copies, replies, effects, jobs, rest] =
             [sandboxes, copies, replies, effects, jobs, rest].map(mib);
         let total = mib(self.total());
@@ -164,7 +169,8 @@ impl Figure {
                  until they time out, while others wait; raise the one or lower the others"
             );
         }
-        if let Some(machine) = machine_bytes.filter(|machine| *machine < self.total()) {
+        // With the defaults the figure is above the memory of most machines, and no plugin comes near it.
+        if let Some(machine) = machine_bytes.filter(|machine| is_raised && *machine < self.total()) {
             let machine = mib(machine);
             tracing::warn!(
                 total,
@@ -174,6 +180,13 @@ impl Figure {
             );
         }
     }
+}
+
+/// Whether a manifest allows more memory, larger values or more runs than the default.
+fn is_raised(manifest: &Manifest) -> bool {
+    let (limits, default) = (&manifest.limits, Limits::default());
+    let runs = manifest.consume.iter().any(|consume| consume.concurrency > CONCURRENCY);
+    runs || limits.memory_bytes > default.memory_bytes || limits.value_bytes > default.value_bytes
 }
 
 /// Runs that these plugins ask for at once. A version on trial shares the queues of the one it is to replace.

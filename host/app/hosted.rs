@@ -59,6 +59,7 @@ struct Trial {
 
 struct Retired {
     digest: String,
+    id: Digest,
     version: Weak<Version>,
     tally: Arc<Tally>,
     since: SystemTime,
@@ -92,7 +93,8 @@ impl Running {
     fn view(&self, state: VersionState, share: f64) -> VersionReport {
         let (runs, failures) = self.tally.read();
         let version = self.loaded.version.digest().to_owned();
-        VersionReport { version, state, share, runs, failures, since_ms: milliseconds(self.since) }
+        let release = self.id.as_str().to_owned();
+        VersionReport { version, release, state, share, runs, failures, since_ms: milliseconds(self.since) }
     }
 }
 
@@ -271,6 +273,7 @@ impl Hosted {
         }
         self.retired.push(Retired {
             digest: running.loaded.version.digest().to_owned(),
+            id: running.id.clone(),
             version: Arc::downgrade(&running.loaded.version),
             tally: running.tally.clone(),
             since: running.since,
@@ -289,6 +292,7 @@ impl Hosted {
             let version = retired.digest.clone();
             VersionReport {
                 version,
+                release: retired.id.as_str().to_owned(),
                 state: VersionState::Draining,
                 share: 0.0,
                 runs,

@@ -335,14 +335,15 @@ mod tests {
 
     use super::*;
     use crate::sandbox::engine::PoolSettings;
-    use crate::sandbox::{CompileLimits, Compiling};
+    use crate::sandbox::{CompileLimits, Compiling, Tier};
     use crate::worker::executor::Executor;
 
     #[test]
     fn a_load_that_panics_ends_as_a_refusal() {
         let dir = tempfile::tempdir().unwrap();
         let limits = CompileLimits::default();
-        let compiling = Compiling { program: "/bin/false".into(), limits, cache: None };
+        let compiling =
+            Compiling { program: "/bin/false".into(), limits, cache: None, tier: Tier::default() };
         let pool = PoolSettings { instances: 1, memory_bytes_max: 1 << 20 };
         let executor = Executor::start(1).unwrap();
         let sandbox = Sandbox::new(&pool, compiling).unwrap();

@@ -100,7 +100,7 @@ impl Served {
             instances: settings.ceilings.instances.saturating_add(SPARE_INSTANCES),
             memory_bytes_max: settings.ceilings.memory_bytes,
         };
-        let compiling = super::compiling(&settings, options.program, true);
+        let compiling = super::compiling(&settings, options.program, options.tier, true);
         let sandbox = Sandbox::new(&pool, compiling).map_err(|e| StartError::Sandbox(e.to_string()))?;
         let primary = feeders.link.primary().clone();
         let lanes = Lanes::new(&settings, feeders, executor, options.observer)?;
@@ -226,6 +226,8 @@ impl Served {
         let name = loaded.name.clone();
         let (version, digest) =
             (loaded.version.short_digest().to_owned(), loaded.version.digest().to_owned());
+        // Releases with the same component differ in the manifest.
+        let release = id.short().to_owned();
         if loaded.manifest.kind == Kind::ConfigReader {
             self.readers.open(&loaded);
         }
@@ -235,11 +237,19 @@ impl Served {
             Some(plugin) => {
                 is_tried = plugin.take_in(loaded, id.clone(), &self.lanes, snapshots);
                 let what = if is_tried { "canary takes its share of runs" } else { "plugin was swapped" };
-                tracing::info!(plugin = name.as_str(), version, "{what}");
+                tracing::info!(plugin = name.as_str(), version, release, "{what}");
                 if is_tried { SwapKind::Canary } else { SwapKind::Swapped }
             }
             None => {
-                tracing::info!(plugin = name.as_str(), version, "plugin was loaded");
+                let plugin = name.as_str();
+                match claim.stands_in {
+                    true => tracing::warn!(
+                        plugin,
+                        version,
+                        "the last good version is served with its manifest, because what is offered is refused"
+                    ),
+                    false => tracing::info!(plugin, version, release, "plugin was loaded"),
+                }
                 self.plugins.insert(name.clone(), Hosted::new(loaded, id.clone(), snapshots));
                 SwapKind::Loaded
             }
@@ -266,6 +276,14 @@ impl Served {
         let none = Problems::default();
         let former = self.refusals.get(&name).map_or(&none, |former| &former.problems);
         self.tell(&refusal.problems, former);
+        if let Some(served) = self.plugins.get(&name).filter(|_| self.tells && refusal.problems != *former) {
+            let version = served.loaded().version.short_digest();
+            tracing::warn!(
+                plugin = name.as_str(),
+                version,
+                "the former version is still served, with its manifest"
+            );
+        }
         let is_new = *self.settled.borrow() || self.plugins.contains_key(&name);
         if is_new && refusal.problems != *former {
             let why = refusal.problems.to_string();
@@ -306,6 +324,10 @@ impl Served {
 
     /// Tells how much memory guests can make the host use, if it is not what was told.
     fn tell_figure(&mut self) {
+        // While plugins are being loaded, it changes with each of them.
+        if self.is_loading() {
+            return;
+        }
         let manifests: Vec<_> = self.plugins.values().flat_map(Hosted::manifests).collect();
         let figure = Figure::of(&self.settings.ceilings, &manifests);
         if figure != self.figure {

@@ -5,13 +5,18 @@ use std::path::Path;
 use rustix::process::geteuid;
 use sandhog::app::compiling;
 use sandhog::config::settings::Settings;
-use sandhog::sandbox::Compiling;
+use sandhog::sandbox::{Compiling, Tier};
 
 use crate::cli::child;
 
 /// How a command compiles: it uses the cache of `run`, and makes it if `is_ours`.
-pub(crate) fn compiling_here(settings: &Settings) -> Compiling {
-    compiling(settings, child::OURSELVES.into(), is_ours(&settings.host.state_dir))
+pub(crate) fn compiling_here(settings: &Settings, tier: Tier) -> Compiling {
+    compiling(settings, child::OURSELVES.into(), tier, is_ours(&settings.host.state_dir))
+}
+
+/// The tier of `dev`, `invoke` and `test`, whose user wrote the component.
+pub(crate) fn tier(is_optimized: bool) -> Tier {
+    if is_optimized { Tier::Optimized } else { Tier::FOR_AUTHORS }
 }
 
 /// Whether this user may make the cache in the state folder. A host that runs as another user cannot use a cache that

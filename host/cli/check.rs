@@ -8,8 +8,8 @@ use sandhog::config::settings::Settings;
 use sandhog::plugin::load::kind_name;
 use sandhog::plugin::manifest::Manifest;
 use sandhog::plugin::scan::{self, Pair, Source};
-use sandhog::sandbox::Compiling;
 use sandhog::sandbox::engine::{PoolSettings, Sandbox};
+use sandhog::sandbox::{Compiling, Tier};
 use serde_json::{Value, json};
 
 use crate::cli::cache;
@@ -84,7 +84,7 @@ fn of_components(components: &[PathBuf], manifest: Option<&Path>) -> Outcome<(Ve
 /// Loads each plugin. Conflicts between plugins are checked only in a folder, where all of them are known
 /// (`together`).
 fn judge(pairs: &[Pair], settings: &Settings, together: bool) -> Outcome<Vec<Verdict>> {
-    let sandbox = sandbox(settings)?;
+    let sandbox = sandbox(settings, Tier::Optimized)?;
     let mut verdicts = Vec::new();
     let mut sources = Vec::new();
     for pair in pairs {
@@ -111,8 +111,8 @@ fn judge(pairs: &[Pair], settings: &Settings, together: bool) -> Outcome<Vec<Ver
 }
 
 /// A sandbox as large as it must be to try one component after the other.
-pub(crate) fn sandbox(settings: &Settings) -> Outcome<Sandbox> {
-    sandbox_with(settings, cache::compiling_here(settings))
+pub(crate) fn sandbox(settings: &Settings, tier: Tier) -> Outcome<Sandbox> {
+    sandbox_with(settings, cache::compiling_here(settings, tier))
 }
 
 /// The same that compiles in another way.

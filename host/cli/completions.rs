@@ -20,5 +20,5 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "sandhog", &mut script);
-    Ok(Output::new(false).text(&String::from_utf8_lossy(&script))?)
+    Ok(Output::new(false, false).text(&String::from_utf8_lossy(&script))?)
 }

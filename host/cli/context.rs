@@ -14,18 +14,24 @@ use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::hint;
 use crate::cli::output::{self, Output};
 
+/// Where `--help` lists them: after the options of the command itself.
+const HEADING: &str = "Global options";
+
 /// Flags of every subcommand.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Global {
     /// Redis to work with: `redis://`, `rediss://` or `unix://`; goes before settings and environment.
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", help_heading = HEADING)]
     pub(crate) redis: Option<String>,
     /// The settings file; `sandhog.toml` of this folder, if there is one, when not given.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = HEADING)]
     pub(crate) config: Option<PathBuf>,
     /// Prints one JSON document instead of text.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = HEADING)]
     pub(crate) json: bool,
+    /// Shows tables whole: they are not cut to the width of the terminal.
+    #[arg(long, global = true, help_heading = HEADING)]
+    pub(crate) wide: bool,
 }
 
 /// What a subcommand gets.
@@ -41,7 +47,7 @@ pub(crate) struct Context {
 impl Context {
     /// Takes the flags; reads nothing yet.
     pub(crate) fn new(global: Global, is_confined: bool) -> Self {
-        let out = Output::new(global.json);
+        let out = Output::new(global.json, global.wide);
         Self { global, out, is_confined }
     }
 

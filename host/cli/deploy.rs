@@ -11,11 +11,12 @@ use sandhog::plugin::manifest::Manifest;
 use sandhog::plugin::name::PluginName;
 use sandhog::plugin::release::{Digest, Release, Wanted};
 use sandhog::plugin::scan::Pair;
+use sandhog::sandbox::Tier;
 use serde_json::json;
 
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::{argument, check, progress, rollout, sign, text};
+use crate::cli::{argument, changes, check, progress, rollout, sign, text};
 
 /// Puts a plugin into Redis and makes it the version that the fleet is to run.
 ///
@@ -65,7 +66,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             Manifest::parse(&source.origin, &source.text, &settings.ceilings).map_err(refused)?;
     }
     let key = sign::order_key(args.key.as_deref(), &settings, context)?;
-    progress::load_showing(source.clone(), &check::sandbox(&settings)?).map_err(refused)?;
+    progress::load_showing(source.clone(), &check::sandbox(&settings, Tier::Optimized)?).map_err(refused)?;
 
     let link = context::connect(&settings).await?;
     let depot = Depot::new(link.clone());
@@ -76,6 +77,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let put = depot.put(&release, &source.component, |sent| bar.set_position(sent)).await;
     bar.finish_and_clear();
     let put = put?;
+    let former = depot.wanted().await?.entries.remove(&pair.name);
     let (name, id, by) = (&pair.name, release.id(), env::machine_name());
     let wanted = match &key {
         Some(key) => {
@@ -84,14 +86,25 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         }
         None => depot.want(name, &id, &release.component, &by).await?,
     };
-    report(context, &pair.name, &wanted, source.component.len() as u64, put)?;
+    let changed = match &former {
+        Some(former) => changes::of_releases(&depot, former, &wanted).await,
+        None => Vec::new(),
+    };
+    report(context, &pair.name, &wanted, source.component.len() as u64, put, &changed)?;
     if args.wait {
         rollout::wait(context, link, &pair.name, &wanted, args.timeout).await?;
     }
     Ok(())
 }
 
-fn report(context: &Context, plugin: &PluginName, wanted: &Wanted, bytes: u64, put: Put) -> Outcome {
+fn report(
+    context: &Context,
+    plugin: &PluginName,
+    wanted: &Wanted,
+    bytes: u64,
+    put: Put,
+    changed: &[String],
+) -> Outcome {
     if context.out.is_json() {
         return Ok(context.out.document(&json!({
             "plugin": plugin.as_str(),
@@ -100,10 +113,12 @@ fn report(context: &Context, plugin: &PluginName, wanted: &Wanted, bytes: u64, p
             "number": wanted.number,
             "bytes": bytes,
             "sent": put == Put::Sent,
+            "manifest_changes": changed,
         }))?);
     }
-    let (version, number) = (wanted.component.short(), text::count(wanted.number));
+    let (version, number) = (changes::release_name(wanted), text::count(wanted.number));
     context.out.line(&format!("{plugin} {version} is wanted, deploy {number}"))?;
+    changes::tell(context, changed);
     if put == Put::Known {
         context.note("Redis had the component already");
     }

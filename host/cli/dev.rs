@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Port of the private Redis on 127.0.0.1, 0 for any free one; default: 6390, or a free one if 6390 is in use.
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
+    /// Compile as `run` does: slower, and the code is faster.
+    #[arg(long)]
+    optimized: bool,
     /// What is logged: a level, or a filter such as `info,guest=debug`.
     #[arg(long, value_name = "LEVEL")]
     log: Option<String>,
@@ -59,6 +62,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     // The next start finds compiled components in the cache of `run`; everything else is for this Redis only.
     settings.compiled_dir = cache::is_ours(&settings.host.state_dir).then(|| compiled_dir(&settings));
     settings.host.state_dir = state.path().to_owned();
+    settings.redis.is_temporary = redis.is_some();
     settings.plugins.watch = Watch::Events;
     settings.plugins.poll = LOOK_EVERY;
     // A person is waiting for the error, and a private Redis has already answered.
@@ -70,7 +74,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Some(port) => format!("redis://127.0.0.1:{port}"),
         None => settings.redis.address.to_string(),
     };
-    let Some(host) = serve::start(settings, &mut signals).await? else { return Ok(()) };
+    let Some(host) = serve::start(settings, cache::tier(args.optimized), &mut signals).await? else {
+        return Ok(());
+    };
     // After this time the address is shown without the queues of plugins that are still being compiled.
     let _ = tokio::time::timeout(SETTLE_MAX, host.settled()).await;
     let is_second_choice =

@@ -5,7 +5,10 @@ use std::fmt::Write;
 use std::io;
 use std::process::ExitCode;
 
-use crate::cli::{hint, output, text};
+use clap::CommandFactory as _;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::cli::{Cli, hint, known, output, text};
 
 /// What a subcommand answers.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
@@ -140,12 +143,36 @@ pub(crate) fn from_clap(error: &clap::Error) -> Failure {
         }
     }
     let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: "));
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        hint = subcommand_hint(error, usage.unwrap_or_default());
+    }
     let usage = usage.map(|usage| format!("usage: `{usage}`"));
     let failure = Failure::refused(problem.join(" "));
     match hint.or(usage) {
         Some(hint) => failure.with_hint(hint),
         None => failure,
     }
+}
+
+/// The nearest subcommand, or how to list them. `usage` names the command that has them.
+fn subcommand_hint(error: &clap::Error, usage: &str) -> Option<String> {
+    let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    let mut command = Cli::command();
+    let mut path = String::from("sandhog");
+    for word in usage.split_whitespace().skip(1).take_while(|word| word.starts_with(char::is_alphabetic)) {
+        let Some(below) = command.find_subcommand(word).cloned() else { break };
+        command = below;
+        path = format!("{path} {word}");
+    }
+    let names: Vec<String> = command
+        .get_subcommands()
+        .filter(|sub| !sub.is_hide_set())
+        .map(|sub| sub.get_name().to_owned())
+        .collect();
+    Some(match known::nearest(wrong, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{path} {near}`?"),
+        None => format!("`{path} --help` lists the commands"),
+    })
 }
 
 /// `'x'` as `` `x` ``.

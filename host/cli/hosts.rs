@@ -109,13 +109,13 @@ async fn list(context: &Context) -> Outcome {
         return Ok(());
     }
     let mut table = Table::new(&[
-        Column::Text("host"),
+        Column::Id("host"),
         Column::Text("lease"),
         Column::Number("pid"),
         Column::Text("version"),
-        Column::Text("queues"),
-        Column::Text("plugins"),
-        Column::Text("state"),
+        Column::Long("queues"),
+        Column::Long("plugins"),
+        Column::Long("state"),
     ]);
     for row in &rows {
         let queues: Vec<&str> = row.info.queues.iter().map(sandhog::job::name::QueueName::as_str).collect();
@@ -129,7 +129,7 @@ async fn list(context: &Context) -> Outcome {
             text::visible(state(row, &holds).as_bytes(), 120),
         ]);
     }
-    Ok(context.out.text(&table.render())?)
+    Ok(context.out.table(&table)?)
 }
 
 /// The plugins of a host, each with the version that new runs take.

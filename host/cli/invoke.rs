@@ -96,6 +96,9 @@ pub(crate) struct Args {
     /// Lets the runs share an instance as far as the manifest's `[instances]` allows.
     #[arg(long, requires = "repeat")]
     reuse: bool,
+    /// Compile as `run` does, for figures: slower, and the code is faster.
+    #[arg(long)]
+    optimized: bool,
 }
 
 /// Runs the command.

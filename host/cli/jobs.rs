@@ -6,19 +6,21 @@ mod edit;
 mod groups;
 mod row;
 mod select;
+mod short_id;
 
 use clap::{Subcommand, ValueEnum};
 use sandhog::job::filter::Filter;
 use sandhog::job::inspect::{self, JobRow, Place};
-use sandhog::job::name::{JobId, QueueName};
+use sandhog::job::name::QueueName;
 use sandhog::storage::link::Link;
 use serde_json::{Value, json};
 
 use select::Select;
+use short_id::Named;
 
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::{argument, output, text};
+use crate::cli::{argument, known, output, text};
 
 /// Rows of a page when the flag does not say it.
 const PAGE_ROWS: u32 = 20;
@@ -82,9 +84,9 @@ struct Show {
     /// The queue.
     #[arg(value_parser = argument::queue)]
     queue: QueueName,
-    /// The job.
-    #[arg(value_parser = argument::job_id)]
-    id: JobId,
+    /// The job: its id, the beginning of its id, or both ends of it as in tables (`web-1…c00-17`).
+    #[arg(value_parser = short_id::parse)]
+    id: Named,
     /// Prints only the bytes of the payload; on a terminal, control characters appear as escapes.
     #[arg(long, conflicts_with = "json")]
     payload: bool,
@@ -141,11 +143,12 @@ async fn run_list(list: List, context: &Context) -> Outcome {
         return Ok(context.out.document(&json!({ "jobs": jobs, "next": next }))?);
     }
     if rows.is_empty() {
+        known::question_queue(context, &link, &list.queue).await?;
         context.note("no jobs");
         return Ok(());
     }
     let now_ms = context.redis_now_ms(&link).await?;
-    context.out.text(&row::table(&rows, now_ms).render())?;
+    context.out.table(&row::table(&rows, now_ms))?;
     for (place, cursor) in more {
         let place = row::place_name(place);
         context.note(&format!("more {place} jobs: add `--place {place} --cursor {cursor}`"));
@@ -179,9 +182,16 @@ async fn pages(
 
 async fn run_show(show: Show, context: &Context) -> Outcome {
     let link = context.link().await?;
-    let Some((found, payload)) = inspect::show(&link, &show.queue, &show.id).await? else {
+    let id = show.id.id(&link, &show.queue).await?;
+    let mut shown = inspect::show(&link, &show.queue, &id).await?;
+    if shown.is_none()
+        && let Some(whole) = short_id::find(&link, &show.queue, id.as_str(), "").await?
+    {
+        shown = inspect::show(&link, &show.queue, &whole).await?;
+    }
+    let Some((found, payload)) = shown else {
         let queue = text::visible(show.queue.as_str().as_bytes(), 80);
-        return Err(Failure::failed(format!("there is no job `{}` in queue `{queue}`", show.id))
+        return Err(Failure::failed(format!("there is no job `{id}` in queue `{queue}`"))
             .with_hint("it may be done; jobs that wait in the plain list have no id yet"));
     };
     if show.payload {

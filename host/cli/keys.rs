@@ -90,7 +90,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         let prefix = text::visible(args.prefix.as_bytes(), NAME_CHARS_MAX);
         context.note(&format!("no key begins with `{prefix}`"));
     } else {
-        context.out.text(&format!("{}\n{}\n", table(&found.largest).render(), sums(&found)))?;
+        context.out.text(&format!("{}\n{}\n", context.out.fitted(&table(&found.largest)), sums(&found)))?;
     }
     if found.largest.len() as u64 != found.total.keys {
         context.note(&format!("only the largest are shown: `--limit` shows up to {LIMIT_MAX}"));
@@ -124,7 +124,7 @@ impl Found {
 
 fn table(keys: &[StoredKey]) -> Table {
     let mut table = Table::new(&[
-        Column::Text("key"),
+        Column::Long("key"),
         Column::Text("type"),
         Column::Number("memory"),
         Column::Text("expires"),

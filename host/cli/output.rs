@@ -9,16 +9,19 @@ use anstream::{AutoStream, ColorChoice};
 use sandhog::{escape, telemetry};
 use serde_json::Value;
 
+use crate::cli::table::Table;
+
 /// Where a command writes what it found.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     json: bool,
+    wide: bool,
 }
 
 impl Output {
-    /// Text, or JSON if `json`.
-    pub(crate) fn new(json: bool) -> Self {
-        Self { json }
+    /// Text, or JSON if `json`. Tables are cut to the width of the terminal unless `wide`.
+    pub(crate) fn new(json: bool, wide: bool) -> Self {
+        Self { json, wide }
     }
 
     /// Whether a program reads it.
@@ -31,6 +34,28 @@ impl Output {
     pub(crate) fn text(self, text: &str) -> io::Result<()> {
         let mut stream = anstream::stdout();
         stream.write_all(escape::styled(text).as_bytes())?;
+        stream.flush()
+    }
+
+    /// Writes a table.
+    pub(crate) fn table(self, table: &Table) -> io::Result<()> {
+        self.text(&self.fitted(table))
+    }
+
+    /// The lines of a table, cut to the width of the terminal if standard output is one.
+    pub(crate) fn fitted(self, table: &Table) -> String {
+        match terminal_width().filter(|_| !self.wide) {
+            Some(width) => table.render_within(width),
+            None => table.render(),
+        }
+    }
+
+    /// Writes a table that replaces the one before: on a terminal at the top of an empty screen, else below a blank line.
+    pub(crate) fn screen(self, table: &Table) -> io::Result<()> {
+        let text = escape::styled(&self.fitted(table)).into_owned();
+        let (before, after) = if io::stdout().is_terminal() { ("\x1b[H\x1b[2J", "") } else { ("", "\n") };
+        let mut stream = anstream::stdout();
+        write!(stream, "{before}{text}{after}")?;
         stream.flush()
     }
 
@@ -48,6 +73,12 @@ impl Output {
     pub(crate) fn document_line(self, document: &Value) -> io::Result<()> {
         bytes(escape::json(&format!("{document}\n")).as_bytes())
     }
+}
+
+/// Columns of the terminal that standard output is.
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|width| *width > 0)
 }
 
 /// Writes text to standard error after all log lines, without colour codes if colours are off. A write error is

@@ -21,6 +21,7 @@ use sandhog::plugin::scan::{self, Source};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::cli::changes::RELEASE_DIGITS;
 use crate::cli::context::{self, Context};
 use crate::cli::error::Outcome;
 use crate::cli::table::{Column, Table};
@@ -130,11 +131,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         return Ok(());
     }
     if !rows.is_empty() {
-        context.out.text(&table(&rows).render())?;
+        context.out.table(&table(&rows))?;
     }
     let versions = versions(&rows);
     if !versions.is_empty() {
-        context.out.text(&format!("\n{}", version_table(&versions).render()))?;
+        context.out.text(&format!("\n{}", context.out.fitted(&version_table(&versions))))?;
     }
     for row in rows.values() {
         let denied = row.hosts.iter().map(|(_, report)| report.denied).fold(0, u64::saturating_add);
@@ -243,9 +244,9 @@ fn table(rows: &BTreeMap<String, Row>) -> Table {
         Column::Text("plugin"),
         Column::Text("kind"),
         Column::Text("version"),
-        Column::Text("queues"),
+        Column::Long("queues"),
         Column::Number("hosts"),
-        Column::Text("state"),
+        Column::Long("state"),
     ]);
     for row in rows.values() {
         table.row([
@@ -269,12 +270,16 @@ struct Sum {
     failures: u64,
 }
 
-/// What hosts run, by plugin, state and version.
-fn versions(rows: &BTreeMap<String, Row>) -> BTreeMap<(&str, VersionState, &str), Sum> {
+/// Sums by plugin, state, and component with release: releases with the same component differ in the manifest.
+type Versions<'a> = BTreeMap<(&'a str, VersionState, (&'a str, &'a str)), Sum>;
+
+/// What hosts run.
+fn versions(rows: &BTreeMap<String, Row>) -> Versions<'_> {
     let mut sums: BTreeMap<_, Sum> = BTreeMap::new();
     for (name, row) in rows {
         for version in row.hosts.iter().flat_map(|(_, report)| &report.versions) {
-            let sum = sums.entry((name.as_str(), version.state, version.version.as_str())).or_default();
+            let release = (version.version.as_str(), version.release.as_str());
+            let sum = sums.entry((name.as_str(), version.state, release)).or_default();
             sum.hosts += 1;
             sum.shares.push(version.share);
             // A host published this text, but others may have changed it in Redis.
@@ -285,22 +290,24 @@ fn versions(rows: &BTreeMap<String, Row>) -> BTreeMap<(&str, VersionState, &str)
     sums
 }
 
-fn version_table(versions: &BTreeMap<(&str, VersionState, &str), Sum>) -> Table {
+fn version_table(versions: &Versions<'_>) -> Table {
     let mut table = Table::new(&[
         Column::Text("plugin"),
         Column::Text("version"),
+        Column::Text("release"),
         Column::Text("state"),
         Column::Number("share"),
         Column::Number("hosts"),
         Column::Number("runs"),
         Column::Number("failed"),
     ]);
-    for ((name, state, version), sum) in versions {
+    for ((name, state, (version, release)), sum) in versions {
         let share = sum.shares.iter().sum::<f64>() / f64::from(u32::try_from(sum.shares.len()).unwrap_or(1));
         let digits: String = version.chars().take(VERSION_DIGITS).collect();
         table.row([
             text::visible(name.as_bytes(), 64),
             text::visible(digits.as_bytes(), VERSION_DIGITS),
+            text::visible(release.get(..RELEASE_DIGITS).unwrap_or_default().as_bytes(), RELEASE_DIGITS),
             state.name().to_owned(),
             format!("{:.0} %", share * 100.0),
             sum.hosts.to_string(),

@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape};
-use crate::cli::{argument, progress, text};
+use crate::cli::{argument, known, progress, text};
 use wait::Wait;
 
 /// Jobs that travel to Redis as one step.
@@ -125,6 +125,7 @@ async fn push_one(
         status::forget_result(&link, queue, id).await?;
     }
     let pushed = push::push(&link, queue, payload, options).await?;
+    known::question_queue(context, &link, queue).await?;
     if let (Some(wait), Some(id)) = (&wait, &options.id)
         && pushed != Pushed::Duplicate
     {

@@ -16,11 +16,11 @@ use serde_json::json;
 
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome};
-use crate::cli::{argument, rollout, sign, text};
+use crate::cli::{argument, changes, known, rollout, sign, text};
 
 /// Makes a former version of a plugin the one that is run.
 ///
-/// Without `--to` it is the last good one that differs from the present one. Of a plugin that was deployed, the whole
+/// Without `--to` it is the one before: what was deployed before the present release was deployed first. Of a plugin that was deployed, the whole
 /// fleet goes back; of any other, the files in the plugin folder of this machine.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -51,7 +51,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let settings = context.settings_with(flags)?;
     let plugin = &args.plugin;
     if is_folder {
-        return folder::run(plugin, args.to.as_deref(), &settings, context);
+        return folder::run(plugin, args.to.as_deref(), &settings, &[], context);
     }
     let link = context::connect(&settings).await?;
     let depot = Depot::new(link.clone());
@@ -60,7 +60,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let history = history.entries;
     let present = all.entries.remove(plugin).or_else(|| history.first().cloned());
     let Some(present) = present else {
-        return folder::run(plugin, args.to.as_deref(), &settings, context);
+        let served = known::served_plugins(&link).await?;
+        return folder::run(plugin, args.to.as_deref(), &settings, &served, context);
     };
     let key = sign::order_key(args.key.as_deref(), &settings, context)?;
     let trusted = key.as_ref().map(|key| sign::counted_keys(&settings, key));
@@ -81,7 +82,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         (Some(key), Some(trusted)) => depot.want_signed(plugin, id, component, &by, key, trusted).await?,
         _ => depot.want(plugin, id, component, &by).await?,
     };
-    report(context, plugin, &wanted, &present, target)?;
+    let changed = changes::of_releases(&depot, &present, &wanted).await;
+    report(context, plugin, &wanted, &present, target, &changed)?;
     if args.wait {
         rollout::wait(context, link, plugin, &wanted, args.timeout).await?;
     }
@@ -94,6 +96,7 @@ fn report(
     wanted: &Wanted,
     present: &Wanted,
     target: &Wanted,
+    changed: &[String],
 ) -> Outcome {
     if context.out.is_json() {
         return Ok(context.out.document(&json!({
@@ -102,20 +105,29 @@ fn report(
             "release": wanted.release,
             "number": wanted.number,
             "instead_of": { "version": present.component, "release": present.release, "number": present.number },
+            "manifest_changes": changed,
         }))?);
     }
-    let (version, number) = (wanted.component.short(), text::count(wanted.number));
-    let (instead, of) = (present.component.short(), text::count(target.number));
-    Ok(context.out.line(&format!(
+    let (version, number) = (changes::release_name(wanted), text::count(wanted.number));
+    let (instead, of) = (changes::release_name(present), text::count(target.number));
+    context.out.line(&format!(
         "{plugin} {version} is wanted instead of {instead}, deploy {number} (as deploy {of})"
-    ))?)
+    ))?;
+    changes::tell(context, changed);
+    Ok(())
 }
 
 /// The entry to go back to: the last one with these digits, or the last one that differs.
 fn choose<'h>(history: &'h [Wanted], present: &Wanted, digits: Option<&str>) -> Result<&'h Wanted, String> {
     let Some(digits) = digits else {
-        let mut former = history.iter().filter(|entry| entry.release != present.release);
-        return former.next().ok_or_else(|| "there is no former version to go back to".to_owned());
+        // Deploys since the first one of this release are later, even if a rollback has left them.
+        let first = history.iter().rposition(|entry| entry.release == present.release);
+        let former = &history[first.map_or(0, |at| at + 1)..];
+        return former.iter().find(|entry| entry.release != present.release).ok_or_else(|| {
+            let is_alone = history.iter().all(|entry| entry.release == present.release);
+            let to = if is_alone { "" } else { "; `--to DIGITS` goes to a later one" };
+            format!("there is no former version to go back to{to}")
+        });
     };
     let fits = |entry: &&Wanted| {
         !digits.is_empty()

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use sandhog::config::settings::Overrides;
+use sandhog::sandbox::Tier;
 use sandhog::telemetry::Reader;
 
 use crate::cli::context::{self, Context};
@@ -47,7 +48,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     // Before the first log line: if the log file has reached its largest size allowed, SIGXFSZ would end the process.
     let mut signals = Signals::take()?;
     context::start_logging(&settings, Reader::Operator)?;
-    match serve::start(settings, &mut signals).await? {
+    match serve::start(settings, Tier::Optimized, &mut signals).await? {
         Some(host) => serve::until_stopped(&host, &mut signals).await,
         None => Ok(()),
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome};
 use crate::cli::table::{Column, Table};
-use crate::cli::{argument, text};
+use crate::cli::{argument, known, text};
 
 /// Longest name of a queue in a table.
 const QUEUE_CHARS_MAX: usize = 40;
@@ -149,6 +149,7 @@ async fn run_add(add: Add, context: &Context) -> Outcome {
     let plan = schedule.plan().map_err(|error| refused(error.into()))?;
     let link = context.link().await?;
     let outcome = book::put(&link, &add.name, &schedule).await.map_err(refused)?;
+    known::question_queue(context, &link, &add.queue).await?;
     let mut after = context.redis_now_ms(&link).await?;
     let mut times = Vec::new();
     while let Some(slot) = plan.after(after).filter(|_| times.len() < TIMES_SHOWN) {
@@ -176,13 +177,13 @@ async fn run_list(context: &Context) -> Outcome {
     }
     let now_ms = context.redis_now_ms(&link).await?;
     let mut table = Table::new(&[
-        Column::Text("schedule"),
-        Column::Text("queue"),
-        Column::Text("when"),
+        Column::Long("schedule"),
+        Column::Long("queue"),
+        Column::Long("when"),
         Column::Text("next"),
         Column::Text("last"),
-        Column::Text("from"),
-        Column::Text("state"),
+        Column::Long("from"),
+        Column::Long("state"),
     ]);
     for row in &rows {
         let (queue, when) = row.schedule.as_ref().map_or_else(
@@ -199,7 +200,7 @@ async fn run_list(context: &Context) -> Outcome {
             if row.paused_ms.is_some() { "paused" } else { "" }.to_owned(),
         ]);
     }
-    Ok(context.out.text(&table.render())?)
+    Ok(context.out.table(&table)?)
 }
 
 /// The next firing by the schedule's own clocks.

@@ -50,11 +50,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         let scripts: Vec<Value> = scripts.iter().map(document).collect();
         return Ok(context.out.document(&json!({ "scripts": scripts }))?);
     }
-    let mut table = Table::new(&[Column::Text("script"), Column::Text("sha1"), Column::Text("does")]);
+    let mut table = Table::new(&[Column::Text("script"), Column::Text("sha1"), Column::Long("does")]);
     for script in scripts {
         table.row([script.name.to_owned(), script.sha1.clone(), script.about.to_owned()]);
     }
-    Ok(context.out.text(&table.render())?)
+    Ok(context.out.table(&table)?)
 }
 
 fn document(script: &Shipped) -> Value {

@@ -5,6 +5,7 @@ use anyhow::Context as _;
 use sandhog::app::{Host, Options, StartError};
 use sandhog::config::settings::Settings;
 use sandhog::job::store::StoreError;
+use sandhog::sandbox::Tier;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::child;
@@ -70,10 +71,10 @@ impl Signals {
     }
 }
 
-/// Starts a host; none if a signal came first.
-pub(crate) async fn start(settings: Settings, signals: &mut Signals) -> Outcome<Option<Host>> {
+/// Starts a host that compiles in this tier; none if a signal came first.
+pub(crate) async fn start(settings: Settings, tier: Tier, signals: &mut Signals) -> Outcome<Option<Host>> {
     let address = settings.redis.address.clone();
-    let options = Options { settings, observer: None, program: child::OURSELVES.into() };
+    let options = Options { tier, ..Options::new(settings, child::OURSELVES.into()) };
     match Host::start_unless(options, signals.stop()).await {
         Ok(host) => Ok(host),
         Err(StartError::Redis(fault) | StartError::Store(StoreError::Fault(fault))) => {
@@ -114,6 +115,9 @@ pub(crate) fn refusal(error: StartError) -> Failure {
         StartError::Plugins(problems) => context::refusal("no plugin could be loaded", &problems),
         StartError::NoPlugins(_) => Failure::refused(error.to_string())
             .with_hint("put `name.wasm` and `name.toml` there, or name another folder with `--plugins DIR`"),
+        StartError::StateDir(..) => Failure::refused(error.to_string()).with_hint(
+            "name a folder that it can write to (`host.state_dir`), or set `host.stateless = true`",
+        ),
         error => Failure::refused(error.to_string()),
     }
 }

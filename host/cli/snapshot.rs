@@ -11,7 +11,7 @@ use sandhog::plugin::name::PluginName;
 use sandhog::plugin::scan::Pair;
 use sandhog::sandbox::load::COMPONENT_BYTES_MAX;
 use sandhog::sandbox::snapshot::WarmUp;
-use sandhog::sandbox::{JobCall, RunContext, SnapshotError};
+use sandhog::sandbox::{JobCall, RunContext, SnapshotError, Tier};
 use sandhog::storage::link::Link;
 
 use crate::cli::componentize::{self, hand_over};
@@ -68,7 +68,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         return confined::again(bounds(&args, &settings, &manifest), &args.component);
     }
     let bytes = componentize::read(&args.component, COMPONENT_BYTES_MAX)?;
-    let sandbox = check::sandbox(&settings)?;
+    let sandbox = check::sandbox(&settings, Tier::Optimized)?;
     let jobs: Vec<JobCall<'_>> = args.payload.iter().map(|payload| job(payload, &manifest)).collect();
     // A component that is only started reaches nothing.
     let (link, _redis) = if jobs.is_empty() { (None, None) } else { connect(&args, context).await? };

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use sandhog::config::settings::{Overrides, Settings};
 use sandhog::plugin::load::Loaded;
 use sandhog::plugin::scan::Pair;
+use sandhog::sandbox::Tier;
 use sandhog::sandbox::engine::Sandbox;
 use sandhog::telemetry::Heard;
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ use serde_json::{Value, json};
 use crate::cli::context::{self, Context};
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::private_redis::{PrivateRedis, Reach};
-use crate::cli::{check, progress, text};
+use crate::cli::{cache, check, progress, text};
 use case::Case;
 use trial::{Bench, Miss};
 
@@ -63,6 +64,9 @@ pub(crate) struct Args {
     /// Only the cases with this in their names.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
+    /// Compile as `run` does: slower, and the code is faster.
+    #[arg(long)]
+    optimized: bool,
 }
 
 /// What became of a case.
@@ -77,7 +81,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let cases = cases(&args)?;
     let settings = context.settings()?;
     let heard = Heard::init().refuse()?;
-    let plugins = load_all(&cases, &settings)?;
+    let plugins = load_all(&cases, &settings, cache::tier(args.optimized))?;
     let redis = PrivateRedis::start(Reach::Socket).await?;
     let url = Some(redis.url());
     let settings = context.settings_with(Overrides { redis_url: url, ..Overrides::default() })?;
@@ -149,8 +153,12 @@ fn plugin(case: &Case) -> (PathBuf, Option<PathBuf>) {
 }
 
 /// Each component once.
-fn load_all(cases: &[Case], settings: &Settings) -> Outcome<HashMap<(PathBuf, Option<PathBuf>), Loaded>> {
-    let sandbox = check::sandbox(settings)?;
+fn load_all(
+    cases: &[Case],
+    settings: &Settings,
+    tier: Tier,
+) -> Outcome<HashMap<(PathBuf, Option<PathBuf>), Loaded>> {
+    let sandbox = check::sandbox(settings, tier)?;
     let mut all = HashMap::new();
     for case in cases {
         if let Entry::Vacant(vacant) = all.entry(plugin(case)) {

@@ -59,6 +59,8 @@ pub struct RedisSettings {
     pub timeout: Duration,
     /// Whether the calls of a plugin's guests travel as a Redis user that has the plugin's grants and no more.
     pub per_plugin_users: bool,
+    /// Whether the server ends with this process, so that nothing in it needs to be kept. No file can say so.
+    pub is_temporary: bool,
 }
 
 /// This host.
@@ -66,8 +68,10 @@ pub struct RedisSettings {
 pub struct HostSettings {
     /// First part of its id.
     pub name: String,
-    /// Where it keeps its seat.
+    /// Where it keeps its seat, compiled components, former versions and accepted orders.
     pub state_dir: PathBuf,
+    /// Whether it keeps none of that from one start to the next.
+    pub stateless: bool,
     /// How long its jobs stay its own without a sign of life.
     pub lease: Duration,
     /// How often it looks for hosts whose lease ran out.

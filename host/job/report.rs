@@ -43,6 +43,9 @@ pub struct PluginReport {
 pub struct VersionReport {
     /// SHA-256 of the component, 64 hex digits.
     pub version: String,
+    /// Its release: component, manifest and signature as one.
+    #[serde(default)]
+    pub release: String,
     /// Where it is on its way.
     pub state: VersionState,
     /// Share of new runs that take it, 0 to 1.

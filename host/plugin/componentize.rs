@@ -9,7 +9,7 @@ use wasi_preview1_component_adapter_provider::{
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata, metadata};
 use wit_parser::{Resolve, SourceMap};
 
-use crate::sandbox::load::is_text;
+use crate::sandbox::bytes::is_text;
 
 /// The first bytes of every WebAssembly file.
 const MAGIC: &[u8] = b"\0asm";

@@ -18,7 +18,7 @@ use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::watch;
 
 use super::scan::Part;
-use crate::config::settings::{PluginSettings, Watch};
+use crate::config::settings::{PluginSettings, PluginsFrom, Watch};
 use crate::config::unit::show_duration;
 use crate::panics;
 use sight::{Contents, Places, Scene, Sight, look};
@@ -47,7 +47,9 @@ pub struct FolderWatch {
 impl FolderWatch {
     /// Starts to watch: what changes from here on is told.
     pub fn start(folder: &Path, settings: &PluginSettings) -> io::Result<Self> {
-        Self::begin(Scene::Folder(folder.to_owned()), settings.watch, settings.poll)
+        // A host of the fleet has no folder to watch.
+        let watch = if settings.source == PluginsFrom::Redis { Watch::Off } else { settings.watch };
+        Self::begin(Scene::Folder(folder.to_owned()), watch, settings.poll)
     }
 
     /// The same for files, wherever they are. Those that are not there may come.

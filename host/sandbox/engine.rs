@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -12,7 +12,7 @@ use super::compile::line::Line;
 use super::compile::{Compiler, Compiling};
 use super::limits::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use super::offer::HANDLER;
-use super::profile::Profile;
+use super::profile::{Profile, ProfileChoice};
 use super::store::{HasView, RunState};
 use super::ticker::Ticker;
 use super::trial::WAITING_BYTES_MAX;
@@ -101,9 +101,8 @@ pub(super) struct Engines {
     compiling: Compiling,
     /// The queue of all loads, shared by all engines.
     pub(super) line: Line,
-    compute: Arc<Core>,
-    /// Made when it is first needed.
-    short: Mutex<Option<Arc<Core>>>,
+    /// The engine of the tier, and others since they were first needed.
+    cores: Mutex<Vec<Arc<Core>>>,
     /// Voices of plugins that have a version loaded.
     pub(super) voices: Mutex<HashMap<String, Weak<Voice>>>,
     /// Bytes of components that may be compiled once more.
@@ -124,40 +123,46 @@ impl Sandbox {
     /// Starts an engine. Its pool reserves address space, not memory.
     pub fn new(pool: &PoolSettings, compiling: Compiling) -> Result<Self, EngineError> {
         let line = Line::default();
-        let compute = Arc::new(Core::new(pool, &compiling, &line, Profile::Compute)?);
-        let (short, voices, waiting, pool) =
-            (Mutex::default(), Mutex::default(), Arc::default(), pool.clone());
-        let engines = Engines { pool, compiling, line, compute, short, voices, waiting };
+        let first = Arc::new(Core::new(pool, &compiling, &line, compiling.tier.profile())?);
+        let (cores, voices, waiting, pool) =
+            (Mutex::new(vec![first]), Mutex::default(), Arc::default(), pool.clone());
+        let engines = Engines { pool, compiling, line, cores, voices, waiting };
         Ok(Self { engines: Arc::new(engines) })
     }
 
     /// Components that were compiled for this sandbox; those found in the cache do not count.
     pub fn compiled(&self) -> u64 {
-        let short = self.engines.short.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = |core: &Arc<Core>| core.compiler.compiled();
-        of(&self.engines.compute) + short.as_ref().map_or(0, of)
+        self.engines.cores().iter().map(|core| core.compiler.compiled()).sum()
     }
 }
 
 impl Engines {
     /// Whether an existing engine has compiled code of the component with this digest.
     pub(super) fn keeps(&self, digest: &str) -> bool {
-        let short = self.short.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut cores = std::iter::once(&self.compute).chain(short.as_ref());
-        cores.any(|core| core.compiler.keeps(digest))
+        self.cores().iter().any(|core| core.compiler.keeps(digest))
+    }
+
+    /// The engine for a component: the one that its manifest names, or that of the tier.
+    pub(super) fn core_for(&self, choice: ProfileChoice) -> Result<Arc<Core>, EngineError> {
+        match (choice, self.compiling.tier) {
+            (ProfileChoice::Fixed(Profile::Compute) | ProfileChoice::Auto, tier) => self.core(tier.profile()),
+            (ProfileChoice::Fixed(profile), _) => self.core(profile),
+        }
+    }
+
+    fn cores(&self) -> MutexGuard<'_, Vec<Arc<Core>>> {
+        self.cores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The engine with this profile.
     pub(super) fn core(&self, profile: Profile) -> Result<Arc<Core>, EngineError> {
-        if profile == Profile::Compute {
-            return Ok(self.compute.clone());
-        }
-        let mut short = self.short.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(core) = &*short {
+        let mut cores = self.cores();
+        if let Some(core) = cores.iter().find(|core| core.profile == profile) {
             return Ok(core.clone());
         }
         let core = Arc::new(Core::new(&self.pool, &self.compiling, &self.line, profile)?);
-        Ok(short.insert(core).clone())
+        cores.push(core.clone());
+        Ok(core)
     }
 }
 

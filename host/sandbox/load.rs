@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use wasmtime::component::{Component, InstancePre};
 
+use super::bytes::{check_bytes, digest_of};
 use super::compile::line::{Line, Turn};
-use super::engine::{Core, Sandbox};
+use super::engine::{Core, EngineError, Sandbox};
 use super::limits::Limits;
 use super::offer;
 use super::outcome::Outcome;
@@ -67,6 +67,12 @@ pub struct LoadError {
     pub hint: Option<&'static str>,
 }
 
+impl From<LoadError> for NotLoaded {
+    fn from(error: LoadError) -> Self {
+        Self::Refused(error)
+    }
+}
+
 /// Why a component that has its turn is not loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotLoaded {
@@ -110,7 +116,9 @@ impl Sandbox {
     /// away: this takes long and blocks.
     pub fn load(&self, terms: Terms, bytes: &[u8]) -> Result<Version, LoadError> {
         let (core, digest, begun) = (self.core(&terms, bytes)?, digest_of(bytes), Instant::now());
-        let (component, is_cached) = core.compiler.component(&core.engine, &terms.plugin, &digest, bytes)?;
+        let plugin = terms.plugin.as_str();
+        let compile = |core: &Core| core.compiler.component(&core.engine, plugin, &digest, bytes);
+        let (core, (component, is_cached)) = self.compiled_by(core, compile, |_| true)?;
         let compiled = Compiled { took: begun.elapsed(), is_cached };
         self.version(core, &component, terms, (digest, bytes), compiled)
     }
@@ -119,11 +127,33 @@ impl Sandbox {
     pub fn load_in(&self, terms: Terms, bytes: &[u8], turn: &Turn) -> Result<Version, NotLoaded> {
         let core = self.core(&terms, bytes).map_err(NotLoaded::Refused)?;
         let (digest, begun) = (digest_of(bytes), Instant::now());
-        let (component, is_cached) = core.compiler.component_in(&core.engine, &digest, bytes, turn)?;
+        let compile =
+            |core: &Core| core.compiler.component_in(&core.engine, &terms.plugin, &digest, bytes, turn);
+        let is_refusal = |error: &NotLoaded| matches!(error, NotLoaded::Refused(_));
+        let (core, (component, is_cached)) = self.compiled_by(core, compile, is_refusal)?;
         turn.has_compiled();
         let compiled = Compiled { took: begun.elapsed(), is_cached };
         let version = self.version(core, &component, terms, (digest, bytes), compiled);
         version.map_err(NotLoaded::Refused)
+    }
+
+    /// Compiles with this engine, or with the optimizing one if the baseline compiler cannot: it lacks some proposals,
+    /// such as tail calls.
+    fn compiled_by<T, E: From<LoadError>>(
+        &self,
+        core: Arc<Core>,
+        compile: impl Fn(&Core) -> Result<T, E>,
+        is_refusal: impl Fn(&E) -> bool,
+    ) -> Result<(Arc<Core>, T), E> {
+        match compile(&core) {
+            Ok(done) => Ok((core, done)),
+            Err(error) if core.profile == Profile::Baseline && is_refusal(&error) => {
+                let core = self.engines.core(Profile::Compute).map_err(no_engine)?;
+                let done = compile(&core)?;
+                Ok((core, done))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The queue of loads.
@@ -146,11 +176,7 @@ impl Sandbox {
                 "may use {wanted} bytes of memory by `limits.memory`, but this host's runs have at most {most}"
             )));
         }
-        let core = match terms.profile {
-            ProfileChoice::Fixed(profile) => self.engines.core(profile),
-            ProfileChoice::Auto => self.engines.core(Profile::Compute),
-        };
-        core.map_err(|error| problem(format!("cannot create an engine: {error}")))
+        self.engines.core_for(terms.profile).map_err(no_engine)
     }
 
     /// Combines compiled code with its terms, and starts it once.
@@ -169,7 +195,8 @@ impl Sandbox {
         }
         let tells = offer::tells(&core.engine, component);
         let first = Code::link(core, component, terms.kind).map_err(|error| problem(shape(&error)))?;
-        let trial = self.trial(&terms, &digest, bytes);
+        let is_optimized = first.core.profile == Profile::Compute;
+        let trial = is_optimized.then(|| self.trial(&terms, &digest, bytes)).flatten();
         let voice = self.voice(&terms.plugin);
         let scope = Scope {
             plugin: terms.plugin,
@@ -335,63 +362,15 @@ impl std::fmt::Debug for Version {
     }
 }
 
-fn problem(text: String) -> LoadError {
+fn no_engine(error: EngineError) -> LoadError {
+    problem(format!("cannot create an engine: {error}"))
+}
+
+pub(super) fn problem(text: String) -> LoadError {
     LoadError { problems: vec![text], hint: None }
-}
-
-/// Says what the bytes are if they are not a component.
-pub(super) fn check_bytes(bytes: &[u8]) -> Result<(), LoadError> {
-    const MODULE: &[u8] = b"\0asm\x01\0\0\0";
-    const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
-    if bytes.is_empty() {
-        return Err(problem("is empty".to_owned()));
-    }
-    if bytes.len() > COMPONENT_BYTES_MAX {
-        return Err(problem(format!("has {} bytes; at most {COMPONENT_BYTES_MAX} are allowed", bytes.len())));
-    }
-    if bytes.starts_with(COMPONENT) {
-        return Ok(());
-    }
-    if bytes.starts_with(MODULE) {
-        return Err(LoadError {
-            problems: vec!["is a core module, not a component".to_owned()],
-            hint: Some("make a component of it: `sandhog componentize CORE.wasm -o COMPONENT.wasm`"),
-        });
-    }
-    if bytes.starts_with(b"\0asm") {
-        return Err(problem("is a component or module in a format this host does not know".to_owned()));
-    }
-    Err(problem(if is_text(bytes) {
-        "is a text file, not a WebAssembly component".to_owned()
-    } else {
-        "is not a WebAssembly component".to_owned()
-    }))
-}
-
-/// Whether bytes begin like a text: in UTF-8, without control characters other than white space.
-pub fn is_text(bytes: &[u8]) -> bool {
-    let head = &bytes[..bytes.len().min(1024)];
-    let is_utf8 = match std::str::from_utf8(head) {
-        Ok(_) => true,
-        // The last character of the prefix is incomplete.
-        Err(error) => error.error_len().is_none(),
-    };
-    is_utf8 && head.iter().all(|byte| !byte.is_ascii_control() || byte.is_ascii_whitespace())
 }
 
 /// An interface has the right name, but not the functions and types of this host's.
 fn shape(error: &wasmtime::Error) -> String {
     format!("was made for another text of the contract: {error:#}")
-}
-
-fn digest_of(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

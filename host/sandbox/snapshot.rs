@@ -11,10 +11,11 @@ use wasmtime::component::{Instance as Started, Lift, WasmList};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
 use super::binding::{batch::BatchExports, worker::WorkerExports};
+use super::bytes::check_bytes;
 use super::engine::Sandbox;
 use super::instance::{Exports, Instance};
 use super::limits::RunLimiter;
-use super::load::{LoadError, START_TIMEOUT, Terms, Version, check_bytes};
+use super::load::{LoadError, START_TIMEOUT, Terms, Version};
 use super::outcome::Outcome;
 use super::profile::{Entry, Profile, ProfileChoice};
 use super::run::{JobCall, RunContext};

@@ -25,6 +25,8 @@ pub struct ServerInfo {
     /// Settings that can lose jobs, and commands that the host does without, one sentence each; empty on a good
     /// server with a user that may do everything.
     pub warnings: Vec<String>,
+    /// What a restart of the server loses, if it loses something.
+    pub persistence: Option<String>,
 }
 
 /// What a server tells every user.
@@ -71,10 +73,9 @@ pub async fn examine(link: &Link) -> Result<Result<ServerInfo, String>, Fault> {
     let saves = cmd("CONFIG").arg("GET").arg("save").to_owned();
     let saves: Option<Vec<(String, String)>> = permitted(link, &saves).await?;
     let never_saves = saves.as_ref().is_some_and(|s| s.iter().all(|(_, rule)| rule.is_empty()));
-    if field("aof_enabled").as_deref() == Some("0") && never_saves {
-        warnings
-            .push("persistence is off: a restart of Redis loses every job; set `appendonly yes`".to_owned());
-    }
+    let is_off = field("aof_enabled").as_deref() == Some("0") && never_saves;
+    let persistence = is_off
+        .then(|| "persistence is off: a restart of Redis loses every job; set `appendonly yes`".to_owned());
     if info.is_none() {
         warnings.push(without(
             "INFO",
@@ -86,7 +87,7 @@ pub async fn examine(link: &Link) -> Result<Result<ServerInfo, String>, Fault> {
         warnings.push(without("CONFIG GET", instead));
     }
     warnings.extend(missing_rights(link).await?);
-    Ok(Ok(ServerInfo { kind, version, warnings }))
+    Ok(Ok(ServerInfo { kind, version, warnings, persistence }))
 }
 
 /// Whether `MEMORY USAGE` shows the cost of popping entries with the server's settings for lists; false if the server

@@ -133,8 +133,7 @@ async fn without_the_right_to_make_users_no_plugin_is_served() {
     let plugins = Plugins::new().with("thumbs", &setter(), &manifest("atomic", "seen"));
     let mut settings = plugins.settings(&format!("{}?user=anna&pass=s3cret", redis.url()), "h");
     settings.redis.per_plugin_users = true;
-    let options =
-        sandhog::app::Options { settings, observer: None, program: crate::support::guest::program() };
+    let options = sandhog::app::Options::new(settings, crate::support::guest::program());
     let Err(sandhog::app::StartError::Plugins(problems)) = sandhog::app::Host::start(options).await else {
         panic!("a host without the wall it was told to have has started");
     };

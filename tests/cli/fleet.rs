@@ -24,6 +24,8 @@ fn filters(program: &Program) -> insta::Settings {
     let mut filters = program.filters();
     filters.add_filter(r"ed25519:[0-9a-f]{64}", "[KEY]");
     filters.add_filter(r", from \S+", ", from [MACHINE]");
+    filters.add_filter("/[0-9a-f]{8} is", "/[RELEASE] is");
+    filters.add_filter("/[0-9a-f]{8},", "/[RELEASE],");
     filters
 }
 
@@ -161,7 +163,7 @@ fn check_and_deploy_ask_for_a_signature_where_hosts_do() {
     --- exit code 0
 
     $ sandhog deploy thumbs.wasm
-    thumbs [VERSION] is wanted, deploy 1
+    thumbs [VERSION]/[RELEASE] is wanted, deploy 1
     --- exit code 0
     "#));
 }
@@ -172,7 +174,7 @@ fn a_deploy_says_what_it_did() {
     let program = program(Some(&redis));
     program.file("bad.wasm", "text");
     program.file("bad.toml", "kind = \"worker\"\n");
-    program.filters().bind(|| {
+    filters(&program).bind(|| {
         assert_snapshot!(program.session(&[
             &["deploy", "thumbs.wasm"],
             &["deploy", "thumbs.wasm"],
@@ -183,17 +185,17 @@ fn a_deploy_says_what_it_did() {
             &["deploy", "thumbs.wasm", "--redis", "redis://127.0.0.1:1"],
         ]), @r#"
         $ sandhog deploy thumbs.wasm
-        thumbs [VERSION] is wanted, deploy 1
+        thumbs [VERSION]/[RELEASE] is wanted, deploy 1
         --- exit code 0
 
         $ sandhog deploy thumbs.wasm
-        thumbs [VERSION] is wanted, deploy 2
+        thumbs [VERSION]/[RELEASE] is wanted, deploy 2
         --- stderr
         Redis had the component already
         --- exit code 0
 
         $ sandhog deploy thumbs.wasm --plugin other --manifest thumbs.toml
-        other [VERSION] is wanted, deploy 1
+        other [VERSION]/[RELEASE] is wanted, deploy 1
         --- stderr
         Redis had the component already
         --- exit code 0
@@ -259,29 +261,39 @@ fn a_rollback_wants_what_was_wanted_before() {
         --- exit code 2
 
         $ sandhog deploy thumbs.wasm
-        thumbs [VERSION] is wanted, deploy 2
+        thumbs [VERSION]/[RELEASE] is wanted, deploy 2
         --- stderr
+        manifest: consume.timeout default → "1s"
         Redis had the component already
         --- exit code 0
 
         $ sandhog rollback thumbs
-        thumbs [VERSION] is wanted instead of [VERSION], deploy 3 (as deploy 1)
+        thumbs [VERSION]/[RELEASE] is wanted instead of [VERSION]/[RELEASE], deploy 3 (as deploy 1)
+        --- stderr
+        manifest: consume.timeout "1s" → default
         --- exit code 0
 
         $ sandhog rollback thumbs
-        thumbs [VERSION] is wanted instead of [VERSION], deploy 4 (as deploy 2)
-        --- exit code 0
+        --- stderr
+        sandhog: there is no former version to go back to; `--to DIGITS` goes to a later one
+          deploy 3: version [VERSION], release [VERSION], from [MACHINE]
+          deploy 2: version [VERSION], release [VERSION], from [MACHINE]
+          deploy 1: version [VERSION], release [VERSION], from [MACHINE]
+        --- exit code 2
 
         $ sandhog rollback thumbs --to xyz
         --- stderr
         sandhog: no version that is remembered begins with `xyz`
-          deploy 4: version [VERSION], release [VERSION], from [MACHINE]
           deploy 3: version [VERSION], release [VERSION], from [MACHINE]
           deploy 2: version [VERSION], release [VERSION], from [MACHINE]
           deploy 1: version [VERSION], release [VERSION], from [MACHINE]
         --- exit code 2
         "#);
     });
+    // A third version, and back over both.
+    program.file("thumbs.toml", format!("{MANIFEST}timeout = \"2s\"\n"));
+    program.json(&["deploy", "thumbs.wasm"]);
     let told = program.json(&["rollback", "thumbs"]);
     assert_eq!((&told["number"], &told["instead_of"]["number"]), (&json!(5), &json!(4)));
+    assert_eq!(told["manifest_changes"], json!(["consume.timeout \"2s\" → default"]));
 }

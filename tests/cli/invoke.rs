@@ -66,6 +66,7 @@ fn invoke_tells_how_a_run_ended() {
         plugin     good [VERSION]
         outcome    done
         time       [TIME] to compile, [TIME] to instantiate, [TIME] to run
+        compiler   Winch, for a quick start; for figures, add `--optimized`
         memory     256 KiB at the most
         calls      0 calls, 0 effects, 0 denied
         effects    none
@@ -77,6 +78,7 @@ fn invoke_tells_how_a_run_ended() {
         reason     trapped: wasm `unreachable` instruction executed
                    guest!handle
         time       [TIME] to compile, [TIME] to instantiate, [TIME] to run
+        compiler   Winch, for a quick start; for figures, add `--optimized`
         memory     256 KiB at the most
         calls      0 calls, 0 effects, 0 denied
         effects    none: the run did not end well
@@ -89,6 +91,7 @@ fn invoke_tells_how_a_run_ended() {
         outcome    timed-out
         reason     timed out
         time       [TIME] to compile, [TIME] to instantiate, [TIME] to run
+        compiler   Winch, for a quick start; for figures, add `--optimized`
         memory     256 KiB at the most
         calls      0 calls, 0 effects, 0 denied
         effects    none: the run did not end well
@@ -137,6 +140,7 @@ fn invoke_tells_every_kind_of_change() {
         plugin     probe [VERSION]
         outcome    done
         time       [TIME] to compile, [TIME] to instantiate, [TIME] to run
+        compiler   Winch, for a quick start; for figures, add `--optimized`
         memory     256 KiB at the most
         calls      9 calls, 9 effects, 0 denied
                    kv.set 1, kv.set-with 1, kv.add 1, kv.delete 1, kv.expire 1, queue.push 1, queue.push-with 2, kv.compare-and-swap 1

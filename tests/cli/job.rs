@@ -36,6 +36,8 @@ fn a_push_without_options_is_a_plain_entry_of_the_list() {
     assert_snapshot!(first, @r#"
     $ sandhog push orders {"id":1}
     pushed to `orders`, 1 waiting
+    --- stderr
+    no host has served the queue `orders`
     --- exit code 0
     "#);
     program.output_of(&["push", "orders", "-"], b"\0binary\xff\n");
@@ -110,14 +112,20 @@ fn delays_and_unique_keys_are_told() {
         ]), @r#"
         $ sandhog push orders later --delay 1h --header trace=abc
         pushed to `orders` with a delay: job `[JOB]`
+        --- stderr
+        no host has served the queue `orders`
         --- exit code 0
 
         $ sandhog push orders once --unique order:7:10m
         pushed to `orders`, 1 waiting
+        --- stderr
+        no host has served the queue `orders`
         --- exit code 0
 
         $ sandhog push orders once --unique order:7:10m
         not pushed to `orders`: a job with this unique key is alive
+        --- stderr
+        no host has served the queue `orders`
         --- exit code 0
 
         $ sandhog push orders once --unique order:7 --json
@@ -147,6 +155,7 @@ fn a_key_of_another_type_is_named() {
 
     $ sandhog queues orders
     --- stderr
+    no host has served the queue `orders`
     sandhog: the key `orders` holds another type than Sandhog keeps there
     --- exit code 1
 
@@ -179,16 +188,23 @@ fn queues_are_counted_held_and_resumed() {
         queue   waiting  ready  in flight  delayed  dead  done  retried  state
         empty         0      0          0        0     0     0        0
         orders        3      0          0        1     1     0        0
+        --- stderr
+        no host has served the queue `orders`
+        no host has served the queue `empty`
         --- exit code 0
 
         $ sandhog queues orders --pause
         queue   waiting  ready  in flight  delayed  dead  done  retried  state
         orders        3      0          0        1     1     0        0  paused
+        --- stderr
+        no host has served the queue `orders`
         --- exit code 0
 
         $ sandhog queues orders --resume
         queue   waiting  ready  in flight  delayed  dead  done  retried  state
         orders        3      0          0        1     1     0        0
+        --- stderr
+        no host has served the queue `orders`
         --- exit code 0
 
         $ sandhog hosts
@@ -214,18 +230,18 @@ fn jobs_are_shown_where_they_are() {
             &["jobs", "show", "orders", "job-2"],
         ]), @r#"
         $ sandhog jobs list orders --limit 2
-        place    id                                     attempts  crashes  when          size  payload       reason
-        waiting  -                                             0        0                 3 B  one
-        waiting  -                                             0        0                 3 B  two
-        delayed  [JOB]         0        0  due in 23 h    5 B  later
-        dead     job-1                                         5        0  died 1 h ago   5 B  \xff\u{0}bad  malformed order
+        place    id                                     attempts  when          size  payload       reason
+        waiting  -                                             0                 3 B  one
+        waiting  -                                             0                 3 B  two
+        delayed  [JOB]         0  due in 23 h    5 B  later
+        dead     job-1                                         5  died 1 h ago   5 B  \xff\u{0}bad  malformed order
         --- stderr
         more waiting jobs: add `--place waiting --cursor 2`
         --- exit code 0
 
         $ sandhog jobs list orders --place waiting --limit 2 --cursor 2
-        place    id  attempts  crashes  when  size  payload  reason
-        waiting  -          0        0         5 B  three
+        place    id  attempts  when  size  payload  reason
+        waiting  -          0         5 B  three
         --- exit code 0
 
         $ sandhog jobs list orders --cursor 2
@@ -236,6 +252,7 @@ fn jobs_are_shown_where_they_are() {
 
         $ sandhog jobs list empty
         --- stderr
+        no host has served the queue `empty`
         no jobs
         --- exit code 0
 

@@ -43,15 +43,19 @@ fn help_lists_the_commands() {
       sign          Signs a component: writes `FILE.sig` beside it
       bench         Measures a host on this machine
       completions   Prints a completion script
+      help          Print this message or the help of the given subcommand(s)
 
     Options:
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Global options:
           --redis <URL>    Redis to work with: `redis://`, `rediss://` or `unix://`; goes before
                            settings and environment
           --config <FILE>  The settings file; `sandhog.toml` of this folder, if there is one, when not
                            given
           --json           Prints one JSON document instead of text
-      -h, --help           Print help
-      -V, --version        Print version
+          --wide           Shows tables whole: they are not cut to the width of the terminal
     --- exit code 0
     "#);
     let bare = program.output(&[]);
@@ -133,7 +137,7 @@ fn wrong_command_lines_are_refused_in_one_line() {
     $ sandhog pusch orders
     --- stderr
     sandhog: unrecognized subcommand `pusch`
-    hint: a similar subcommand exists: `push`
+    hint: did you mean `sandhog push`?
     --- exit code 2
 
     $ sandhog jobs list orders --place nowhere

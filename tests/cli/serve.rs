@@ -191,14 +191,18 @@ fn run_refuses_what_it_cannot_serve() {
     "#);
 }
 
+/// The address of the private Redis that `dev` prints.
+fn url_in(told: &str) -> String {
+    told.split_whitespace().find(|word| word.starts_with("redis://")).unwrap().to_owned()
+}
+
 #[test]
 fn dev_brings_its_own_redis_and_follows_the_folder() {
     let program = Program::alone();
     with_a_plugin(&program);
     let mut host = program.start(&["dev"]);
     host.wait_for("Ctrl-C");
-    let told = host.stdout();
-    let url = told.split_whitespace().find(|word| word.starts_with("redis://")).unwrap().to_owned();
+    let url = url_in(&host.stdout());
     let mut redis = redis::Client::open(url.as_str()).unwrap().get_connection().unwrap();
     let () = redis.rpush("orders", "x").unwrap();
     let mut completed = |queue: &str| {
@@ -243,6 +247,23 @@ fn dev_keeps_what_it_compiled_for_the_next_start_and_for_invoke() {
     let mut host = program.start(&["dev"]);
     host.wait_for("all plugins are loaded");
     assert!(!host.stderr().contains("compil"), "{}", host.stderr());
+}
+
+#[test]
+fn run_never_takes_what_dev_has_compiled() {
+    let program = Program::alone();
+    with_a_plugin(&program);
+    let mut dev = program.start(&["dev"]);
+    dev.wait_for("all plugins are loaded");
+    dev.wait_for("Ctrl-C");
+    let url = url_in(&dev.stdout());
+    for compiles in [true, false] {
+        let mut host = program.start(&["--redis", &url, "run"]);
+        host.wait_for("all plugins are loaded");
+        assert_eq!(host.stderr().contains("compiling plugin=\"noop\""), compiles, "{}", host.stderr());
+        host.signal(Signal::TERM);
+        assert_eq!(host.wait(), Some(0), "{}", host.stderr());
+    }
 }
 
 #[test]

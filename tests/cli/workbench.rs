@@ -169,16 +169,22 @@ fn a_second_invoke_compiles_nothing_although_no_host_ever_ran() {
 
 #[test]
 fn test_and_check_fill_the_cache_that_invoke_uses() {
-    let filled_by = |arguments: &[&str]| {
+    let filled_by = |arguments: &[&str], compiler: &[&str]| {
         let program = Program::alone();
         let case = format!("component = {:?}\npayload = '{ORDER}'\n", orders());
         program.file("cases/any.toml", case);
         program.output(arguments);
-        program.json(&["invoke", &orders(), "--payload", ORDER])["from_cache"] == true
+        let told = program.json(&[&["invoke", &orders(), "--payload", ORDER], compiler].concat());
+        let expected = if compiler.is_empty() { "Winch" } else { "Cranelift" };
+        assert_eq!(told["compiler"], expected);
+        told["from_cache"] == true
     };
-    assert!(filled_by(&["test", "cases"]));
-    assert!(filled_by(&["check", &orders()]));
-    assert!(!filled_by(&["plugins"]), "nothing was compiled before");
+    let optimized = ["--optimized"];
+    assert!(filled_by(&["test", "cases"], &[]));
+    assert!(filled_by(&["test", "cases", "--optimized"], &optimized));
+    assert!(filled_by(&["check", &orders()], &optimized));
+    assert!(!filled_by(&["check", &orders()], &[]), "it compiles as a host does");
+    assert!(!filled_by(&["plugins"], &[]), "nothing was compiled before");
 }
 
 #[test]

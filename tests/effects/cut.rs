@@ -70,7 +70,7 @@ async fn cut_everywhere(cut: Cut, manifest: &str) {
         settings.host.threads = 1;
         settings.ceilings.instances = 16;
         settings.redis.timeout = Duration::from_secs(5);
-        let options = Options { settings, observer: None, program: program() };
+        let options = Options::new(settings, program());
         push(&mut plain).await;
         let host = match Host::start(options.clone()).await {
             Ok(host) => host,

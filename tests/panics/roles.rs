@@ -147,7 +147,7 @@ async fn panic_in_a_host(url: &str, folder: &str, is_logged: &AtomicBool) {
     let mut settings = Settings::resolve(&flags, None).unwrap();
     settings.redis.per_plugin_users = true;
     settings.ceilings.instances = 16;
-    let host = Host::start(Options { settings, observer: None, program: program() }).await;
+    let host = Host::start(Options::new(settings, program())).await;
     // Another version of the config reader is tried before it replaces the one that works.
     std::fs::write(format!("{folder}/site.wasm"), guests::listing()).unwrap();
     if let Ok(host) = &host {

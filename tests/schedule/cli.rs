@@ -40,21 +40,29 @@ fn schedules_are_added_listed_and_removed() {
     $ sandhog schedule add nightly --queue reports --cron 0 3 * * * --timezone Europe/Berlin --missed run-once
     added schedule `nightly`: 0 3 * * * Europe/Berlin
     next: [TIME], [TIME], [TIME]
+    --- stderr
+    no host has served the queue `reports`
     --- exit code 0
 
     $ sandhog schedule add nightly --queue reports --cron 0 3 * * * --timezone Europe/Berlin --missed run-once
     unchanged schedule `nightly`: 0 3 * * * Europe/Berlin
     next: [TIME], [TIME], [TIME]
+    --- stderr
+    no host has served the queue `reports`
     --- exit code 0
 
     $ sandhog schedule add nightly --queue reports --cron 0 3 * * * --timezone Asia/Tokyo
     changed schedule `nightly`: 0 3 * * * Asia/Tokyo
     next: [TIME], [TIME], [TIME]
+    --- stderr
+    no host has served the queue `reports`
     --- exit code 0
 
     $ sandhog schedule add beat --queue pings --every 366d --jitter 1s
     added schedule `beat`: every 366days
     next: [TIME], [TIME], [TIME]
+    --- stderr
+    no host has served the queue `pings`
     --- exit code 0
 
     $ sandhog schedule pause beat

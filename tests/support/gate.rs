@@ -49,7 +49,7 @@ impl Gate {
 
     /// Starts a host that compiles through the gate, and returns when it serves its first plugin.
     pub async fn serve(&self, settings: Settings) -> Host {
-        let options = Options { settings, observer: None, program: self.compiler() };
+        let options = Options::new(settings, self.compiler());
         let host = Host::start_unless(options, std::future::pending()).await.unwrap();
         host.expect("nobody stopped the start")
     }

@@ -10,7 +10,7 @@ use sandhog::capability::grant::{Grants, Patterns};
 use sandhog::capability::plan::Plan;
 use sandhog::sandbox::{
     CacheSettings, CompileLimits, Compiling, JobCall, Kind, Limits, PoolSettings, ProfileChoice, RunContext,
-    RunReport, Sandbox, Terms, Version,
+    RunReport, Sandbox, Terms, Tier, Version,
 };
 use sandhog::storage::address::{Address, TlsFiles};
 use sandhog::storage::link::{Link, Tracking};
@@ -34,7 +34,7 @@ pub fn program() -> PathBuf {
 
 /// Compiling each time, within the usual bounds.
 pub fn compiling() -> Compiling {
-    Compiling { program: program(), limits: CompileLimits::default(), cache: None }
+    Compiling { program: program(), limits: CompileLimits::default(), cache: None, tier: Tier::default() }
 }
 
 /// A component for `world` made of the core module `text`. Worlds are those of `wit/`, and those of

@@ -78,7 +78,7 @@ impl Plugins {
 
 /// Starts a host.
 pub async fn serve(settings: Settings) -> Host {
-    Host::start(Options { settings, observer: None, program: program() }).await.unwrap()
+    Host::start(Options::new(settings, program())).await.unwrap()
 }
 
 /// Drains a host and waits for its end.

@@ -73,10 +73,16 @@ impl Program {
 
     /// Runs it to its end on a terminal of its own, and tells what appeared there.
     pub fn on_terminal(&self, arguments: &[&str]) -> String {
+        self.on_terminal_of(200, arguments)
+    }
+
+    /// The same on a terminal with this number of columns.
+    pub fn on_terminal_of(&self, columns: usize, arguments: &[&str]) -> String {
         // For the shell: a quote ends the quoted text, is escaped, and begins it again.
         let quoted = |word: &&str| format!("'{}'", word.replace('\'', r"'\''"));
         let words = [&[env!("CARGO_BIN_EXE_sandhog")], arguments].concat();
         let program = words.iter().map(quoted).collect::<Vec<_>>().join(" ");
+        let program = format!("stty cols {columns} rows 40; exec {program}");
         let mut command = self
             .command_of(Path::new("script"), &["--quiet", "--return", "--command", &program, "/dev/null"]);
         let output = command.env("TERM", "xterm").env("SHELL", "/bin/sh").output().unwrap();

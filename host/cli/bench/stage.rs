@@ -83,12 +83,8 @@ impl Stage {
 
     /// Starts the host.
     pub(super) async fn host(&self, observer: Observer) -> Outcome<Host> {
-        let options = Options {
-            settings: self.settings.clone(),
-            observer: Some(observer),
-            program: child::OURSELVES.into(),
-        };
-        Host::start(options).await.map_err(serve::refusal)
+        let options = Options::new(self.settings.clone(), child::OURSELVES.into());
+        Host::start(Options { observer: Some(observer), ..options }).await.map_err(serve::refusal)
     }
 
     /// Lets the host keep so many dead jobs of each queue, for as long as it runs.

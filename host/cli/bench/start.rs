@@ -14,7 +14,7 @@ use sandhog::config::settings::{Overrides, Settings};
 use sandhog::plugin::load::{Loaded, load};
 use sandhog::plugin::scan::{Pair, Source};
 use sandhog::sandbox::engine::{PoolSettings, Sandbox};
-use sandhog::sandbox::{CacheSettings, Compiling, Instance, JobCall, Outcome as Ended, RunContext};
+use sandhog::sandbox::{CacheSettings, Compiling, Instance, JobCall, Outcome as Ended, RunContext, Tier};
 use sandhog::storage::link::Link;
 use serde_json::{Value, json};
 
@@ -115,7 +115,7 @@ impl Stage<'_> {
 
     /// Loads a component that may keep its instances as long as it lives.
     fn load(&self, source: &Source, cache: &Path) -> Outcome<(Loaded, Duration)> {
-        let compiling = compiling(&self.settings, child::OURSELVES.into(), false);
+        let compiling = compiling(&self.settings, child::OURSELVES.into(), Tier::Optimized, false);
         let cache = CacheSettings { folder: cache.to_owned(), bytes_max: u64::MAX, make: true };
         let pool = PoolSettings {
             instances: u32::try_from(4 * ALIVE).unwrap_or(u32::MAX),

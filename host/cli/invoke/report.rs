@@ -7,8 +7,8 @@ use std::time::Duration;
 use sandhog::capability::view::Usage;
 use sandhog::job::change::Changes;
 use sandhog::plugin::load::Loaded;
-use sandhog::sandbox::Compiled;
 use sandhog::sandbox::outcome::Outcome as Ended;
+use sandhog::sandbox::{Compiled, Profile};
 use sandhog::telemetry::Said;
 use serde_json::{Value, json};
 
@@ -71,6 +71,7 @@ pub(super) struct Run {
     plugin: String,
     version: String,
     compiled: Compiled,
+    profile: Profile,
     ended: Option<Ended>,
     settings: Option<Result<BTreeMap<String, String>, String>>,
     /// How each job of a call for several ended, by id.
@@ -109,6 +110,7 @@ impl Run {
             plugin,
             version,
             compiled: loaded.version.compiled(),
+            profile: loaded.version.profile(),
             ended: None,
             settings: None,
             jobs: Vec::new(),
@@ -181,6 +183,10 @@ fn sheet(run: &Run) -> String {
     let code = if run.compiled.is_cached { "take from the cache" } else { "compile" };
     let [had, started, ran] = [run.compiled.took, cost.instantiate, cost.run].map(text::elapsed);
     field("time", &format!("{had} to {code}, {started} to instantiate, {ran} to run"));
+    if run.profile == Profile::Baseline {
+        let compiler = run.profile.compiler();
+        field("compiler", &format!("{compiler}, for a quick start; for figures, add `--optimized`"));
+    }
     if let Some(times) = &run.times {
         field("repeated", &times.told());
     }
@@ -296,6 +302,7 @@ fn document(run: &Run) -> Value {
         "backtrace": backtrace,
         "compile_ms": ms(run.compiled.took),
         "from_cache": run.compiled.is_cached,
+        "compiler": run.profile.compiler(),
         "instantiate_ms": ms(run.cost.instantiate),
         "run_ms": ms(run.cost.run),
         "memory_peak_bytes": run.cost.memory_peak_bytes,

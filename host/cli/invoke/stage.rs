@@ -206,7 +206,7 @@ fn fits(args: &Args, manifest: &Manifest) -> Outcome {
 
 /// A sandbox. Watching needs a cache: without that of `run`, a folder of its own.
 fn sandbox(args: &Args, settings: &Settings) -> Outcome<(Sandbox, Option<TempDir>)> {
-    let compiling = cache::compiling_here(settings);
+    let compiling = cache::compiling_here(settings, cache::tier(args.optimized));
     if !args.watch || compiling.cache.as_ref().is_some_and(CacheSettings::is_usable) {
         return Ok((check::sandbox_with(settings, compiling)?, None));
     }

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::row;
 use super::select::Select;
+use super::short_id::{self, Named};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape};
 use crate::cli::{argument, output, progress, text};
@@ -47,8 +48,12 @@ pub(super) struct Edit {
     /// The queue.
     #[arg(value_parser = argument::queue)]
     queue: QueueName,
-    /// The jobs, by id, in any state; an id selects every job that has it.
-    #[arg(value_parser = argument::job_id, conflicts_with = "all")]
+    /// The jobs, by id, in any state; an id selects every job that has it. Both ends of an id, as in tables
+    /// (`web-1…c00-17`), select the only job that has such an id.
+    #[arg(id = "ids", value_name = "IDS", value_parser = short_id::parse, conflicts_with = "all")]
+    named: Vec<Named>,
+    /// Their whole ids.
+    #[arg(skip)]
     ids: Vec<JobId>,
     /// All jobs of the place.
     #[arg(long)]
@@ -140,7 +145,7 @@ struct Verb {
 /// Makes jobs ready again.
 pub(super) async fn requeue(args: Requeue, context: &Context) -> Outcome {
     let verb = Verb { name: "requeue", past: "requeued" };
-    let Requeue { edit, place, payload, payload_file } = args;
+    let Requeue { mut edit, place, payload, payload_file } = args;
     edit.check()?;
     if place == EditPlace::Ready {
         return Err(Failure::refused("ready jobs need no requeue"));
@@ -150,11 +155,12 @@ pub(super) async fn requeue(args: Requeue, context: &Context) -> Outcome {
         (None, Some(file)) => Some(read_payload(&file)?),
         (None, None) => None,
     };
-    if payload.is_some() && edit.ids.len() > 1 {
+    if payload.is_some() && edit.named.len() > 1 {
         return Err(Failure::refused("a payload replaces that of one job").with_hint("name one job"));
     }
     let link = context.link().await?;
-    let places = if edit.ids.is_empty() { vec![place.place()] } else { vec![Place::Dead, Place::Delayed] };
+    edit.complete_ids(&link).await?;
+    let places = if edit.named.is_empty() { vec![place.place()] } else { vec![Place::Dead, Place::Delayed] };
     if payload.is_some() && !edit.dry_run {
         let count = edit.go(context, &link, &places, Change::Count).await?.jobs;
         if count > 1 {
@@ -172,10 +178,11 @@ pub(super) async fn requeue(args: Requeue, context: &Context) -> Outcome {
 /// Throws jobs away that do not run.
 pub(super) async fn discard(args: Discard, context: &Context) -> Outcome {
     let verb = Verb { name: "discard", past: "discarded" };
-    let Discard { edit, place, yes } = args;
+    let Discard { mut edit, place, yes } = args;
     edit.check()?;
     let link = context.link().await?;
-    let places = if edit.ids.is_empty() {
+    edit.complete_ids(&link).await?;
+    let places = if edit.named.is_empty() {
         vec![place.place()]
     } else {
         vec![Place::Ready, Place::Delayed, Place::Parked, Place::Dead]
@@ -190,12 +197,13 @@ pub(super) async fn discard(args: Discard, context: &Context) -> Outcome {
 /// Throws jobs away wherever they are.
 pub(super) async fn cancel(args: Cancel, context: &Context) -> Outcome {
     let verb = Verb { name: "cancel", past: "cancelled" };
-    let Cancel { edit, place, yes } = args;
+    let Cancel { mut edit, place, yes } = args;
     edit.check()?;
     let link = context.link().await?;
+    edit.complete_ids(&link).await?;
     let places = match place {
         // Who is named is most likely running, and then it is urgent.
-        None if !edit.ids.is_empty() => {
+        None if !edit.named.is_empty() => {
             vec![Place::Inflight, Place::Ready, Place::Delayed, Place::Parked, Place::Dead]
         }
         // In the order in which jobs move.
@@ -213,9 +221,17 @@ pub(super) async fn cancel(args: Cancel, context: &Context) -> Outcome {
 
 impl Edit {
     fn check(&self) -> Outcome {
-        if self.ids.is_empty() && !self.all && self.select.is_empty() {
+        if self.named.is_empty() && !self.all && self.select.is_empty() {
             return Err(Failure::refused("it is not said which jobs are meant")
                 .with_hint("name them, describe them (`--text`, `--fingerprint`, …), or say `--all`"));
+        }
+        Ok(())
+    }
+
+    /// Completes the ids of which only both ends were given.
+    async fn complete_ids(&mut self, link: &Link) -> Outcome {
+        for named in &self.named {
+            self.ids.push(named.id(link, &self.queue).await?);
         }
         Ok(())
     }
@@ -227,7 +243,7 @@ impl Edit {
 
     /// Asks before jobs that were not named are thrown away.
     async fn ask(&self, context: &Context, link: &Link, verb: &Verb, places: &[Place], yes: bool) -> Outcome {
-        if yes || self.dry_run || !self.ids.is_empty() {
+        if yes || self.dry_run || !self.named.is_empty() {
             return Ok(());
         }
         let names: Vec<&str> = places.iter().map(|place| row::place_name(*place)).collect();

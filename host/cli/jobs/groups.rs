@@ -56,8 +56,8 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
         Column::Number("jobs"),
         Column::Text("first"),
         Column::Text("last"),
-        Column::Text("example"),
-        Column::Text("failure"),
+        Column::Id("example"),
+        Column::Long("failure"),
     ]);
     for group in &list {
         table.row([
@@ -69,7 +69,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
             text::visible(group.fingerprint.text().as_bytes(), FAILURE_CHARS),
         ]);
     }
-    context.out.text(&table.render())?;
+    context.out.table(&table)?;
     if others > 0 {
         let jobs = text::counted(others, "job", "jobs");
         context

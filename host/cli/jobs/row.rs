@@ -32,22 +32,21 @@ pub(super) fn place_name(place: Place) -> &'static str {
 
 /// Rows under a header.
 pub(super) fn table(rows: &[JobRow], now_ms: u64) -> Table {
-    let mut table = Table::new(&[
-        Column::Text("place"),
-        Column::Text("id"),
-        Column::Number("attempts"),
-        Column::Number("crashes"),
-        Column::Text("when"),
-        Column::Number("size"),
-        Column::Text("payload"),
-        Column::Text("reason"),
-    ]);
+    // Crashes are rare, and a column of zeros takes its width from the texts.
+    let has_crashes = rows.iter().any(|row| row.crashes > 0);
+    let crashes = has_crashes.then_some(Column::Number("crashes"));
+    let head = [Column::Text("place"), Column::Id("id"), Column::Number("attempts")];
+    let tail =
+        [Column::Text("when"), Column::Number("size"), Column::Long("payload"), Column::Long("reason")];
+    let columns: Vec<Column> = head.into_iter().chain(crashes).chain(tail).collect();
+    let mut table = Table::new(&columns);
     for row in rows {
-        table.row([
+        let head = [
             place_name(row.place).to_owned(),
             row.id.as_ref().map_or("-".to_owned(), ToString::to_string),
             row.attempts.to_string(),
-            row.crashes.to_string(),
+        ];
+        let tail = [
             when(row, now_ms),
             text::size(row.payload_bytes),
             text::visible(&row.preview, PREVIEW_CHARS),
@@ -55,7 +54,9 @@ pub(super) fn table(rows: &[JobRow], now_ms: u64) -> Table {
                 Some(progress) => text::visible(far(progress).as_bytes(), REASON_CHARS),
                 None => text::visible(row.reason.as_deref().unwrap_or_default().as_bytes(), REASON_CHARS),
             },
-        ]);
+        ];
+        let crashes = has_crashes.then(|| row.crashes.to_string());
+        table.row(head.into_iter().chain(crashes).chain(tail));
     }
     table
 }

@@ -30,9 +30,9 @@ pub(super) async fn run(context: &Context) -> Outcome {
         Column::Text("when"),
         Column::Text("plugin"),
         Column::Text("version"),
-        Column::Text("what"),
-        Column::Text("host"),
-        Column::Text("why"),
+        Column::Long("what"),
+        Column::Id("host"),
+        Column::Long("why"),
     ]);
     for (host, swap) in &swaps {
         let digits: String = swap.version.chars().take(VERSION_DIGITS).collect();
@@ -45,5 +45,5 @@ pub(super) async fn run(context: &Context) -> Outcome {
             text::visible(swap.why.as_bytes(), 200),
         ]);
     }
-    Ok(context.out.text(&table.render())?)
+    Ok(context.out.table(&table)?)
 }

@@ -1,13 +1,12 @@
 //! `sandhog plugins pause` and `resume`: whether hosts claim for a plugin, in the whole fleet.
 
 use sandhog::job::hold::{self, Hold};
-use sandhog::job::lease::Leases;
 use sandhog::plugin::name::PluginName;
 use serde_json::json;
 
-use crate::cli::argument;
 use crate::cli::context::Context;
 use crate::cli::error::Outcome;
+use crate::cli::{argument, known};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -31,11 +30,7 @@ pub(super) async fn run(verb: Verb, context: &Context) -> Outcome {
         Verb::Resume(named) => (named.plugins, false),
     };
     let link = context.link().await?;
-    let rows = Leases::new(link.clone()).list().await?;
-    let is_served = |name: &PluginName| {
-        let mut plugins = rows.iter().filter(|row| row.expires_in_ms > 0).flat_map(|row| &row.info.plugins);
-        plugins.any(|plugin| plugin.name == name.as_str())
-    };
+    let served = known::served_plugins(&link).await?;
     let mut documents = Vec::new();
     for name in &names {
         let held = Hold::Plugin(name.as_str());
@@ -49,8 +44,10 @@ pub(super) async fn run(verb: Verb, context: &Context) -> Outcome {
         if !context.out.is_json() {
             context.out.line(&format!("{name} {what}"))?;
         }
-        if paused && !is_served(name) {
-            context.note(&format!("no living host serves `{name}` now; one that does will not claim for it"));
+        if !served.iter().any(|plugin| plugin == name.as_str()) {
+            let effect = if paused { "; one that does will not claim for it" } else { "" };
+            let instead = known::did_you_mean_plugin(name, &served);
+            context.note(&format!("no living host serves `{name}` now{effect}{instead}"));
         }
         documents.push(json!({ "plugin": name.as_str(), "paused": paused, "changed": changed }));
     }

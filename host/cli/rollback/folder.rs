@@ -16,20 +16,23 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Outcome, Shape as _};
+use crate::cli::known;
 
 /// Puts a kept version back.
 pub(super) fn run(
     plugin: &PluginName,
     digits: Option<&str>,
     settings: &Settings,
+    served: &[String],
     context: &Context,
 ) -> Outcome {
     let shelf = Shelf::new(&settings.host.state_dir);
     let kept = shelf.kept(plugin);
     if kept.is_empty() {
         let state = settings.host.state_dir.display();
+        let instead = known::did_you_mean_plugin(plugin, served);
         return Err(Failure::refused(format!(
-            "plugin `{plugin}` was never deployed to this fleet, and no version of it is kept in `{state}`"
+            "plugin `{plugin}` was never deployed to this fleet, and no version of it is kept in `{state}`{instead}"
         ))
         .with_hint("a host keeps what it has loaded in its state folder; `sandhog deploy` gives a version to the fleet"));
     }

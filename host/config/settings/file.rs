@@ -183,7 +183,8 @@ fn redis(
     }
     table.finish();
     let timeout = timeout.unwrap_or(Duration::from_secs(5));
-    let settings = address.ok().map(|address| RedisSettings { address, timeout, per_plugin_users });
+    let settings =
+        address.ok().map(|address| RedisSettings { address, timeout, per_plugin_users, is_temporary: false });
     let secret = settings.as_ref().is_some_and(|s| s.address.has_password());
     (settings, secret && matches!(source, Source::Field(..)))
 }
@@ -205,6 +206,7 @@ fn host(
     }
     let dir = table.string("state_dir", "/var/lib/sandhog").map(|dir| (folder.join(dir), Source::Default));
     let dir = over.first(|o| &o.state_dir, ("--state-dir", env::STATE_DIR), dir);
+    let stateless = table.truth("stateless");
     let lease = table.duration("lease", Duration::from_millis(500)..=Duration::from_secs(600), "15s");
     let reap_every =
         table.duration("reap_every", Duration::from_millis(100)..=Duration::from_secs(600), "5s");
@@ -216,6 +218,7 @@ fn host(
     HostSettings {
         name,
         state_dir: dir.map_or_else(|| machine.state_dir.clone(), |(dir, _)| dir),
+        stateless: stateless.unwrap_or(false),
         lease: lease.unwrap_or(Duration::from_secs(15)),
         reap_every: reap_every.unwrap_or(Duration::from_secs(5)),
         drain: drain.unwrap_or(Duration::from_secs(30)),

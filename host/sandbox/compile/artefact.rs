@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::memory_file;
+use super::process::memory_file;
 
 /// Begins the seal; another form of it gets another number.
 const MAGIC: &[u8; 8] = b"sandhog1";
@@ -66,7 +66,7 @@ impl Artefact {
         })
     }
 
-    fn copy(&self, to: &mut File) -> io::Result<()> {
+    pub(super) fn copy(&self, to: &mut File) -> io::Result<()> {
         let mut from = &self.0;
         from.rewind()?;
         io::copy(&mut from, to)?;

@@ -1,8 +1,11 @@
 //! The compiler's side: it gives up what it will not need before it looks at the component.
 
+use std::sync::Arc;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use wasmtime::{Engine, OutOfMemory};
 
+use super::functions::Functions;
 use crate::sandbox::engine;
 use crate::sandbox::fuse;
 use crate::sandbox::profile::Profile;
@@ -57,8 +60,13 @@ pub(super) fn address_space(memory_bytes: u64) -> u64 {
     memory_bytes.saturating_add(RESERVED_BYTES)
 }
 
-/// Bounds this process for the rest of its life.
+/// Less urgent than guests: beside one thread that computes, the compiler has a quarter of a processor.
+const NICE: i32 = 5;
+
+/// Bounds this process for the rest of its life, and lets others go first.
 pub fn confine(memory_bytes: u64, processor_s: u64) -> std::io::Result<()> {
+    // Where this is forbidden, compiling is as urgent as guests are.
+    let _ = rustix::process::nice(NICE);
     limit(&[
         (Resource::Core, 0),
         (Resource::Nofile, FILES_MAX),
@@ -86,10 +94,18 @@ fn limit(wanted: &[(Resource, u64)]) -> std::io::Result<()> {
 
 /// Compiles a component for the engine with this profile that hosts of this version have; the error is a code and the
 /// reason.
-pub fn compile(component: &[u8], profile: Profile) -> Result<Vec<u8>, (ExitCode, String)> {
+///
+/// With `functions`, those that were compiled before are taken from there, and new ones are put there.
+pub fn compile(
+    component: &[u8],
+    profile: Profile,
+    functions: Option<Arc<Functions>>,
+) -> Result<Vec<u8>, (ExitCode, String)> {
     // Without the pool, which only running needs.
-    let engine = Engine::new(&engine::code_config(profile));
-    let code = engine.and_then(|engine| {
+    let mut config = engine::code_config(profile);
+    let known =
+        functions.map_or(Ok(()), |functions| config.enable_incremental_compilation(functions).map(drop));
+    let code = known.and_then(|()| Engine::new(&config)).and_then(|engine| {
         // What cannot be joined after all is compiled as it is, and refused for its own reasons.
         let fused = fuse::fuse(component).and_then(|fused| engine.precompile_component(&fused).ok());
         fused.map_or_else(|| engine.precompile_component(component), Ok)
