@@ -2,6 +2,7 @@
 
 mod handlers;
 mod mistakes;
+mod npm;
 mod packages;
 mod project;
 
