@@ -4,6 +4,7 @@ mod handlers;
 mod mistakes;
 mod packages;
 mod project;
+mod tutorial;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
