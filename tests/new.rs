@@ -5,6 +5,7 @@ mod mistakes;
 mod npm;
 mod packages;
 mod project;
+mod tutorial;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

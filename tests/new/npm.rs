@@ -53,7 +53,10 @@ async fn takes_packages(language: &str) {
     })
     .await;
     let receipts: Vec<String> = plain.lrange("word-counts", 0, -1).await.unwrap();
-    assert!(receipts.iter().all(|receipt| receipt.starts_with("A-1 ") && receipt.len() == 16), "{receipts:?}");
+    assert!(
+        receipts.iter().all(|receipt| receipt.starts_with("A-1 ") && receipt.len() == 16),
+        "{receipts:?}"
+    );
     assert!(receipts.len() == 2 && receipts[0] != receipts[1], "each run has its own numbers: {receipts:?}");
     let dead: Vec<Vec<u8>> = plain.zrange(format!("{{{name}}}:sandhog:dead"), 0, -1).await.unwrap();
     let reason = |record: &Vec<u8>| Header::decode(record).unwrap().0.note("!reason").unwrap().to_owned();
