@@ -6,19 +6,20 @@ import { decode, encode } from './utf8.js';
 /** Jobs of promises, the next one first. */
 export const jobs = [];
 
-globalThis.queueMicrotask ??= (job) => {
+/** That of QuickJS is never run. */
+globalThis.queueMicrotask = (job) => {
   jobs.push(job);
 };
 
 /** Without a delay a timer is a job like those of promises; a handler cannot wait. */
-globalThis.setTimeout ??= (job, delay = 0, ...values) => {
+globalThis.setTimeout = (job, delay = 0, ...values) => {
   if (delay > 0) {
     throw new Error(`setTimeout with ${delay} ms: a handler cannot wait; throw \`new Retry(reason, ms)\` to run the job later`);
   }
   jobs.push(() => job(...values));
   return jobs.length;
 };
-globalThis.clearTimeout ??= () => {};
+globalThis.clearTimeout = () => {};
 
 const shown = (values) =>
   values.map((value) => (typeof value === 'object' ? (JSON.stringify(value) ?? String(value)) : String(value))).join(' ');
@@ -31,13 +32,13 @@ globalThis.console = {
   error: say('error'),
 };
 
-globalThis.TextEncoder ??= class TextEncoder {
+globalThis.TextEncoder = class TextEncoder {
   encoding = 'utf-8';
   encode(text = '') {
     return encode(text.toWellFormed());
   }
 };
-globalThis.TextDecoder ??= class TextDecoder {
+globalThis.TextDecoder = class TextDecoder {
   encoding = 'utf-8';
   constructor(label = 'utf-8') {
     if (!/^utf-?8$/i.test(label)) throw new RangeError(`the encoding \`${label}\` is not known: only UTF-8 is`);

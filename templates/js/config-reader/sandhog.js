@@ -45,8 +45,13 @@ export function said(error) {
     case 'unavailable':
       return val;
     default:
-      return `${error?.message ?? error}${place(error)}`;
+      return `${error?.message ?? error}${isMistake(error) ? place(error) : ''}`;
   }
+}
+
+/** Whether the program is wrong, not what it has read. */
+function isMistake(error) {
+  return [TypeError, ReferenceError, SyntaxError].some((kind) => error instanceof kind);
 }
 
 /** Lines of the job's log. */

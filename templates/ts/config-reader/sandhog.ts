@@ -54,8 +54,14 @@ export function said(error: unknown): string {
     case 'unavailable':
       return val;
     default:
-      return `${error instanceof Error ? error.message : error}${place(error)}`;
+      if (!(error instanceof Error)) return String(error);
+      return `${error.message}${isMistake(error) ? place(error) : ''}`;
   }
+}
+
+/** Whether the program is wrong, not what it has read. */
+function isMistake(error: Error): boolean {
+  return [TypeError, ReferenceError, SyntaxError].some((kind) => error instanceof kind);
 }
 
 /** Lines of the job's log. */

@@ -44,7 +44,7 @@ export const handler = worker(async (job) => {
     case 'returns':
       return { count: 1 };
     case 'exception':
-      return job.missing.x;
+      return JSON.parse('{');
     default:
       console.log('a good job', { of: job.id });
       change();
