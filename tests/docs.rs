@@ -24,6 +24,8 @@ struct Page {
 }
 
 const PAGES: &[Page] = &[
+    // What it builds and its Python are run by `new::tutorial`.
+    Page { file: "tutorial.md", plugins: &[], jobs: &[] },
     Page { file: "batch.md", plugins: &[], jobs: &[] },
     Page { file: "writing-workers.md", plugins: &[], jobs: &[] },
     Page { file: "testing-workers.md", plugins: &["orders", "site-settings"], jobs: &[] },

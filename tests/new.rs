@@ -2,8 +2,10 @@
 
 mod handlers;
 mod mistakes;
+mod npm;
 mod packages;
 mod project;
+mod tutorial;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

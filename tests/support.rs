@@ -9,6 +9,7 @@ pub mod host;
 pub mod log;
 pub mod process;
 pub mod program;
+pub mod python;
 pub mod receipts;
 pub mod redis;
 pub mod server;

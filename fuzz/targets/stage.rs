@@ -20,7 +20,8 @@ pub fn program() -> PathBuf {
 pub fn sandbox_with(cache: Option<CacheSettings>) -> Sandbox {
     let pool = PoolSettings { instances: 4, memory_bytes_max: 64 << 20 };
     let limits = CompileLimits { memory_bytes: 1 << 30, time: Duration::from_secs(5) };
-    Sandbox::new(&pool, Compiling { program: program(), limits, cache, tier: Tier::default() }).expect("a sandbox")
+    Sandbox::new(&pool, Compiling { program: program(), limits, cache, tier: Tier::default() })
+        .expect("a sandbox")
 }
 
 /// The sandbox of this process.

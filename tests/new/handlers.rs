@@ -12,9 +12,6 @@ use super::project::Project;
 use crate::support::host::{count, until};
 use crate::support::program::Program;
 
-/// Why a promise is refused.
-const PROMISE: &str = "TypeError: an `async` function was called, and nothing runs a promise to its end here: make it a plain function";
-
 /// A project of the template with another program.
 fn project(language: &str, kind: &str) -> Project {
     let (folder, extension) = match language {
@@ -145,23 +142,37 @@ async fn follow(project: &Project, refused: &[(&str, &str)]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_handler_in_javascript_that_returns_a_promise_or_a_value_is_no_completed_job() {
-    let payloads = ["good", "async", "rejects", "returns", "exception"];
+async fn an_async_handler_in_javascript_is_run_to_its_end_and_mistakes_are_named_with_their_line() {
+    let payloads = [
+        "good",
+        "awaits",
+        "all at once",
+        "rejects",
+        "buries",
+        "never",
+        "sleeps",
+        "denied",
+        "returns",
+        "exception",
+    ];
     let (dead, held) = reasons(&project("js", "worker"), &payloads).await;
     insta::assert_snapshot!(lines(&dead), @r"
-    async: TypeError: an `async` function was called, and nothing runs a promise to its end here: make it a plain function
-    exception: TypeError: cannot read property 'x' of undefined
-    rejects: TypeError: an `async` function was called, and nothing runs a promise to its end here: make it a plain function
+    buries: not wanted
+    denied: the grants do not cover `secret`
+    exception: SyntaxError: Expected property name or '}' in JSON at position 1 (line 1 column 2) (app.js:47)
+    never: Error: the handler waits for a promise that nothing settles: there are no timers and no events
+    rejects: Error: lost (app.js:33)
     returns: TypeError: the handler returned object, not undefined; `status.setResult` sets a job's result
+    sleeps: Error: setTimeout with 1000 ms: a handler cannot wait; throw `new Retry(reason, ms)` to run the job later (app.js:40)
     ");
-    assert_eq!(held["count:all"], 1, "only the good one has effects");
+    assert_eq!(held, BTreeMap::from([("count:all".to_owned(), 3)]), "only the good ones have effects");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_handler_in_javascript_that_returns_a_promise_or_wrong_answers_completes_no_job() {
+async fn an_async_batch_handler_in_javascript_is_run_to_its_end() {
     let project = project("js", "batch");
     for (payload, expected) in [
-        ("async", PROMISE),
+        ("rejects", "Error: lost (app.js:14)"),
         ("too few", "TypeError: the handler must return an array of 1 answers, one for each job"),
         ("number", "TypeError: an answer for a job is null, Retry, Bury or Discard"),
     ] {
@@ -172,19 +183,28 @@ async fn a_batch_handler_in_javascript_that_returns_a_promise_or_wrong_answers_c
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_config_reader_in_javascript_that_returns_a_promise_publishes_no_empty_settings() {
-    let promise = PROMISE.trim_start_matches("TypeError: ");
-    let refused = [("async", promise), ("number", "the setting `greeting` must be text, not number")];
+async fn an_async_config_reader_in_javascript_is_run_to_its_end() {
+    let refused = [("rejects", "lost"), ("number", "the setting `greeting` must be text, not number")];
     follow(&project("js", "config-reader"), &refused).await;
 }
 
 #[test]
-fn an_async_handler_in_typescript_does_not_compile() {
+fn a_handler_in_typescript_may_be_async_and_returns_nothing_else() {
     let project = Project::named("my-async-ts", "ts", "worker");
     let app = fs::read_to_string(project.folder().join("app.ts")).unwrap();
-    let changed = app.replace("worker((job) =>", "worker(async (job) =>");
-    assert_ne!(app, changed);
-    fs::write(project.folder().join("app.ts"), changed).unwrap();
-    let said = project.try_make("build").unwrap_err();
-    assert!(said.contains("app.ts(") && said.contains("Promise<void>"), "{said}");
+    let with = |text: &str| {
+        fs::write(project.folder().join("app.ts"), app.replace("worker((job) => {", text)).unwrap();
+        project.try_make("build")
+    };
+    with("worker(async (job) => {\n  await Promise.resolve(1);").unwrap();
+    for (text, problem) in [
+        ("worker((job) => {\n  if (job.attempt > 1) return 7;", "Type 'number' is not assignable"),
+        ("worker(async (job) => {\n  if (job.attempt > 1) return 7;", "Type 'number' is not assignable"),
+        ("worker((job) => {\n  setTimeout(() => {}, 1000);", "is not assignable to parameter of type '0'"),
+        ("worker((job) => {\n  fetch('http://x');", "Cannot find name 'fetch'"),
+        ("worker((job) => {\n  Buffer.from('x');", "Cannot find name 'Buffer'"),
+    ] {
+        let said = with(text).unwrap_err();
+        assert!(said.contains(problem), "{text}: {said}");
+    }
 }

@@ -4,6 +4,7 @@
 // `undefined` in other engines: compare with `== null`.
 
 import * as logging from 'wasi:logging/logging@0.1.0-draft';
+import { place, reseed, settle } from './runtime.js';
 
 /** Run the job again: after the back-off of the manifest, or after so many milliseconds. */
 export class Retry extends Error {
@@ -30,12 +31,13 @@ export class Discard extends Error {
 }
 
 /** The handler the host calls, of a function that takes a job. The job is done when it returns
- *  nothing; a promise or another value is a failed attempt. Any other exception than those above is one, too, and so is a
+ *  nothing, or a promise of nothing; another value is a failed attempt. Any other exception than those above is one, too, and so is a
  *  refusal of the host. */
 export function worker(handle) {
   return {
     handle(job) {
       try {
+        reseed(`${job.id} ${job.attempt}`);
         finished(handle(job));
       } catch (error) {
         throw error?.failure ?? { tag: 'retry', val: { reason: said(error), afterMs: null } };
@@ -44,17 +46,9 @@ export function worker(handle) {
   };
 }
 
-/** Refuses a promise: nothing would run it to its end. */
-function settled(answer) {
-  if (typeof answer?.then === 'function') {
-    throw new TypeError('an `async` function was called, and nothing runs a promise to its end here: make it a plain function');
-  }
-  return answer;
-}
-
 /** Refuses what would be dropped. */
 function finished(answer) {
-  if (settled(answer) !== undefined) {
+  if (settle(answer) !== undefined) {
     throw new TypeError(`the handler returned ${answer === null ? 'null' : typeof answer}, not undefined; \`status.setResult\` sets a job's result`);
   }
 }
@@ -72,7 +66,7 @@ export function said(error) {
     case 'unavailable':
       return val;
     default:
-      return String(error);
+      return `${error}${place(error)}`;
   }
 }
 

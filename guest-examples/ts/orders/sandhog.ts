@@ -4,6 +4,7 @@
 // `undefined` in other engines: compare with `== null`.
 
 import * as logging from 'wasi:logging/logging@0.1.0-draft';
+import { place, reseed, settle } from './runtime.js';
 
 /** One job, as the host hands it over. */
 export interface Job {
@@ -65,12 +66,13 @@ export class Discard extends Answer {
 }
 
 /** The handler the host calls, of a function that takes a job. The job is done when it returns
- *  nothing; a promise or another value is a failed attempt. Any other exception than those above is one, too, and so is a
+ *  nothing, or a promise of nothing; another value is a failed attempt. Any other exception than those above is one, too, and so is a
  *  refusal of the host. */
-export function worker(handle: (job: Job) => undefined) {
+export function worker(handle: (job: Job) => void | Promise<void>) {
   return {
     handle(job: Job): void {
       try {
+        reseed(`${job.id} ${job.attempt}`);
         finished(handle(job));
       } catch (error) {
         if (error instanceof Answer) throw error.failure;
@@ -80,17 +82,9 @@ export function worker(handle: (job: Job) => undefined) {
   };
 }
 
-/** Refuses a promise: nothing would run it to its end. */
-function settled<T>(answer: T): T {
-  if (typeof (answer as { then?: unknown } | null | undefined)?.then === 'function') {
-    throw new TypeError('an `async` function was called, and nothing runs a promise to its end here: make it a plain function');
-  }
-  return answer;
-}
-
 /** Refuses what would be dropped. */
 function finished(answer: unknown): void {
-  if (settled(answer) !== undefined) {
+  if (settle(answer) !== undefined) {
     throw new TypeError(`the handler returned ${answer === null ? 'null' : typeof answer}, not undefined; \`status.setResult\` sets a job's result`);
   }
 }
@@ -109,7 +103,7 @@ export function said(error: unknown): string {
     case 'unavailable':
       return val;
     default:
-      return String(error);
+      return `${error}${place(error)}`;
   }
 }
 

@@ -4,6 +4,7 @@
 // `undefined` in other engines: compare with `== null`.
 
 import * as logging from 'wasi:logging/logging@0.1.0-draft';
+import { place, reseed, settle } from './runtime.js';
 
 /** Run the job again: after the back-off of the manifest, or after so many milliseconds. */
 export class Retry extends Error {
@@ -36,7 +37,8 @@ export function batch(handle) {
   return {
     handleBatch(jobs) {
       try {
-        return answers(jobs, handle(jobs)).map((answer) => (answer == null ? { tag: 'ok' } : { tag: 'err', val: answer.failure }));
+        reseed(jobs.map((job) => `${job.id} ${job.attempt}`).join());
+        return answers(jobs, settle(handle(jobs))).map((answer) => (answer == null ? { tag: 'ok' } : { tag: 'err', val: answer.failure }));
       } catch (error) {
         return jobs.map(() => ({ tag: 'err', val: { tag: 'retry', val: { reason: said(error), afterMs: null } } }));
       }
@@ -44,17 +46,9 @@ export function batch(handle) {
   };
 }
 
-/** Refuses a promise: nothing would run it to its end. */
-function settled(answer) {
-  if (typeof answer?.then === 'function') {
-    throw new TypeError('an `async` function was called, and nothing runs a promise to its end here: make it a plain function');
-  }
-  return answer;
-}
-
 /** Refuses answers that are not one for each job. */
 function answers(jobs, all) {
-  if (!Array.isArray(settled(all)) || all.length !== jobs.length) {
+  if (!Array.isArray(all) || all.length !== jobs.length) {
     throw new TypeError(`the handler must return an array of ${jobs.length} answers, one for each job`);
   }
   if (!all.every((answer) => answer == null || answer.failure)) {
@@ -76,7 +70,7 @@ export function said(error) {
     case 'unavailable':
       return val;
     default:
-      return String(error);
+      return `${error}${place(error)}`;
   }
 }
 

@@ -4,6 +4,7 @@
 // other engines: compare with `== null`.
 
 import * as logging from 'wasi:logging/logging@0.1.0-draft';
+import { place, reseed, settle } from './runtime.js';
 
 /** The source the host calls, of a function that returns settings: an object of text. What it throws becomes the reason
  *  why there are none. */
@@ -11,7 +12,8 @@ export function configReader(read) {
   return {
     read() {
       try {
-        return settings(read());
+        reseed('');
+        return settings(settle(read()));
       } catch (error) {
         throw said(error);
       }
@@ -19,17 +21,9 @@ export function configReader(read) {
   };
 }
 
-/** Refuses a promise: nothing would run it to its end. */
-function settled(answer) {
-  if (typeof answer?.then === 'function') {
-    throw new TypeError('an `async` function was called, and nothing runs a promise to its end here: make it a plain function');
-  }
-  return answer;
-}
-
 /** Refuses settings that are not an object of text. */
 function settings(answer) {
-  if (typeof settled(answer) !== 'object' || answer === null) {
+  if (typeof answer !== 'object' || answer === null) {
     throw new TypeError(`the reader returned ${answer === null ? 'null' : typeof answer}, not an object of text`);
   }
   for (const [name, text] of Object.entries(answer)) {
@@ -51,8 +45,13 @@ export function said(error) {
     case 'unavailable':
       return val;
     default:
-      return error?.message ?? String(error);
+      return `${error?.message ?? error}${isMistake(error) ? place(error) : ''}`;
   }
+}
+
+/** Whether the program is wrong, not what it has read. */
+function isMistake(error) {
+  return [TypeError, ReferenceError, SyntaxError].some((kind) => error instanceof kind);
 }
 
 /** Lines of the job's log. */

@@ -4,6 +4,7 @@
 // `undefined` in other engines: compare with `== null`.
 
 import * as logging from 'wasi:logging/logging@0.1.0-draft';
+import { place, reseed, settle } from './runtime.js';
 
 /** One job, as the host hands it over. */
 export interface Job {
@@ -68,14 +69,18 @@ export class Discard extends Answer {
 /** What the host is told of one job. */
 type Result = { tag: 'ok' } | { tag: 'err'; val: Failure };
 
+/** What a handler answers, for each job in order. */
+export type Answers = (Answer | null)[];
+
 /** The handler the host calls, of a function that takes jobs and answers for each: `null` (done), or one of those above.
  *  Change nothing for a job that is not done: what a call changes belongs to all that are. When it throws, all of them run
  *  again, and nothing of the call takes place. */
-export function batch(handle: (jobs: Job[]) => (Answer | null)[]) {
+export function batch(handle: (jobs: Job[]) => Answers | Promise<Answers>) {
   return {
     handleBatch(jobs: Job[]): Result[] {
       try {
-        return answers(jobs, handle(jobs)).map((answer) => (answer == null ? { tag: 'ok' } : { tag: 'err', val: answer.failure }));
+        reseed(jobs.map((job) => `${job.id} ${job.attempt}`).join());
+        return answers(jobs, settle(handle(jobs))).map((answer) => (answer == null ? { tag: 'ok' } : { tag: 'err', val: answer.failure }));
       } catch (error) {
         const again: Failure = { tag: 'retry', val: { reason: said(error), afterMs: null } };
         return jobs.map(() => ({ tag: 'err', val: again }));
@@ -84,17 +89,9 @@ export function batch(handle: (jobs: Job[]) => (Answer | null)[]) {
   };
 }
 
-/** Refuses a promise: nothing would run it to its end. */
-function settled<T>(answer: T): T {
-  if (typeof (answer as { then?: unknown } | null | undefined)?.then === 'function') {
-    throw new TypeError('an `async` function was called, and nothing runs a promise to its end here: make it a plain function');
-  }
-  return answer;
-}
-
 /** Refuses answers that are not one for each job. */
-function answers(jobs: Job[], all: (Answer | null)[]): (Answer | null)[] {
-  if (!Array.isArray(settled(all)) || all.length !== jobs.length) {
+function answers(jobs: Job[], all: Answers): Answers {
+  if (!Array.isArray(all) || all.length !== jobs.length) {
     throw new TypeError(`the handler must return an array of ${jobs.length} answers, one for each job`);
   }
   if (!all.every((answer) => answer == null || answer.failure)) {
@@ -117,7 +114,7 @@ export function said(error: unknown): string {
     case 'unavailable':
       return val;
     default:
-      return String(error);
+      return `${error}${place(error)}`;
   }
 }
 

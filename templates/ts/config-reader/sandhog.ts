@@ -4,6 +4,7 @@
 // other engines: compare with `== null`.
 
 import * as logging from 'wasi:logging/logging@0.1.0-draft';
+import { place, reseed, settle } from './runtime.js';
 
 /** Why the host refused a call. */
 export interface Refusal {
@@ -11,12 +12,16 @@ export interface Refusal {
   val: string;
 }
 
+/** Settings by name. */
+export type Settings = Record<string, string>;
+
 /** The source the host calls, of a function that returns settings. What it throws becomes the reason why there are none. */
-export function configReader(read: () => Record<string, string>) {
+export function configReader(read: () => Settings | Promise<Settings>) {
   return {
     read(): [string, string][] {
       try {
-        return settings(read());
+        reseed('');
+        return settings(settle(read()));
       } catch (error) {
         throw said(error);
       }
@@ -24,17 +29,9 @@ export function configReader(read: () => Record<string, string>) {
   };
 }
 
-/** Refuses a promise: nothing would run it to its end. */
-function settled<T>(answer: T): T {
-  if (typeof (answer as { then?: unknown } | null | undefined)?.then === 'function') {
-    throw new TypeError('an `async` function was called, and nothing runs a promise to its end here: make it a plain function');
-  }
-  return answer;
-}
-
 /** Refuses settings that are not an object of text. */
-function settings(answer: Record<string, string>): [string, string][] {
-  if (typeof settled(answer) !== 'object' || answer === null) {
+function settings(answer: Settings): [string, string][] {
+  if (typeof answer !== 'object' || answer === null) {
     throw new TypeError(`the reader returned ${answer === null ? 'null' : typeof answer}, not an object of text`);
   }
   for (const [name, text] of Object.entries(answer)) {
@@ -57,8 +54,14 @@ export function said(error: unknown): string {
     case 'unavailable':
       return val;
     default:
-      return error instanceof Error ? error.message : String(error);
+      if (!(error instanceof Error)) return String(error);
+      return `${error.message}${isMistake(error) ? place(error) : ''}`;
   }
+}
+
+/** Whether the program is wrong, not what it has read. */
+function isMistake(error: Error): boolean {
+  return [TypeError, ReferenceError, SyntaxError].some((kind) => error instanceof kind);
 }
 
 /** Lines of the job's log. */

@@ -4,20 +4,19 @@ import * as kv from 'sandhog:worker/kv@0.1.0';
 import { batch } from './sandhog.js';
 import { decode } from './utf8.js';
 
-async function later(jobs) {
-  return jobs.map(() => null);
-}
+const later = async (value) => value;
 
-export const batchHandler = batch((jobs) => {
+export const batchHandler = batch(async (jobs) => {
   kv.add('total:all', jobs.length);
   switch (decode(jobs[0].payload)) {
-    case 'async':
-      return later(jobs);
+    case 'rejects':
+      await later();
+      throw new Error('lost');
     case 'too few':
       return [];
     case 'number':
       return jobs.map(() => 5);
     default:
-      return jobs.map(() => null);
+      return later(jobs.map(() => null));
   }
 });

@@ -1,0 +1,1 @@
+../../js/orders/runtime.js

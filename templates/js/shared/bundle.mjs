@@ -1,0 +1,1 @@
+../../../guest-examples/js/orders/bundle.mjs

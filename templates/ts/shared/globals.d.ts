@@ -1,0 +1,1 @@
+../../../guest-examples/ts/orders/globals.d.ts
