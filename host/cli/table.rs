@@ -184,8 +184,8 @@ mod tests {
         assert_eq!(first(200), "web-1.0000000a.0199aa5b1c00-17  0123456789  no such user 日本");
         assert_eq!(first(45), "web-1…c00-17  0123456789  no such user 日本");
         assert_eq!(first(41), "web-1…c00-17  0123456789  no such user …");
-        assert_eq!(first(34), "web-1…c00-17  012345678…  no such u…");
-        assert_eq!(first(10), "web-1…c00-17  01234…  no su…", "no text is shorter than it can be read");
+        assert_eq!(first(34), "web-1…c00-17  01234567…  no such …");
+        assert_eq!(first(10), "web-1…c00-17  01234…   no su…", "no text is shorter than it can be read");
     }
 
     #[test]
