@@ -124,7 +124,7 @@ async fn values_that_a_run_read_and_values_that_it_writes_share_one_bound() {
     lines.extend((0..4).map(|nth| format!("kv.set written:{nth} rep:1000000:61")));
     lines.push("bury $results".to_owned());
     let dead = run("serializable", &lines).await.unwrap();
-    let refused = "kv.set:%20ok;%20kv.set:%20ok;%20kv.set:%20err%20quota%20%22effect-bytes%22";
+    let refused = "kv.set:%20ok;%20kv.set:%20ok;%20kv.set:%20err%20quota%20\"effect-bytes\"";
     assert!(dead.contains(refused), "{}", &dead[dead.len().saturating_sub(400)..]);
 }
 
